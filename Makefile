@@ -1,0 +1,49 @@
+# The commands people type. The first one builds .venv; later ones find it ready.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+OUTPUT ?= output
+DEMO := data/demo
+BUNDLE := $(BIN)/python -m monai.bundle run
+
+.PHONY: help demo test lint bench train clean
+.DEFAULT_GOAL := help
+
+help: ## list the commands
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+$(VENV)/.run: requirements.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	touch $@
+
+$(VENV)/.dev: requirements-dev.txt $(VENV)/.run
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	touch $@
+
+demo: $(VENV)/.run ## segment generated mammograms, or yours: make demo INPUT=<file or folder>
+ifdef INPUT
+	$(BUNDLE) --config_file configs/inference.json --input_dir "$(INPUT)" --output_dir "$(OUTPUT)"
+else
+	$(BUNDLE) generate --config_file configs/data_phantom.json --dataset_dir $(DEMO) \
+		--phantom_training 0 --phantom_validation 0 --phantom_testing 2
+	$(BUNDLE) --config_file configs/inference.json --input_dir $(DEMO)/images --output_dir "$(OUTPUT)"
+endif
+	@echo "results: $(OUTPUT)/*/picture.png, mask.nii.gz, findings.json; $(OUTPUT)/run_report.json"
+
+test: $(VENV)/.dev ## all tests but the slow ones
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile
+
+lint: $(VENV)/.dev ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy scripts
+
+bench: $(VENV)/.dev ## time HDoG against its plain statement, and one image end to end
+	$(BIN)/python -m scripts.bench
+
+train: $(VENV)/.run ## train HDoGReg's network on phantoms
+	$(BUNDLE) training --config_file configs/train.json
+
+clean: ## remove generated data and results (not .venv)
+	rm -rf data output runs .cache

@@ -1,0 +1,1 @@
+"""Microcalcification segmentation in mammograms: one folder per stage of the data's way."""

@@ -1,0 +1,1 @@
+"""Candidate objects: breast mask, difference of Gaussians, Hessian masks."""

@@ -1,0 +1,1 @@
+"""Images and annotations in: readers, data lists, phantoms, patches."""

@@ -1,0 +1,34 @@
+"""Several data lists as one, for training and fine-tuning on mixed sources."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+Datalist = dict[str, list[dict[str, Any]]]
+
+
+def mixed_datalist(sources: Sequence[Datalist], repeats: Sequence[int] | None = None) -> Datalist:
+    """Join data lists section by section (HDoGReg's fine-tuning mixes two sources, section IV-C).
+
+    Args:
+        sources: data lists {"training": [...], "validation": [...], ...}; a section may be missing.
+        repeats: how often each source's training items are repeated, to balance a small source; default once each.
+
+    Returns:
+        The joined list; items carry "source", the index of the list they come from.
+
+    Raises:
+        ValueError: no source, or `repeats` of another length or below 1.
+    """
+    if not sources:
+        raise ValueError("sources: got none, want at least one data list")
+    counts = [1] * len(sources) if repeats is None else list(repeats)
+    if len(counts) != len(sources) or min(counts) < 1:
+        raise ValueError(f"repeats: got {counts}, want {len(sources)} numbers of 1 or more")
+    joined: Datalist = {}
+    for index, (source, times) in enumerate(zip(sources, counts, strict=True)):
+        for section, items in source.items():
+            copies = times if section == "training" else 1
+            joined.setdefault(section, []).extend([item | {"source": index} for item in items] * copies)
+    return joined

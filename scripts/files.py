@@ -1,0 +1,62 @@
+"""Writing results: every file appears complete or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+
+def write_atomically(path: str | Path, write: Callable[[Path], None]) -> Path:
+    """Call `write` with a temporary path beside `path`, then move the result into place.
+
+    Args:
+        path: final file; its folder is made when missing.
+        write: writes the whole file to the path it is given (same suffixes as `path`).
+
+    Returns:
+        The final path. Whatever fails, nothing half-written is left at `path`.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    suffix = "".join(path.suffixes[-2:]) if path.name.endswith(".gz") else path.suffix
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".partial-", suffix=suffix)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        write(temporary)
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
+
+
+def write_json(path: str | Path, content: Any) -> Path:
+    """Write JSON with two-space indents, UTF-8, no NaN."""
+    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
+    return write_atomically(path, lambda p: p.write_text(text + "\n", encoding="utf-8") and None)
+
+
+def write_png(path: str | Path, array: np.ndarray) -> Path:
+    """Write uint8 or uint16 grey (rows, cols), or uint8 RGB (rows, cols, 3)."""
+    return write_atomically(path, lambda p: Image.fromarray(array).save(p, format="PNG"))
+
+
+def sha256_of(path: str | Path) -> str:
+    """Hexadecimal SHA-256 of a file."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

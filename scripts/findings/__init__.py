@@ -1,0 +1,1 @@
+"""Findings out: combining, objects, measurements, pictures, reports."""

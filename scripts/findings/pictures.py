@@ -1,0 +1,157 @@
+"""Pictures of findings: the overlay that one shows a colleague, and the slim FCN's blue-to-red heat map."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.patches import Circle, Rectangle
+
+from scripts.findings.objects import Microcalcification, Spacing
+
+MC_COLOUR = "#ffb000"
+REGION_COLOUR = "#4cc9f0"
+
+
+def densest_regions(
+    findings: Sequence[Microcalcification], shape: tuple[int, int], side_px: int, count: int
+) -> list[tuple[int, int]]:
+    """Squares that show most MCs, found greedily: each is centred on the MC with most not yet shown MCs around it.
+
+    Args:
+        findings: measured MCs.
+        shape: (rows, cols) of the image.
+        side_px: side of a square in px (cut to the image).
+        count: largest number of squares.
+
+    Returns:
+        (first row, first col) of each square, inside the image, fullest first.
+    """
+    points = np.array([(mc.row, mc.col) for mc in findings], float).reshape(-1, 2)
+    open_points = np.ones(len(points), bool)
+    corners: list[tuple[int, int]] = []
+    while open_points.any() and len(corners) < count:
+        near = np.abs(points[:, None] - points[None]).max(-1) <= side_px / 2
+        crowd = (near & open_points).sum(1) * open_points
+        best = int(crowd.argmax())
+        centre = points[near[best] & open_points].mean(0)
+        high = np.maximum(np.array(shape) - side_px, 0)
+        row, col = np.clip(np.round(centre - side_px / 2).astype(int), 0, high)
+        inside = ((points >= (row, col)) & (points < (row + side_px, col + side_px))).all(1)
+        inside[best] = True
+        open_points &= ~inside
+        corners.append((int(row), int(col)))
+    return corners
+
+
+def draw_overlay(
+    image: np.ndarray,
+    labels: np.ndarray,
+    findings: Sequence[Microcalcification],
+    *,
+    spacing_mm: Spacing,
+    title: str,
+    breast: np.ndarray | None = None,
+    region_mm: float = 18.0,
+    regions: int = 3,
+    dpi: int = 150,
+) -> np.ndarray:
+    """Whole mammogram with every MC ringed, beside it the fullest regions magnified, plain and outlined.
+
+    Args:
+        image: float (rows, cols), [0, 1].
+        labels: int (rows, cols), 0 background.
+        findings: the measured objects of `labels`.
+        spacing_mm: (row, col) pixel spacing in mm.
+        title: heading of the picture.
+        breast: bool (rows, cols); the whole view is cropped to it (plus a rim) when given and not empty.
+        region_mm: side of a magnified region in mm.
+        regions: how many regions to magnify.
+        dpi: resolution of the picture; it is about 13 x 9 inches.
+
+    Returns:
+        uint8 (height, width, 3) RGB.
+    """
+    rows, cols = image.shape
+    side = max(16, min(round(region_mm / spacing_mm[0]), rows, cols))
+    corners = densest_regions(findings, (rows, cols), side, regions)
+    figure = Figure(figsize=(13, 9), dpi=dpi, facecolor="black", layout="constrained")
+    FigureCanvasAgg(figure)
+    grid = figure.add_gridspec(max(regions, 1), 3, width_ratios=[2.1, 1, 1])
+    whole = figure.add_subplot(grid[:, 0])
+    low, high = display_window(image, breast)
+    whole.imshow(image, cmap="gray", vmin=low, vmax=high, aspect=spacing_mm[0] / spacing_mm[1])
+    ring = 0.9 / spacing_mm[0]
+    for mc in findings:
+        radius = max(ring, 0.75 * mc.equivalent_diameter_mm / spacing_mm[0])
+        whole.add_patch(Circle((mc.col, mc.row), radius, fill=False, edgecolor=MC_COLOUR, linewidth=0.7))
+    if breast is not None and breast.any():
+        _crop_to(whole, breast, round(3 / spacing_mm[0]))
+    whole.set_title(title, color="white", fontsize=11, loc="left", wrap=True)
+    if not findings:
+        whole.text(
+            0.5,
+            0.02,
+            "no microcalcification found",
+            color=MC_COLOUR,
+            ha="center",
+            transform=whole.transAxes,
+            fontsize=12,
+        )
+    for i, (row, col) in enumerate(corners):
+        name = "ABCDEFGH"[i % 8]
+        whole.add_patch(Rectangle((col, row), side, side, fill=False, edgecolor=REGION_COLOUR, linewidth=1))
+        whole.text(col, row - 0.6 * ring, name, color=REGION_COLOUR, fontsize=11, va="bottom")
+        part = (slice(row, row + side), slice(col, col + side))
+        vmin, vmax = np.percentile(image[part], (1, 99.9))
+        shown = sum(row <= mc.row < row + side and col <= mc.col < col + side for mc in findings)
+        for column, outlined in ((1, False), (2, True)):
+            axis = figure.add_subplot(grid[i, column])
+            axis.imshow(image[part], cmap="gray", vmin=vmin, vmax=max(vmax, vmin + 1e-3), interpolation="bicubic")
+            if outlined:
+                axis.contour(labels[part] > 0, levels=[0.5], colors=MC_COLOUR, linewidths=0.8)
+                axis.set_title(f"{shown} MCs", color=MC_COLOUR, fontsize=9, loc="left")
+            else:
+                axis.set_title(f"{name}: {side * spacing_mm[0]:.0f} mm", color=REGION_COLOUR, fontsize=9, loc="left")
+    for axis in figure.axes:
+        axis.set_axis_off()
+    return _rgb(figure)
+
+
+def display_window(image: np.ndarray, breast: np.ndarray | None) -> tuple[float, float]:
+    """Grey values shown as black and white: 0 and the 99.9th percentile of the breast (of the image without one)."""
+    values = image[::4, ::4] if breast is None or not breast.any() else image[::4, ::4][breast[::4, ::4]]
+    return 0.0, float(max(np.percentile(values, 99.9), 1e-3)) if values.size else 1.0
+
+
+def heat_map(probability: np.ndarray, longest_px: int = 2000) -> np.ndarray:
+    """The slim FCN paper's heat map: blue for low, red for high probability of calcification.
+
+    Args:
+        probability: float (rows, cols), [0, 1].
+        longest_px: larger maps are reduced to this length by the maximum of each block, so that no MC is lost.
+
+    Returns:
+        uint8 (height, width, 3) RGB.
+    """
+    step = max(1, int(np.ceil(max(probability.shape) / longest_px)))
+    rows, cols = (-(-n // step) * step for n in probability.shape)
+    padded = np.zeros((rows, cols), np.float32)
+    padded[: probability.shape[0], : probability.shape[1]] = probability
+    blocks = padded.reshape(rows // step, step, cols // step, step).max((1, 3))
+    return (colormaps["jet"](np.clip(blocks, 0, 1))[..., :3] * 255).round().astype(np.uint8)
+
+
+def _crop_to(axis: object, mask: np.ndarray, rim: int) -> None:
+    rows, cols = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    axis.set_ylim(min(rows[-1] + rim, mask.shape[0]), max(rows[0] - rim, 0))  # type: ignore[attr-defined]
+    axis.set_xlim(max(cols[0] - rim, 0), min(cols[-1] + rim, mask.shape[1]))  # type: ignore[attr-defined]
+
+
+def _rgb(figure: Figure) -> np.ndarray:
+    canvas = figure.canvas
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()  # type: ignore[attr-defined]

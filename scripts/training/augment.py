@@ -1,0 +1,102 @@
+"""Augmentation of patches: one affine warp for image and label, and CLAHE.
+
+The warp's matrix maps output (col, row) to input (col, row), px centres at integers, as OpenCV's WARP_INVERSE_MAP.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from scipy import ndimage
+
+from scripts.findings.objects import label_objects
+
+
+def sample_warp(
+    rng: np.random.RandomState,
+    shape: tuple[int, ...],
+    crop_px: int,
+    scale_range: float = 0.5,
+    shift_range: float = 0.1,
+    rotation_deg: float = 0.0,
+) -> np.ndarray:
+    """Draw a random magnification, shift, rotation about the patch's centre, and crop position.
+
+    Args:
+        rng: random state.
+        shape: (rows, cols) of the patch.
+        crop_px: side of the square crop.
+        scale_range: magnification uniform in 1 +- this; must be below 1.
+        shift_range: shift uniform in +- this share of the side.
+        rotation_deg: rotation uniform in +- this.
+
+    Returns:
+        float64 (2, 3): output (col, row, 1) -> input (col, row).
+    """
+    if not 0 <= scale_range < 1:
+        raise ValueError(f"scale_range: got {scale_range}, want a value in [0, 1)")
+    rows, cols = shape
+    scale = 1 + rng.uniform(-scale_range, scale_range)
+    shift = rng.uniform(-shift_range, shift_range, 2) * (cols, rows)
+    angle = np.deg2rad(rng.uniform(-rotation_deg, rotation_deg))
+    corner = rng.uniform(0, 1, 2) * (cols - crop_px, rows - crop_px)
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]) / scale
+    centre = (np.array([cols, rows]) - 1) / 2
+    # output pixel u shows the warped patch at corner + u, which comes from turn @ (corner + u - centre - shift) + centre
+    return np.hstack([turn, (turn @ (corner - centre - shift) + centre)[:, None]])
+
+
+def warp_image(image: np.ndarray, matrix: np.ndarray, crop_px: int) -> np.ndarray:
+    """Bilinear warp; outside of the patch the image is mirrored.
+
+    Args:
+        image: float32 (rows, cols).
+        matrix: from `sample_warp`.
+        crop_px: side of the result.
+
+    Returns:
+        float32 (crop_px, crop_px).
+    """
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    return cv2.warpAffine(image, matrix, (crop_px, crop_px), flags=flags, borderMode=cv2.BORDER_REFLECT_101)
+
+
+def warp_label(label: np.ndarray, matrix: np.ndarray, crop_px: int) -> np.ndarray:
+    """Nearest-neighbour warp; an MC that it would lose (a single pixel, reduced) keeps the pixel of its centroid.
+
+    Args:
+        label: uint8 (rows, cols) {0, 1 = MC, 2 = ignore}.
+        matrix: from `sample_warp`.
+        crop_px: side of the result.
+
+    Returns:
+        uint8 (crop_px, crop_px); outside of the patch it is mirrored like the image.
+    """
+    flags = cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
+    warped = cv2.warpAffine(label, matrix, (crop_px, crop_px), flags=flags, borderMode=cv2.BORDER_REFLECT_101)
+    objects, count = label_objects(label == 1)
+    if not count:
+        return warped
+    moved = cv2.warpAffine(objects.astype(np.float32), matrix, (crop_px, crop_px), flags=flags)
+    lost = np.setdiff1d(np.arange(1, count + 1), moved)
+    centres = np.array(ndimage.center_of_mass(objects > 0, objects, lost)).reshape(-1, 2)[:, ::-1].T
+    col, row = np.round(np.linalg.solve(matrix[:, :2], centres - matrix[:, 2:])).astype(int)
+    inside = (row >= 0) & (row < crop_px) & (col >= 0) & (col < crop_px)
+    warped[row[inside], col[inside]] = 1
+    return warped
+
+
+def clahe(image: np.ndarray, clip_limit: float, grid: int = 8) -> np.ndarray:
+    """Contrast-limited adaptive histogram equalisation of a [0, 1] image, at 16 bits.
+
+    Args:
+        image: float (rows, cols), [0, 1].
+        clip_limit: contrast limit, 1 or more.
+        grid: tiles per side.
+
+    Returns:
+        float32 (rows, cols), [0, 1].
+    """
+    levels = np.round(np.clip(image, 0, 1) * 65535).astype(np.uint16)
+    equalised = cv2.createCLAHE(clipLimit=clip_limit, tileGridSize=(grid, grid)).apply(levels)
+    return equalised.astype(np.float32) / 65535

@@ -1,0 +1,372 @@
+"""The thin MONAI classes that the configs name: each unpacks a dictionary and calls one pure function.
+
+Images are tensors [1, rows, cols]; `image` carries the reader's metadata (see scripts/data/reader.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from monai.config import KeysCollection
+from monai.data import MetaTensor
+from monai.transforms import MapTransform, RandomizableTransform
+
+from scripts.candidates.breast_mask import breast_mask, erode_breast
+from scripts.candidates.hdog import HDoGParameters, hdog
+from scripts.data.annotations import load_label
+from scripts.data.geometry import to_file_axes
+from scripts.findings.combining import combine, threshold_objects
+from scripts.findings.objects import measure_objects
+from scripts.findings.report import build_report, spacing_of
+from scripts.training.augment import clahe, sample_warp, warp_image, warp_label
+from scripts.training.proximity import proximity_map
+
+Data = dict[Hashable, Any]
+
+
+class LoadLabeld(MapTransform):
+    """Replace label references (mask file, INbreast XML, points) by uint8 [1, rows, cols] {0, 1, 2 = ignore}.
+
+    Args:
+        keys: keys of label references; "" or a missing key is an image without findings.
+        image_key: key of the loaded image, which gives shape and spacing.
+    """
+
+    def __init__(self, keys: KeysCollection, image_key: str = "image") -> None:
+        super().__init__(keys, allow_missing_keys=True)
+        self.image_key = image_key
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> Data:
+        """Load every label."""
+        item, image = dict(data), data[self.image_key]
+        for key in self.keys:
+            label = load_label(item.get(key, ""), tuple(image.shape[-2:]), spacing_of(image))
+            item[key] = torch.from_numpy(label)[None]
+        return item
+
+
+class BreastMaskd(MapTransform):
+    """Add the breast mask and the eroded one, bool [1, rows, cols].
+
+    Args:
+        keys: the image.
+        erosion_px: side of the square that erodes the mask, px at `reference_spacing_mm`.
+        reference_spacing_mm: pixel size that lengths are given at; None takes them as px of the image.
+        breast_key: where the breast mask goes.
+        inner_key: where the eroded mask goes.
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection = "image",
+        erosion_px: int = 45,
+        reference_spacing_mm: float | None = 0.07,
+        breast_key: str = "breast",
+        inner_key: str = "breast_inner",
+    ) -> None:
+        super().__init__(keys)
+        self.erosion_px, self.reference_spacing_mm = erosion_px, reference_spacing_mm
+        self.breast_key, self.inner_key = breast_key, inner_key
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> Data:
+        """Compute both masks."""
+        item = dict(data)
+        image = _plane(item[self.first_key(item)])
+        factor = _length_factor(item[self.first_key(item)], self.reference_spacing_mm)
+        mask = breast_mask(image, spacing_of(item[self.first_key(item)])[0])
+        item[self.breast_key] = torch.from_numpy(mask)[None]
+        item[self.inner_key] = torch.from_numpy(erode_breast(mask, round(self.erosion_px * factor)))[None]
+        return item
+
+
+class HDoGCandidatesd(MapTransform):
+    """Add the HDoG candidate mask, bool [1, rows, cols].
+
+    Args:
+        keys: the image, [0, 1].
+        sigma_min_px, sigma_max_px: scale range, px at `reference_spacing_mm`.
+        sigma_ratio: k between neighbouring scales.
+        dog_threshold: T_DoG.
+        blob_overlap: O_DoG; 1 disables pruning.
+        hessian_threshold: h_thr.
+        reference_spacing_mm: pixel size that lengths are given at; None takes them as px of the image.
+        within_key: mask that candidates are restricted to, or None.
+        output_key: where the candidates go.
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection = "image",
+        sigma_min_px: float = 1.18,
+        sigma_max_px: float = 3.1,
+        sigma_ratio: float = 1.6,
+        dog_threshold: float = 0.006,
+        blob_overlap: float = 1.0,
+        hessian_threshold: float = 1.4,
+        reference_spacing_mm: float | None = 0.07,
+        within_key: str | None = "breast_inner",
+        output_key: str = "candidates",
+    ) -> None:
+        super().__init__(keys)
+        self.parameters = HDoGParameters(
+            sigma_min=sigma_min_px,
+            sigma_max=sigma_max_px,
+            sigma_ratio=sigma_ratio,
+            dog_threshold=dog_threshold,
+            overlap=blob_overlap,
+            hessian_threshold=hessian_threshold,
+        )
+        self.reference_spacing_mm, self.within_key, self.output_key = reference_spacing_mm, within_key, output_key
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> Data:
+        """Find the candidates."""
+        item = dict(data)
+        image = item[self.first_key(item)]
+        within = None if self.within_key is None else _plane(item[self.within_key])
+        parameters = self.parameters.scaled(_length_factor(image, self.reference_spacing_mm))
+        item[self.output_key] = torch.from_numpy(hdog(_plane(image), parameters, within).mask)[None]
+        return item
+
+
+class CombineCandidatesd(MapTransform):
+    """HDoGReg's last step: `pred` turns from the proximity map into the label mask, whole candidates with holes filled.
+
+    Args:
+        keys: the proximity map [1, rows, cols], [0, 1]; replaced by a uint8 mask.
+        proximity_threshold: p_thr.
+        overlap_fraction: o_thr.
+        candidates_key, within_key: bool masks of the chain before.
+        instances_key, scores_key, map_key: where the numbered objects, their scores and the map go.
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection = "pred",
+        proximity_threshold: float = 0.000316,
+        overlap_fraction: float = 0.3,
+        candidates_key: str = "candidates",
+        within_key: str | None = "breast_inner",
+        instances_key: str = "instances",
+        scores_key: str = "scores",
+        map_key: str = "map",
+    ) -> None:
+        super().__init__(keys)
+        self.proximity_threshold, self.overlap_fraction = proximity_threshold, overlap_fraction
+        self.candidates_key, self.within_key = candidates_key, within_key
+        self.instances_key, self.scores_key, self.map_key = instances_key, scores_key, map_key
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> Data:
+        """Combine candidates and map."""
+        item = dict(data)
+        key = self.first_key(item)
+        labels, scores = combine(
+            _plane(item[self.candidates_key]),
+            _plane(item[key]),
+            proximity_threshold=self.proximity_threshold,
+            overlap_fraction=self.overlap_fraction,
+            within=None if self.within_key is None else _plane(item[self.within_key]),
+        )
+        return _put_objects(self, item, key, labels, scores)
+
+
+class ThresholdObjectsd(MapTransform):
+    """Slim FCN's last step: `pred` turns from the probability map into the mask of {probability >= threshold}.
+
+    Args:
+        keys: the probability map [1, rows, cols]; replaced by a uint8 mask.
+        probability_threshold: in [0, 1].
+        within_key: mask that objects are restricted to, or None.
+        instances_key, scores_key, map_key: where the numbered objects, their scores and the map go.
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection = "pred",
+        probability_threshold: float = 0.5,
+        within_key: str | None = "breast_inner",
+        instances_key: str = "instances",
+        scores_key: str = "scores",
+        map_key: str = "map",
+    ) -> None:
+        super().__init__(keys)
+        self.probability_threshold, self.within_key = probability_threshold, within_key
+        self.instances_key, self.scores_key, self.map_key = instances_key, scores_key, map_key
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> Data:
+        """Threshold the map."""
+        item = dict(data)
+        key = self.first_key(item)
+        labels, scores = threshold_objects(
+            _plane(item[key]),
+            probability_threshold=self.probability_threshold,
+            within=None if self.within_key is None else _plane(item[self.within_key]),
+        )
+        return _put_objects(self, item, key, labels, scores)
+
+
+class MeasureFindingsd(MapTransform):
+    """Add `findings` (measured MCs), renumber `instances` to their ids, and add the `report` of the image.
+
+    Args:
+        keys: the numbered objects.
+        image_key, scores_key, breast_key: what the chain before left.
+        method: name of the method in the report.
+        operating_point: thresholds in force, for the report.
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection = "instances",
+        image_key: str = "image",
+        scores_key: str = "scores",
+        breast_key: str = "breast",
+        method: str = "HDoGReg",
+        operating_point: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(keys)
+        self.image_key, self.scores_key, self.breast_key = image_key, scores_key, breast_key
+        self.method, self.operating_point = method, operating_point or {}
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> Data:
+        """Measure the objects."""
+        item, image = dict(data), data[self.image_key]
+        key = self.first_key(item)
+        labels = _plane(item[key]).astype(np.int32)
+        item["findings"] = measure_objects(labels, np.asarray(item[self.scores_key]), spacing_of(image))
+        _, renumbered = np.unique(labels, return_inverse=True)
+        item[key] = torch.from_numpy(renumbered.reshape(labels.shape).astype(np.int32))[None]
+        item["report"] = build_report(
+            item["findings"], image, _plane(item[self.breast_key]), self.method, self.operating_point
+        )
+        return item
+
+
+class RestoreFileGeometryd(MapTransform):
+    """Bring masks back to the axes, rank, orientation and affine of the input file (columns first, as MONAI writes).
+
+    Args:
+        keys: masks [1, rows, cols].
+        image_key: the image whose metadata says how the file was laid out.
+        dtype: NumPy dtype of the result.
+    """
+
+    def __init__(self, keys: KeysCollection, image_key: str = "image", dtype: str = "uint8") -> None:
+        super().__init__(keys)
+        self.image_key, self.dtype = image_key, np.dtype(dtype)
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> Data:
+        """Restore every mask."""
+        item, meta = dict(data), data[self.image_key].meta
+        for key in self.keys:
+            restored = to_file_axes(_plane(item[key]).astype(self.dtype), meta)
+            affine = torch.as_tensor(np.asarray(meta["file_affine"], dtype=np.float64))
+            kept = {name: value for name, value in meta.items() if name not in ("affine", "spatial_shape", "space")}
+            item[key] = MetaTensor(torch.from_numpy(np.ascontiguousarray(restored))[None], affine=affine, meta=kept)
+        return item
+
+
+class ProximityTargetd(MapTransform):
+    """Turn label masks into proximity maps (HDoGReg eq. 7-9), float32 [1, rows, cols].
+
+    Args:
+        keys: labels {0, 1, 2}; only 1 attracts.
+        radius_px: xi.
+        alpha: decay; 0 is the limit 1 - r / xi.
+    """
+
+    def __init__(self, keys: KeysCollection, radius_px: float = 10.0, alpha: float = 1.0) -> None:
+        super().__init__(keys)
+        self.radius_px, self.alpha = radius_px, alpha
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> Data:
+        """Compute every map."""
+        item = dict(data)
+        for key in self.keys:
+            item[key] = torch.from_numpy(proximity_map(_plane(item[key]), self.radius_px, self.alpha))[None]
+        return item
+
+
+class RandWarpPatchd(RandomizableTransform, MapTransform):
+    """Random scale, shift, rotation and crop in one interpolation; no annotated MC inside the crop gets lost.
+
+    Args:
+        keys: image key and label key, in this order.
+        crop_px: side of the result.
+        scale_range: magnification uniform in 1 +- this.
+        shift_range: shift uniform in +- this share of the patch's side.
+        rotation_deg: rotation uniform in +- this.
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        crop_px: int = 320,
+        scale_range: float = 0.5,
+        shift_range: float = 0.1,
+        rotation_deg: float = 0.0,
+    ) -> None:
+        MapTransform.__init__(self, keys)
+        RandomizableTransform.__init__(self, prob=1.0)
+        self.crop_px, self.scale_range = crop_px, scale_range
+        self.shift_range, self.rotation_deg = shift_range, rotation_deg
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> Data:
+        """Warp image and label alike."""
+        item = dict(data)
+        image_key, label_key = self.keys
+        image, label = _plane(item[image_key]), _plane(item[label_key])
+        matrix = sample_warp(self.R, image.shape, self.crop_px, self.scale_range, self.shift_range, self.rotation_deg)
+        item[image_key] = torch.from_numpy(warp_image(image, matrix, self.crop_px))[None]
+        item[label_key] = torch.from_numpy(warp_label(label, matrix, self.crop_px))[None]
+        return item
+
+
+class RandCLAHEd(RandomizableTransform, MapTransform):
+    """With probability `prob`, contrast-limited adaptive histogram equalisation of [0, 1] images.
+
+    Args:
+        keys: images.
+        prob: probability.
+        clip_limit: (low, high) of the uniformly drawn contrast limit.
+        grid: tiles per side.
+    """
+
+    def __init__(
+        self, keys: KeysCollection, prob: float = 0.9, clip_limit: tuple[float, float] = (1.0, 4.0), grid: int = 8
+    ) -> None:
+        MapTransform.__init__(self, keys)
+        RandomizableTransform.__init__(self, prob=prob)
+        self.clip_limit, self.grid = clip_limit, grid
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> Data:
+        """Equalise every image alike."""
+        item = dict(data)
+        self.randomize(None)
+        limit = self.R.uniform(*self.clip_limit)
+        if self._do_transform:
+            for key in self.keys:
+                item[key] = torch.from_numpy(clahe(_plane(item[key]), limit, self.grid))[None]
+        return item
+
+
+def _plane(tensor: Any) -> np.ndarray:
+    """The (rows, cols) array of a [1, rows, cols] tensor."""
+    array = tensor.detach().cpu().numpy() if isinstance(tensor, torch.Tensor) else np.asarray(tensor)
+    if array.ndim != 3 or array.shape[0] != 1:
+        raise ValueError(f"got an array of shape {array.shape}, want [1, rows, cols]")
+    return array[0]
+
+
+def _length_factor(image: MetaTensor, reference_spacing_mm: float | None) -> float:
+    return 1.0 if reference_spacing_mm is None else reference_spacing_mm / spacing_of(image)[0]
+
+
+def _put_objects(transform: Any, item: Data, key: Hashable, labels: np.ndarray, scores: np.ndarray) -> Data:
+    item[transform.map_key] = item[key]
+    item[transform.instances_key] = torch.from_numpy(labels)[None]
+    item[transform.scores_key] = scores
+    item[key] = torch.from_numpy((labels > 0).astype(np.uint8))[None]
+    return item

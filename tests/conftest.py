@@ -1,0 +1,41 @@
+"""Fixtures shared by all tests: a tiny phantom data set and tiny weights, made once per session."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The bundle's root folder."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def phantoms(tmp_path_factory):
+    """A generated data set of small phantoms: folder and data list."""
+    from scripts.data.phantom import phantom_datalist
+
+    folder = tmp_path_factory.mktemp("phantoms")
+    datalist = phantom_datalist(
+        folder, training=3, validation=1, testing=1, seed=5, shape=(416, 320), empty_fraction=0.0, workers=0
+    )
+    return folder, datalist
+
+
+@pytest.fixture(scope="session")
+def tiny_weights(tmp_path_factory):
+    """Untrained weights of both networks, as inference loads them."""
+    from scripts.networks.fpn import FPN
+    from scripts.networks.slim_fcn import SlimFCN
+
+    folder = tmp_path_factory.mktemp("weights")
+    torch.manual_seed(0)
+    torch.save(FPN(encoder="efficientnet-b0", detail_channels=16, head_bias=-3.0).state_dict(), folder / "model.pt")
+    torch.save(SlimFCN().state_dict(), folder / "slim_fcn.pt")
+    return folder

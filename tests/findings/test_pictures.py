@@ -1,0 +1,51 @@
+"""Pictures: regions found greedily, colours where they belong, empty findings."""
+
+import numpy as np
+
+from scripts.findings.objects import label_objects, measure_objects
+from scripts.findings.pictures import densest_regions, draw_overlay, heat_map
+
+
+def found(mask):
+    labels, count = label_objects(mask)
+    return labels, measure_objects(labels, np.ones(count + 1), (0.1, 0.1))
+
+
+def dots(shape, points):
+    mask = np.zeros(shape, bool)
+    for row, col in points:
+        mask[row, col] = True
+    return mask
+
+
+def test_regions_are_the_fullest_ones_first_and_inside_the_image():
+    _, mcs = found(dots((100, 100), [(5, 5), (8, 9), (11, 4), (80, 80), (84, 86), (50, 5)]))
+    corners = densest_regions(mcs, (100, 100), 20, 5)
+    assert len(corners) == 3
+    assert corners[0] == (0, 0) and corners[1] == (72, 73)
+    assert all(0 <= row <= 80 and 0 <= col <= 80 for row, col in corners)
+
+
+def test_no_finding_no_region_but_a_picture():
+    labels, mcs = found(np.zeros((60, 40), bool))
+    assert densest_regions(mcs, (60, 40), 20, 3) == []
+    picture = draw_overlay(np.full((60, 40), 0.5), labels, mcs, spacing_mm=(0.1, 0.1), title="none", dpi=40)
+    assert picture.dtype == np.uint8 and picture.shape[2] == 3 and picture.std() > 0
+
+
+def test_rings_and_outlines_are_drawn_in_their_colour():
+    labels, mcs = found(dots((120, 100), [(30, 30), (34, 36), (90, 70)]))
+    image = np.full((120, 100), 0.4, np.float32)
+    marked = draw_overlay(image, labels, mcs, spacing_mm=(0.1, 0.1), title="t", region_mm=3, dpi=150)
+    amber = (marked[..., 0] > 200) & (marked[..., 1] > 120) & (marked[..., 1] < 200) & (marked[..., 2] < 90)
+    assert amber.sum() > 50
+
+
+def test_the_heat_map_runs_from_blue_to_red_and_loses_no_peak():
+    probability = np.zeros((50, 30), np.float32)
+    probability[37, 11] = 1.0
+    small = heat_map(probability, longest_px=10)
+    assert small.shape == (10, 6, 3)
+    peak = small[7, 2].astype(int)
+    assert peak[0] > 100 and peak[2] == 0  # red
+    assert small[0, 0, 2] > 100 and small[0, 0, 0] == 0  # blue
