@@ -12,19 +12,47 @@ import numpy as np
 import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor
-from monai.transforms import MapTransform, RandomizableTransform
+from monai.transforms import MapTransform
 
 from scripts.candidates.breast_mask import breast_mask, erode_breast
 from scripts.candidates.hdog import HDoGParameters, hdog
 from scripts.data.annotations import load_label
 from scripts.data.geometry import to_file_axes
+from scripts.data.reader import MammogramReader
 from scripts.findings.combining import combine, threshold_objects
 from scripts.findings.objects import measure_objects
 from scripts.findings.report import build_report, spacing_of
-from scripts.training.augment import clahe, sample_warp, warp_image, warp_label
-from scripts.training.proximity import proximity_map
 
 Data = dict[Hashable, Any]
+
+
+class LoadMammogramd(MapTransform):
+    """Replace paths by mammograms: MetaTensor [1, rows, cols], float32 in [0, 1], MCs bright.
+
+    Only `MammogramReader` is used: `LoadImaged` would try other readers on a file that this one refuses.
+
+    Args:
+        keys: keys of paths.
+        voi, allow_for_processing, default_spacing_mm: see `MammogramReader`.
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection = "image",
+        voi: int | str = "auto",
+        allow_for_processing: bool = False,
+        default_spacing_mm: float = 0.07,
+    ) -> None:
+        super().__init__(keys)
+        self.reader = MammogramReader(voi, allow_for_processing, default_spacing_mm)
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> Data:
+        """Read every path."""
+        item = dict(data)
+        for key in self.keys:
+            array, meta = self.reader.get_data(self.reader.read(item[key]))
+            item[key] = MetaTensor(torch.from_numpy(array)[None], meta=meta)
+        return item
 
 
 class LoadLabeld(MapTransform):
@@ -33,17 +61,19 @@ class LoadLabeld(MapTransform):
     Args:
         keys: keys of label references; "" or a missing key is an image without findings.
         image_key: key of the loaded image, which gives shape and spacing.
+        contour: how INbreast contours are drawn, "spline" or "polygon" (scripts/data/annotations.py).
     """
 
-    def __init__(self, keys: KeysCollection, image_key: str = "image") -> None:
+    def __init__(self, keys: KeysCollection, image_key: str = "image", contour: str = "spline") -> None:
         super().__init__(keys, allow_missing_keys=True)
-        self.image_key = image_key
+        self.image_key, self.contour = image_key, contour
 
     def __call__(self, data: Mapping[Hashable, Any]) -> Data:
         """Load every label."""
         item, image = dict(data), data[self.image_key]
         for key in self.keys:
-            label = load_label(item.get(key, ""), tuple(image.shape[-2:]), spacing_of(image))
+            shape, annotation = tuple(image.shape[-2:]), item.get("annotation", "full")
+            label = load_label(item.get(key, ""), shape, spacing_of(image), annotation, self.contour)
             item[key] = torch.from_numpy(label)[None]
         return item
 
@@ -74,7 +104,7 @@ class BreastMaskd(MapTransform):
     def __call__(self, data: Mapping[Hashable, Any]) -> Data:
         """Compute both masks."""
         item = dict(data)
-        image = _plane(item[self.first_key(item)])
+        image = plane(item[self.first_key(item)])
         factor = _length_factor(item[self.first_key(item)], self.reference_spacing_mm)
         mask = breast_mask(image, spacing_of(item[self.first_key(item)])[0])
         item[self.breast_key] = torch.from_numpy(mask)[None]
@@ -125,9 +155,9 @@ class HDoGCandidatesd(MapTransform):
         """Find the candidates."""
         item = dict(data)
         image = item[self.first_key(item)]
-        within = None if self.within_key is None else _plane(item[self.within_key])
+        within = None if self.within_key is None else plane(item[self.within_key])
         parameters = self.parameters.scaled(_length_factor(image, self.reference_spacing_mm))
-        item[self.output_key] = torch.from_numpy(hdog(_plane(image), parameters, within).mask)[None]
+        item[self.output_key] = torch.from_numpy(hdog(plane(image), parameters, within).mask)[None]
         return item
 
 
@@ -163,11 +193,11 @@ class CombineCandidatesd(MapTransform):
         item = dict(data)
         key = self.first_key(item)
         labels, scores = combine(
-            _plane(item[self.candidates_key]),
-            _plane(item[key]),
+            plane(item[self.candidates_key]),
+            plane(item[key]),
             proximity_threshold=self.proximity_threshold,
             overlap_fraction=self.overlap_fraction,
-            within=None if self.within_key is None else _plane(item[self.within_key]),
+            within=None if self.within_key is None else plane(item[self.within_key]),
         )
         return _put_objects(self, item, key, labels, scores)
 
@@ -200,9 +230,9 @@ class ThresholdObjectsd(MapTransform):
         item = dict(data)
         key = self.first_key(item)
         labels, scores = threshold_objects(
-            _plane(item[key]),
+            plane(item[key]),
             probability_threshold=self.probability_threshold,
-            within=None if self.within_key is None else _plane(item[self.within_key]),
+            within=None if self.within_key is None else plane(item[self.within_key]),
         )
         return _put_objects(self, item, key, labels, scores)
 
@@ -234,12 +264,12 @@ class MeasureFindingsd(MapTransform):
         """Measure the objects."""
         item, image = dict(data), data[self.image_key]
         key = self.first_key(item)
-        labels = _plane(item[key]).astype(np.int32)
+        labels = plane(item[key]).astype(np.int32)
         item["findings"] = measure_objects(labels, np.asarray(item[self.scores_key]), spacing_of(image))
         _, renumbered = np.unique(labels, return_inverse=True)
         item[key] = torch.from_numpy(renumbered.reshape(labels.shape).astype(np.int32))[None]
         item["report"] = build_report(
-            item["findings"], image, _plane(item[self.breast_key]), self.method, self.operating_point
+            item["findings"], image, plane(item[self.breast_key]), self.method, self.operating_point
         )
         return item
 
@@ -261,98 +291,14 @@ class RestoreFileGeometryd(MapTransform):
         """Restore every mask."""
         item, meta = dict(data), data[self.image_key].meta
         for key in self.keys:
-            restored = to_file_axes(_plane(item[key]).astype(self.dtype), meta)
+            restored = to_file_axes(plane(item[key]).astype(self.dtype), meta)
             affine = torch.as_tensor(np.asarray(meta["file_affine"], dtype=np.float64))
             kept = {name: value for name, value in meta.items() if name not in ("affine", "spatial_shape", "space")}
             item[key] = MetaTensor(torch.from_numpy(np.ascontiguousarray(restored))[None], affine=affine, meta=kept)
         return item
 
 
-class ProximityTargetd(MapTransform):
-    """Turn label masks into proximity maps (HDoGReg eq. 7-9), float32 [1, rows, cols].
-
-    Args:
-        keys: labels {0, 1, 2}; only 1 attracts.
-        radius_px: xi.
-        alpha: decay; 0 is the limit 1 - r / xi.
-    """
-
-    def __init__(self, keys: KeysCollection, radius_px: float = 10.0, alpha: float = 1.0) -> None:
-        super().__init__(keys)
-        self.radius_px, self.alpha = radius_px, alpha
-
-    def __call__(self, data: Mapping[Hashable, Any]) -> Data:
-        """Compute every map."""
-        item = dict(data)
-        for key in self.keys:
-            item[key] = torch.from_numpy(proximity_map(_plane(item[key]), self.radius_px, self.alpha))[None]
-        return item
-
-
-class RandWarpPatchd(RandomizableTransform, MapTransform):
-    """Random scale, shift, rotation and crop in one interpolation; no annotated MC inside the crop gets lost.
-
-    Args:
-        keys: image key and label key, in this order.
-        crop_px: side of the result.
-        scale_range: magnification uniform in 1 +- this.
-        shift_range: shift uniform in +- this share of the patch's side.
-        rotation_deg: rotation uniform in +- this.
-    """
-
-    def __init__(
-        self,
-        keys: KeysCollection,
-        crop_px: int = 320,
-        scale_range: float = 0.5,
-        shift_range: float = 0.1,
-        rotation_deg: float = 0.0,
-    ) -> None:
-        MapTransform.__init__(self, keys)
-        RandomizableTransform.__init__(self, prob=1.0)
-        self.crop_px, self.scale_range = crop_px, scale_range
-        self.shift_range, self.rotation_deg = shift_range, rotation_deg
-
-    def __call__(self, data: Mapping[Hashable, Any]) -> Data:
-        """Warp image and label alike."""
-        item = dict(data)
-        image_key, label_key = self.keys
-        image, label = _plane(item[image_key]), _plane(item[label_key])
-        matrix = sample_warp(self.R, image.shape, self.crop_px, self.scale_range, self.shift_range, self.rotation_deg)
-        item[image_key] = torch.from_numpy(warp_image(image, matrix, self.crop_px))[None]
-        item[label_key] = torch.from_numpy(warp_label(label, matrix, self.crop_px))[None]
-        return item
-
-
-class RandCLAHEd(RandomizableTransform, MapTransform):
-    """With probability `prob`, contrast-limited adaptive histogram equalisation of [0, 1] images.
-
-    Args:
-        keys: images.
-        prob: probability.
-        clip_limit: (low, high) of the uniformly drawn contrast limit.
-        grid: tiles per side.
-    """
-
-    def __init__(
-        self, keys: KeysCollection, prob: float = 0.9, clip_limit: tuple[float, float] = (1.0, 4.0), grid: int = 8
-    ) -> None:
-        MapTransform.__init__(self, keys)
-        RandomizableTransform.__init__(self, prob=prob)
-        self.clip_limit, self.grid = clip_limit, grid
-
-    def __call__(self, data: Mapping[Hashable, Any]) -> Data:
-        """Equalise every image alike."""
-        item = dict(data)
-        self.randomize(None)
-        limit = self.R.uniform(*self.clip_limit)
-        if self._do_transform:
-            for key in self.keys:
-                item[key] = torch.from_numpy(clahe(_plane(item[key]), limit, self.grid))[None]
-        return item
-
-
-def _plane(tensor: Any) -> np.ndarray:
+def plane(tensor: Any) -> np.ndarray:
     """The (rows, cols) array of a [1, rows, cols] tensor."""
     array = tensor.detach().cpu().numpy() if isinstance(tensor, torch.Tensor) else np.asarray(tensor)
     if array.ndim != 3 or array.shape[0] != 1:

@@ -85,7 +85,15 @@ def test_every_reference_resolves_and_every_key_is_read(configs, base, overlay):
 
 def test_train_and_inference_define_the_same_network_and_reading(configs):
     train, infer = (json.loads((configs / name).read_text()) for name in OVERLAYS)
-    for key in ("encoder", "dropout", "detail_channels", "head_bias", "voi", "allow_for_processing", "default_spacing_mm"):
+    for key in (
+        "encoder",
+        "dropout",
+        "detail_channels",
+        "head_bias",
+        "voi",
+        "allow_for_processing",
+        "default_spacing_mm",
+    ):
         assert train[key] == infer[key], key
     weights = {key: value for key, value in train["network_def"].items() if key != "encoder_weights"}
     assert weights == infer["network_def"]

@@ -42,7 +42,7 @@ def sample_warp(
     corner = rng.uniform(0, 1, 2) * (cols - crop_px, rows - crop_px)
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]) / scale
     centre = (np.array([cols, rows]) - 1) / 2
-    # output pixel u shows the warped patch at corner + u, which comes from turn @ (corner + u - centre - shift) + centre
+    # output pixel u shows the warped patch at corner + u; it comes from turn @ (corner + u - centre - shift) + centre
     return np.hstack([turn, (turn @ (corner - centre - shift) + centre)[:, None]])
 
 

@@ -1,0 +1,186 @@
+"""The per-scale parts of HDoG: DoG responses, their maxima, the Hessian mask, and overlap pruning.
+
+Everything runs in float32 with kernels made in float64; `tests/candidates/hdog_reference.py` states the same
+formulas in plain float64 scipy. Equation numbers are those of HDoGReg (arXiv 2102.00754).
+"""
+
+import itertools
+
+import cv2
+import numpy as np
+from scipy.spatial import cKDTree
+
+TRUNCATE = 4.0
+"""Gaussian kernels end at this many sigma, as in scipy and scikit-image."""
+
+
+BLOCK_ROWS = 64
+"""Rows whose second differences are held at a time: few enough to stay in cache."""
+
+
+def gaussian_radius(sigma: float) -> int:
+    """Radius in px at which scipy's `gaussian_filter` cuts a kernel of width sigma (px)."""
+    return int(TRUNCATE * sigma + 0.5)
+
+
+def gaussian_kernel(sigma: float) -> np.ndarray:
+    """Sampled, truncated and normalised Gaussian (eq. 1), float64, shape (2 * radius + 1,)."""
+    offsets = np.arange(-gaussian_radius(sigma), gaussian_radius(sigma) + 1)
+    kernel = np.exp(-0.5 * (offsets / sigma) ** 2)
+    return kernel / kernel.sum()
+
+
+def dog_responses(image: np.ndarray, sigmas: np.ndarray) -> list[np.ndarray]:
+    """Scale-normalised differences of Gaussians, positive on bright blobs (eq. 2-3, with the sign put right).
+
+    Layer n is (L(sigma_n) - L(sigma_n+1)) * sigma_n / (sigma_n+1 - sigma_n). The image continues by half-sample
+    reflection (scipy's and scikit-image's `reflect`).
+
+    Args:
+        image: float32, shape (rows, cols).
+        sigmas: widths of the K + 1 Gaussians in px, increasing.
+
+    Returns:
+        K arrays float32, shape (rows, cols).
+    """
+    responses = []
+    finer = _gaussian(image, sigmas[0])
+    for sigma, next_sigma in itertools.pairwise(sigmas):
+        coarser = _gaussian(image, next_sigma)
+        finer -= coarser
+        finer *= np.float32(sigma / (next_sigma - sigma))
+        responses.append(finer)
+        finer = coarser
+    return responses
+
+
+def scale_space_maxima(responses: list[np.ndarray], threshold: float) -> tuple[np.ndarray, np.ndarray]:
+    """Local maxima of the DoG responses over 3x3x3 (row, col, scale) above a threshold (eq. 4).
+
+    As in scikit-image's `blob_dog`: the neighbourhood ends at the image border and at the first and last scale
+    (maxima there count), and every pixel of a plateau that no neighbour exceeds is a maximum.
+
+    Args:
+        responses: K arrays float32, shape (rows, cols).
+        threshold: smallest response, itself excluded.
+
+    Returns:
+        maxima: int64, shape (N, 3), columns [row, col, scale index]; their responses: float32, shape (N,).
+    """
+    box = np.ones((3, 3), np.uint8)
+    highest = [cv2.dilate(response, box) for response in responses]
+    maxima, strengths = [], []
+    for scale, response in enumerate(responses):
+        # Few pixels are maxima of their own scale; only these are held against the neighbouring scales.
+        peak = response == highest[scale]
+        peak &= response > threshold
+        index = np.flatnonzero(peak)
+        strength = response.ravel()[index]
+        for neighbour in {max(scale - 1, 0), min(scale + 1, len(responses) - 1)} - {scale}:
+            stays = strength >= highest[neighbour].ravel()[index]
+            index, strength = index[stays], strength[stays]
+        row, col = np.unravel_index(index, response.shape)
+        maxima.append(np.stack([row, col, np.full_like(row, scale)], axis=1))
+        strengths.append(strength)
+    return np.concatenate(maxima), np.concatenate(strengths)
+
+
+def hessian_mask(response: np.ndarray, threshold: float) -> np.ndarray:
+    """Where the response curves like a blob or a bright line: tr < 0 and (det > 0 or |det| / tr^2 < threshold).
+
+    This is eq. 6 as its text means it. The second differences are numpy's central gradient applied twice, with
+    its one-sided border. For tr < 0 and threshold >= 0 the bracket is the same as det + threshold * tr^2 > 0,
+    and a common factor of all second differences (4 here) drops out.
+
+    Args:
+        response: float32, shape (rows, cols).
+        threshold: h_thr, at least 0.
+
+    Returns:
+        Boolean mask, shape (rows, cols).
+    """
+    d = _continue_linearly(response)
+    mask = np.empty(response.shape, bool)
+    for top in range(0, len(mask), BLOCK_ROWS):
+        block = mask[top : top + BLOCK_ROWS]
+        block[:] = _is_convex(d[top : top + len(block) + 4], np.float32(threshold))
+    return mask
+
+
+def prune_overlaps(blobs: np.ndarray, overlap: float) -> np.ndarray:
+    """Which blobs stay when of two that overlap too much the smaller one goes.
+
+    A blob is a disc of radius sqrt(2) * sigma; the overlap of two is the common area over that of the smaller
+    disc. Every pair is judged on the full list, so the result depends on no order; scikit-image, which walks the
+    pairs in arbitrary order, may keep more in chains of overlapping blobs, and the same ones without chains. Of
+    two discs of one size the one earlier in the list goes, as there.
+
+    Args:
+        blobs: shape (N, 3), columns [row, col, sigma], in order of decreasing response.
+        overlap: largest fraction that is tolerated; 1 keeps all.
+
+    Returns:
+        Boolean array, shape (N,).
+    """
+    stays = np.ones(len(blobs), bool)
+    if overlap >= 1 or len(blobs) < 2:
+        return stays
+    blobs = blobs.astype(np.float64)
+    reach = 2 * np.sqrt(2) * blobs[:, 2].max()
+    first, second = cKDTree(blobs[:, :2]).query_pairs(reach, output_type="ndarray").T
+    fraction = _overlap_fraction(blobs[first], blobs[second])
+    smaller = np.where(blobs[first, 2] > blobs[second, 2], second, first)
+    stays[smaller[fraction > overlap]] = False
+    return stays
+
+
+def _gaussian(image: np.ndarray, sigma: float) -> np.ndarray:
+    kernel = gaussian_kernel(sigma)
+    return cv2.sepFilter2D(image, cv2.CV_32F, kernel, kernel, borderType=cv2.BORDER_REFLECT)
+
+
+def _continue_linearly(response: np.ndarray) -> np.ndarray:
+    """Add two pixels on each side so that central differences there equal `np.gradient`'s one-sided ones.
+
+    The gradient g continues linearly if d[-1] = 2 d[0] - d[1], and so does its own gradient if
+    d[-2] = 4 d[0] - 4 d[1] + d[2]. An axis of one pixel has zero gradient.
+    """
+    d = cv2.copyMakeBorder(response, 2, 2, 2, 2, cv2.BORDER_REPLICATE)
+    for along in (d, d.T):
+        sides = (along, along[::-1])
+        for side in sides:
+            side[1] = 2 * side[2] - side[3]
+        for side in sides:
+            side[0] = 4 * (side[2] - side[3]) + side[4]
+    return d
+
+
+def _is_convex(d: np.ndarray, threshold: np.float32) -> np.ndarray:
+    """The condition of `hessian_mask`, for all but two pixels on each side of d."""
+    twice = 2 * d[2:-2, 2:-2]
+    row_row = d[4:, 2:-2] + d[:-4, 2:-2]
+    row_row -= twice
+    col_col = d[2:-2, 4:] + d[2:-2, :-4]
+    col_col -= twice
+    row_col = d[3:-1, 3:-1] + d[1:-3, 1:-3]
+    row_col -= d[3:-1, 1:-3] + d[1:-3, 3:-1]
+    trace = row_row + col_col
+    is_ridge = trace < 0
+    determinant = np.multiply(row_row, col_col, out=row_row)
+    determinant -= np.square(row_col, out=row_col)
+    determinant += threshold * np.square(trace, out=trace)
+    return is_ridge & (determinant > 0)
+
+
+def _overlap_fraction(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Common area of discs of radius sqrt(2) * sigma, over the area of the smaller one; pair by pair."""
+    distance = np.hypot(*(first[:, :2] - second[:, :2]).T)
+    radii = np.sqrt(2) * np.stack([first[:, 2], second[:, 2]])
+    small, large = radii.min(axis=0), radii.max(axis=0)
+    inside = distance <= large - small
+    d = np.where(inside, 1.0, distance)  # any value that divides; overwritten below
+    angle_small = np.arccos(np.clip((d**2 + small**2 - large**2) / (2 * d * small), -1, 1))
+    angle_large = np.arccos(np.clip((d**2 + large**2 - small**2) / (2 * d * large), -1, 1))
+    kite = (small + large - d) * (d + large - small) * (d - large + small) * (d + large + small)
+    area = small**2 * angle_small + large**2 * angle_large - 0.5 * np.sqrt(np.maximum(kite, 0))
+    return np.where(inside, 1.0, np.where(distance > small + large, 0.0, area / (np.pi * small**2)))

@@ -1,0 +1,185 @@
+"""Write a phantom as Digital Mammography X-Ray Image Storage - For Presentation (DICOM PS3.3 A.27).
+
+Every identifier and date follows from `seed`, so equal arguments give equal bytes. Several texts in the header say
+that the image is simulated.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from datetime import date, timedelta
+from pathlib import Path
+
+import numpy as np
+from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
+from pydicom.sequence import Sequence
+from pydicom.uid import ExplicitVRLittleEndian
+
+SOP_CLASS_MG_PRESENTATION = "1.2.840.10008.5.1.4.1.1.1.2"
+_UID_ROOT = "2.25."
+SIMULATED = "SIMULATED PHANTOM, not a patient"
+
+
+def phantom_uid(*parts: object) -> str:
+    """A UID under 2.25 that depends on `parts` only."""
+    digest = hashlib.sha256("/".join(str(part) for part in parts).encode()).digest()
+    return _UID_ROOT + str(int.from_bytes(digest[:16], "big") & ((1 << 128) - 1))
+
+
+def write_phantom_dicom(
+    path: str | Path,
+    image: np.ndarray,
+    *,
+    spacing_mm: float,
+    laterality: str,
+    view: str,
+    seed: int,
+    patient_id: str = "PHANTOM-0000",
+    bits: int = 12,
+    thickness_mm: float = 50.0,
+    detector_type: str = "DIRECT",
+    compression_force_n: float = 100.0,
+    comment: str = "",
+) -> Path:
+    """Write `image` atomically and return its path.
+
+    Args:
+        path: file to write; its folder is made.
+        image: (rows, cols) uint16 stored values, MONOCHROME2.
+        spacing_mm: pixel spacing at the detector.
+        laterality: "L" or "R".
+        view: "CC" or "MLO".
+        seed: all UIDs and dates follow from it and from patient, side and view.
+        patient_id: PatientID; images of one id share one study.
+        bits: bits stored.
+        thickness_mm: compressed thickness.
+        detector_type: "DIRECT" or "SCINTILLATOR".
+        compression_force_n: compression force.
+        comment: appended to ImageComments.
+
+    Raises:
+        ValueError: if `image` is not 2-D uint16 within `bits`, or side or view is unknown.
+    """
+    if image.ndim != 2 or image.dtype != np.uint16 or int(image.max(initial=0)) >= 2**bits:
+        raise ValueError(
+            f"image: found {image.dtype} {image.shape}, max {image.max(initial=0)}; wanted 2-D uint16 < 2**{bits}"
+        )
+    if laterality not in ("L", "R") or view not in ("CC", "MLO"):
+        raise ValueError(f"laterality, view: found {laterality!r}, {view!r}; wanted L or R, CC or MLO")
+    content = hashlib.sha256(np.ascontiguousarray(image).tobytes()).hexdigest()
+    uid = phantom_uid("image", seed, patient_id, laterality, view, content)
+    ds = FileDataset(str(path), {}, file_meta=_file_meta(uid), preamble=b"\0" * 128)
+    _patient_and_study(ds, uid, seed, patient_id, laterality, view)
+    _equipment_and_detector(ds, spacing_mm, image.shape, detector_type, thickness_mm, compression_force_n)
+    _view(ds, laterality, view)
+    _pixels(ds, image, bits)
+    ds.ImageComments = f"{SIMULATED}. {comment}".strip()
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        ds.save_as(temporary, enforce_file_format=True)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
+
+
+def _file_meta(uid: str) -> FileMetaDataset:
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID = SOP_CLASS_MG_PRESENTATION
+    meta.MediaStorageSOPInstanceUID = uid
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    meta.ImplementationClassUID = phantom_uid("implementation")
+    return meta
+
+
+def _code(value: str, scheme: str, meaning: str) -> Dataset:
+    code = Dataset()
+    code.CodeValue, code.CodingSchemeDesignator, code.CodeMeaning = value, scheme, meaning
+    return code
+
+
+def _patient_and_study(ds: Dataset, uid: str, seed: int, patient_id: str, laterality: str, view: str) -> None:
+    number = int(hashlib.sha256(f"{seed}/{patient_id}".encode()).hexdigest(), 16)
+    day = (date(2020, 1, 1) + timedelta(days=number % 1460)).strftime("%Y%m%d")
+    ds.SpecificCharacterSet = "ISO_IR 100"
+    ds.SOPClassUID, ds.SOPInstanceUID = SOP_CLASS_MG_PRESENTATION, uid
+    ds.StudyDate = ds.SeriesDate = ds.AcquisitionDate = ds.ContentDate = day
+    ds.StudyTime, ds.SeriesTime, ds.AcquisitionTime, ds.ContentTime = "090000", "090100", "090130", "090130"
+    ds.PatientName = f"Phantom^{patient_id}"
+    ds.PatientID = patient_id
+    ds.PatientBirthDate = f"{1940 + number % 40}0101"
+    ds.PatientSex = "F"
+    ds.PatientAge = f"{int(day[:4]) - 1940 - number % 40:03d}Y"
+    ds.PatientComments = SIMULATED
+    ds.StudyInstanceUID = phantom_uid("study", seed, patient_id)
+    ds.SeriesInstanceUID = phantom_uid("series", seed, patient_id, laterality, view)
+    ds.StudyID, ds.SeriesNumber, ds.AcquisitionNumber, ds.InstanceNumber = "1", 1, 1, 1
+    ds.AccessionNumber = ds.ReferringPhysicianName = ""
+    ds.StudyDescription = "Simulated phantom mammogram"
+    ds.SeriesDescription = f"Simulated phantom {laterality} {view}"
+
+
+def _equipment_and_detector(
+    ds: Dataset, spacing_mm: float, shape: tuple[int, ...], detector_type: str, thickness_mm: float, force_n: float
+) -> None:
+    ds.Modality, ds.PresentationIntentType = "MG", "FOR PRESENTATION"
+    ds.Manufacturer = "Simulated phantom"
+    ds.ManufacturerModelName = "FFDM phantom"
+    ds.DeviceSerialNumber, ds.SoftwareVersions, ds.StationName = "0", "1", "PHANTOM"
+    ds.DetectorType, ds.DetectorConfiguration, ds.DetectorID = detector_type, "AREA", "PHANTOM"
+    ds.DetectorTemperature = "25.0"
+    ds.DetectorActiveShape = ds.FieldOfViewShape = "RECTANGLE"
+    size = [round(shape[0] * spacing_mm), round(shape[1] * spacing_mm)]
+    ds.FieldOfViewDimensions = size
+    ds.DetectorElementPhysicalSize = ds.DetectorElementSpacing = [spacing_mm, spacing_mm]
+    ds.ImagerPixelSpacing = ds.PixelSpacing = [spacing_mm, spacing_mm]
+    ds.PixelSpacingCalibrationType = "GEOMETRY"
+    ds.PixelSpacingCalibrationDescription = "Spacing at the detector; no magnification"
+    ds.EstimatedRadiographicMagnificationFactor = 1.0
+    ds.PositionerType = "MAMMOGRAPHIC"
+    ds.DistanceSourceToDetector, ds.DistanceSourceToPatient = 660, 660
+    ds.KVP, ds.ExposureTime, ds.XRayTubeCurrent, ds.Exposure = 29, 1000, 100, 100
+    ds.AnodeTargetMaterial, ds.FilterMaterial = "TUNGSTEN", "RHODIUM"
+    ds.FocalSpots, ds.Grid = 0.3, ["FIXED", "FOCUSED"]
+    ds.BodyPartThickness, ds.CompressionForce = round(thickness_mm, 1), round(force_n, 1)
+    ds.OrganDose = ds.EntranceDoseInmGy = None
+    ds.ExposureControlMode = "AUTOMATIC"
+    ds.QualityControlImage = "NO"
+
+
+def _view(ds: Dataset, laterality: str, view: str) -> None:
+    ds.ImageLaterality = laterality
+    ds.BodyPartExamined = ds.OrganExposed = "BREAST"
+    across = "A" if laterality == "L" else "P"
+    down = {"CC": {"L": "R", "R": "L"}, "MLO": {"L": "FR", "R": "FL"}}[view][laterality]
+    ds.PatientOrientation = [across, down]
+    ds.PositionerPrimaryAngle = 0.0 if view == "CC" else (45.0 if laterality == "R" else -45.0)
+    ds.ViewPosition = view
+    ds.AnatomicRegionSequence = Sequence([_code("76752008", "SCT", "Breast")])
+    names = {"CC": ("399162004", "cranio-caudal"), "MLO": ("399368009", "medio-lateral oblique")}
+    code = _code(names[view][0], "SCT", names[view][1])
+    code.ViewModifierCodeSequence = Sequence([])
+    ds.ViewCodeSequence = Sequence([code])
+    ds.AcquisitionContextSequence = Sequence([])
+    ds.BreastImplantPresent = "NO"
+    ds.PartialView = "NO"
+
+
+def _pixels(ds: Dataset, image: np.ndarray, bits: int) -> None:
+    ds.ImageType = ["DERIVED", "PRIMARY"]
+    ds.DerivationDescription = "Simulated from a numerical phantom"
+    ds.SamplesPerPixel, ds.PhotometricInterpretation = 1, "MONOCHROME2"
+    ds.Rows, ds.Columns = image.shape
+    ds.BitsAllocated, ds.BitsStored, ds.HighBit, ds.PixelRepresentation = 16, bits, bits - 1, 0
+    ds.PixelIntensityRelationship, ds.PixelIntensityRelationshipSign = "LOG", -1
+    ds.RescaleIntercept, ds.RescaleSlope, ds.RescaleType = 0, 1, "US"
+    ds.PresentationLUTShape, ds.LossyImageCompression, ds.BurnedInAnnotation = "IDENTITY", "00", "NO"
+    full = 2**bits
+    ds.WindowCenter, ds.WindowWidth = [full // 2, round(0.4 * full)], [full, round(0.7 * full)]
+    ds.WindowCenterWidthExplanation = ["FULL", "CONTRAST"]
+    ds.VOILUTFunction = "LINEAR"
+    ds.PixelData = image.astype("<u2").tobytes()
+    ds["PixelData"].VR = "OW"

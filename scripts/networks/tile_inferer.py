@@ -1,0 +1,210 @@
+"""Tiled inference with dropped margins: a whole mammogram through a network in bounded memory, without seams."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from monai.inferers import Inferer
+from monai.utils import convert_to_dst_type, convert_to_tensor
+from tqdm import tqdm
+
+from scripts.candidates.breast_mask import breast_mask
+
+AUTOCAST_DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+class Span(NamedTuple):
+    """A tile along one axis, in px: the network sees [start, stop), [core_start, core_stop) of it is kept."""
+
+    start: int
+    stop: int
+    core_start: int
+    core_stop: int
+
+
+class Tile(NamedTuple):
+    """A tile of one image of the batch."""
+
+    image: int
+    rows: Span
+    cols: Span
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns that the network sees."""
+        return self.rows.stop - self.rows.start, self.cols.stop - self.cols.start
+
+
+def tile_spans(size_px: int, tile_px: int, margin_px: int, align_px: int = 1) -> list[Span]:
+    """Cover one axis with tiles whose cores partition it.
+
+    Every tile starts at a multiple of ``align_px``, so that a network with that stride samples the same grid in each
+    tile. The first starts and the last ends at the image's own border, so that the network sees that border (its
+    zero padding) as in a whole-image pass; on inner sides at least ``margin_px`` is dropped. All tiles are
+    ``tile_px`` long but the last, which is up to ``align_px - 1`` shorter.
+
+    Args:
+        size_px: length of the axis.
+        tile_px: length of a tile, a multiple of ``align_px``.
+        margin_px: dropped on every inner side.
+        align_px: stride of the network.
+
+    Raises:
+        ValueError: no core is left between the margins, or ``tile_px`` is not aligned.
+    """
+    step = (tile_px - 2 * margin_px) // align_px * align_px
+    if margin_px < 0 or step <= 0:
+        raise ValueError(
+            f"margin_px: got {margin_px} for tile_px {tile_px}; wanted 0 or more that leaves a core of at least "
+            f"{align_px} px"
+        )
+    if tile_px % align_px:
+        raise ValueError(f"tile_px: got {tile_px}; wanted a multiple of align_px = {align_px}")
+    last_start = max(-(-(size_px - tile_px) // align_px) * align_px, 0)
+    starts = [*range(0, last_start, step), last_start]
+    cuts = [(left + tile_px + right) // 2 for left, right in itertools.pairwise(starts)]
+    cores = zip([0, *cuts], [*cuts, size_px], strict=True)
+    return [Span(start, min(start + tile_px, size_px), *core) for start, core in zip(starts, cores, strict=True)]
+
+
+class TileInferer(Inferer):
+    """Run a network over tiles, drop the margins and put the cores together: no blending, no gaps.
+
+    Only tiles whose core holds breast are computed. With ``breast_only`` every pixel outside the breast mask gets
+    ``outside_value``, so that the output does not depend on where the tiles lie.
+
+    Args:
+        tile_px: side of a tile (512 in HDoGReg).
+        margin_px: dropped on every inner side (128 in HDoGReg; the slim FCN needs 22).
+        batch_size: tiles per forward pass.
+        breast_only: skip and blank what is not breast.
+        outside_value: logit of pixels outside the breast.
+        progress: show a progress bar over the tiles.
+        align_px: tiles start at multiples of it: the network's stride (1 for a full-resolution network).
+        autocast: None, or "bfloat16" / "float16" for mixed precision.
+        spacing_mm: pixel size that the breast mask assumes.
+
+    Raises:
+        ValueError: sizes that leave no core or are not aligned, or an unknown ``autocast``.
+    """
+
+    def __init__(
+        self,
+        tile_px: int = 512,
+        margin_px: int = 128,
+        batch_size: int = 4,
+        breast_only: bool = True,
+        outside_value: float = -20.0,
+        progress: bool = False,
+        align_px: int = 32,
+        autocast: str | None = None,
+        spacing_mm: float = 0.07,
+    ) -> None:
+        super().__init__()
+        tile_spans(tile_px, tile_px, margin_px, align_px)  # refuses impossible sizes now, not at the first image
+        if batch_size < 1:
+            raise ValueError(f"batch_size: got {batch_size}; wanted at least 1")
+        if autocast is not None and autocast not in AUTOCAST_DTYPES:
+            raise ValueError(f"autocast: got {autocast!r}; wanted None or one of {', '.join(AUTOCAST_DTYPES)}")
+        self.tile_px = tile_px
+        self.margin_px = margin_px
+        self.batch_size = batch_size
+        self.breast_only = breast_only
+        self.outside_value = outside_value
+        self.progress = progress
+        self.align_px = align_px
+        self.autocast = autocast
+        self.spacing_mm = spacing_mm
+
+    def __call__(
+        self, inputs: torch.Tensor, network: Callable[..., torch.Tensor], *args: Any, **kwargs: Any
+    ) -> torch.Tensor:
+        """Logits of whole images.
+
+        Args:
+            inputs: images in [0, 1], [B, 1, H, W]; a MetaTensor keeps its metadata.
+            network: maps [b, 1, h, w] to logits [b, C, h, w]; called without gradients.
+            *args: passed on to the network.
+            **kwargs: passed on to the network.
+
+        Returns:
+            float32 logits [B, C, H, W] on the device of ``inputs`` (C = 1 if no tile had to be computed).
+
+        Raises:
+            ValueError: ``inputs`` is not 4-D, or the network changes the size of a tile.
+        """
+        if inputs.ndim != 4:
+            raise ValueError(f"inputs: got shape {tuple(inputs.shape)}; wanted [B, 1, H, W]")
+        images = convert_to_tensor(inputs, track_meta=False)
+        breast = self._breast(images)
+        batches = list(self._batches(images, breast))
+        logits: torch.Tensor | None = None
+        with torch.no_grad(), self._precision(images.device):
+            for batch in tqdm(batches, desc="Tiles", unit="batch", disable=not self.progress):
+                windows = [images[tile.image, :, slice(*tile.rows[:2]), slice(*tile.cols[:2])] for tile in batch]
+                outputs = network(torch.stack(windows), *args, **kwargs)
+                if outputs.shape[2:] != batch[0].shape:
+                    raise ValueError(
+                        f"network: got an output of {tuple(outputs.shape[2:])} px from a tile of {batch[0].shape} px; "
+                        "wanted the same size"
+                    )
+                if logits is None:
+                    logits = self._blank(images, outputs.shape[1])
+                for tile, output in zip(batch, outputs, strict=True):
+                    _paste_core(logits, tile, output)
+        if logits is None:
+            logits = self._blank(images, 1)
+        if breast is not None:
+            outside = torch.from_numpy(~breast).to(logits.device)
+            logits.masked_fill_(outside[:, None], self.outside_value)
+        return convert_to_dst_type(logits, inputs, dtype=logits.dtype)[0]
+
+    def _breast(self, images: torch.Tensor) -> np.ndarray | None:
+        """Breast masks (B, rows, cols), or None where everything counts."""
+        if not self.breast_only:
+            return None
+        arrays = images[:, 0].float().cpu().numpy()
+        return np.stack([breast_mask(array, spacing_mm=self.spacing_mm) for array in arrays])
+
+    def _batches(self, images: torch.Tensor, breast: np.ndarray | None) -> Iterator[list[Tile]]:
+        """Tiles to compute, at most ``batch_size`` of one shape together."""
+        rows, cols = images.shape[2:]
+        row_spans = tile_spans(rows, self.tile_px, self.margin_px, self.align_px)
+        col_spans = tile_spans(cols, self.tile_px, self.margin_px, self.align_px)
+        by_shape: dict[tuple[int, int], list[Tile]] = defaultdict(list)
+        for image in range(images.shape[0]):
+            for row_span in row_spans:
+                for col_span in col_spans:
+                    core = slice(*row_span[2:]), slice(*col_span[2:])
+                    if breast is None or breast[image][core].any():
+                        tile = Tile(image, row_span, col_span)
+                        by_shape[tile.shape].append(tile)
+        for tiles in by_shape.values():
+            for first in range(0, len(tiles), self.batch_size):
+                yield tiles[first : first + self.batch_size]
+
+    def _blank(self, images: torch.Tensor, channels: int) -> torch.Tensor:
+        shape = (images.shape[0], channels, *images.shape[2:])
+        return torch.full(shape, self.outside_value, dtype=torch.float32, device=images.device)
+
+    def _precision(self, device: torch.device) -> contextlib.AbstractContextManager[Any]:
+        if self.autocast is None:
+            return contextlib.nullcontext()
+        return torch.autocast(device.type, dtype=AUTOCAST_DTYPES[self.autocast])
+
+
+def _paste_core(logits: torch.Tensor, tile: Tile, output: torch.Tensor) -> None:
+    """Copy the core of a tile's output [C, h, w] into its place in ``logits`` [B, C, H, W]."""
+    rows, cols = tile.rows, tile.cols
+    core = output[
+        :,
+        rows.core_start - rows.start : rows.core_stop - rows.start,
+        cols.core_start - cols.start : cols.core_stop - cols.start,
+    ]
+    logits[tile.image, :, rows.core_start : rows.core_stop, cols.core_start : cols.core_stop] = core.float()

@@ -1,0 +1,125 @@
+"""Losses: online hard negative mining (slim FCN) and soft Dice of the proximity map (HDoGReg). All take logits."""
+
+from __future__ import annotations
+
+import torch
+from monai.losses import DiceLoss
+from torch import nn
+from torch.nn import functional as F
+
+IGNORE = 2.0
+
+
+class OHEMLoss(nn.Module):
+    """Binary cross-entropy of the positives and only the hardest negatives (arXiv 2102.00811, section 3).
+
+    Over the whole batch (not per image), all n positive pixels and the ``ratio`` * n negatives with the highest
+    logits are selected; the loss is their mean, and every other pixel gets a gradient of exactly zero. Pixels with
+    target 2 (ignore) are never selected. A batch without positives gives the mean over its ``min_negatives``
+    hardest negatives, a batch with nothing but ignored pixels zero.
+
+    Args:
+        ratio: negatives per positive.
+        min_negatives: least number of negatives, as far as the batch holds that many.
+
+    Raises:
+        ValueError: a negative ``ratio`` or ``min_negatives`` below 1.
+    """
+
+    def __init__(self, ratio: float = 3.0, min_negatives: int = 256) -> None:
+        super().__init__()
+        if ratio < 0:
+            raise ValueError(f"ratio: got {ratio}; wanted 0 or more")
+        if min_negatives < 1:
+            raise ValueError(f"min_negatives: got {min_negatives}; wanted at least 1")
+        self.ratio = float(ratio)
+        self.min_negatives = int(min_negatives)
+
+    def forward(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """Scalar loss.
+
+        Args:
+            logits: [B, 1, H, W].
+            target: same shape; 0 background, 1 MC, 2 ignore.
+
+        Raises:
+            ValueError: the shapes differ.
+        """
+        _require_same_shape(logits, target)
+        flat_logits, flat_target = logits.float().flatten(), target.flatten()
+        positives = torch.nonzero(flat_target == 1).squeeze(1)
+        negatives = self._hardest_negatives(flat_logits.detach(), flat_target, positives.numel())
+        selected = torch.cat([positives, negatives])
+        if selected.numel() == 0:
+            return (flat_logits * 0.0).sum()
+        chosen = flat_logits[selected]
+        labels = torch.zeros_like(chosen)
+        labels[: positives.numel()] = 1.0
+        return F.binary_cross_entropy_with_logits(chosen, labels)
+
+    def _hardest_negatives(self, logits: torch.Tensor, target: torch.Tensor, positives: int) -> torch.Tensor:
+        """Indices of the selected negatives. BCE of a negative rises with its logit, so the logits rank them."""
+        wanted = max(round(self.ratio * positives), self.min_negatives)
+        negatives = torch.nonzero(target == 0).squeeze(1)
+        if negatives.numel() <= wanted:
+            return negatives
+        hardest = torch.topk(logits[negatives], wanted, sorted=False).indices
+        return negatives[hardest]
+
+
+class ProximityLoss(nn.Module):
+    """Soft Dice of eq. (10) in arXiv 2102.00754, plus an optional binary cross-entropy with the soft target.
+
+    Dice: 1 - (2 * sum(P * Q) + 1) / (sum(P) + sum(Q) + 1) over the whole batch, with P = sigmoid(logits) and Q the
+    proximity map; this is MONAI's ``DiceLoss``. The defaults are the paper. Pixels with target 2 (ignore) count in
+    neither term, which MONAI's ``DiceCELoss`` does not offer.
+
+    Args:
+        dice_weight: weight of the Dice term.
+        bce_weight: weight of the cross-entropy term (mean over the pixels that are not ignored).
+        positive_weight: factor on the part of the cross-entropy that pulls up, target * -log P.
+    """
+
+    def __init__(self, dice_weight: float = 1.0, bce_weight: float = 0.0, positive_weight: float = 1.0) -> None:
+        super().__init__()
+        if dice_weight < 0 or bce_weight < 0 or dice_weight + bce_weight <= 0:
+            raise ValueError(
+                f"dice_weight, bce_weight: got {dice_weight}, {bce_weight}; wanted one above 0, none below"
+            )
+        self.dice_weight = float(dice_weight)
+        self.bce_weight = float(bce_weight)
+        self.positive_weight = float(positive_weight)
+        self.dice = DiceLoss(sigmoid=True, batch=True, smooth_nr=1.0, smooth_dr=1.0, ignore_index=int(IGNORE))
+
+    def forward(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """Scalar loss.
+
+        Args:
+            logits: [B, 1, H, W].
+            target: proximity map in [0, 1], same shape; 2 = ignore.
+
+        Raises:
+            ValueError: the shapes differ.
+        """
+        _require_same_shape(logits, target)
+        logits, target = logits.float(), target.float()
+        loss = self.dice_weight * self.dice(logits, target)
+        if self.bce_weight:
+            loss = loss + self.bce_weight * self._cross_entropy(logits, target)
+        return loss
+
+    def _cross_entropy(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        counted = target != IGNORE
+        per_pixel = F.binary_cross_entropy_with_logits(
+            logits,
+            torch.where(counted, target, 0.0),
+            weight=counted.to(logits.dtype),
+            pos_weight=torch.tensor(self.positive_weight, device=logits.device),
+            reduction="sum",
+        )
+        return per_pixel / counted.sum().clamp(min=1)
+
+
+def _require_same_shape(logits: torch.Tensor, target: torch.Tensor) -> None:
+    if logits.shape != target.shape:
+        raise ValueError(f"target: got shape {tuple(target.shape)}; wanted that of the logits, {tuple(logits.shape)}")

@@ -1,0 +1,209 @@
+"""The commands of the README on small phantoms: training, resuming, fine-tuning, inference, bad files, exit status."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import nibabel
+import numpy as np
+import pydicom
+import pytest
+import torch
+from PIL import Image
+
+from scripts.data.reader import read_mammogram
+
+TINY = (
+    "--phantom_training 3 --phantom_validation 1 --phantom_testing 1 --phantom_seed 5 --phantom_rows 416 "
+    "--phantom_cols 320 --datalist::empty_fraction 0.0 --datalist::workers 0 --patch_px 96 --stride_px 96 "
+    "--crop_px 64 --batch_size 2 --precision float32"
+).split()
+
+
+def bundle(root, *arguments, check=True):
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    command = [sys.executable, "-m", "monai.bundle", "run", *map(str, arguments)]
+    done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, timeout=600)
+    assert not check or done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    return done
+
+
+@pytest.fixture(scope="module")
+def inputs(phantoms, tmp_path_factory):
+    """One phantom as DICOM, as its mirror-proof PNG, and as a NIfTI; two bad files."""
+    source = phantoms[1]["testing"][0]["image"]
+    folder = tmp_path_factory.mktemp("inputs")
+    dataset = pydicom.dcmread(source)
+    pixels = dataset.pixel_array
+    dataset.save_as(folder / "good.dcm")
+    Image.fromarray((pixels.astype(np.uint32) * 65535 // pixels.max()).astype(np.uint16)).save(folder / "picture.png")
+    affine = np.diag([-0.07, -0.07, 1, 1])
+    nibabel.save(nibabel.Nifti1Image(pixels.T[..., None].astype(np.int16), affine), folder / "volume.nii.gz")
+    (folder / "broken.dcm").write_bytes((folder / "good.dcm").read_bytes()[:5000])
+    (folder / "sub").mkdir()
+    (folder / "sub" / "empty.png").write_bytes(b"")
+    (folder / "readme.txt").write_text("not an image")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def results(root, inputs, tiny_weights, tmp_path_factory):
+    output = tmp_path_factory.mktemp("output")
+    done = bundle(
+        root,
+        *("--config_file", "configs/inference.json", "--input_dir", inputs, "--output_dir", output),
+        *("--weights", tiny_weights / "model.pt", "--proximity_threshold", "0.01"),
+        check=False,
+    )
+    return done, output
+
+
+def test_bad_files_are_recorded_the_rest_is_done_and_the_exit_status_says_so(results):
+    done, output = results
+    report = json.loads((output / "run_report.json").read_text())
+    assert done.returncode == 1 == report["exit_status"]
+    assert report["state"] == "finished"
+    assert (report["images_done"], report["images_failed"]) == (3, 2)
+    failed = {
+        entry["file"].split("/")[-1]: entry["reason"] for entry in report["images"] if entry["status"] == "failed"
+    }
+    assert set(failed) == {"broken.dcm", "empty.png"} and "empty" in failed["empty.png"]
+    assert report["weights"]["sha256"] and report["versions"]["monai"] == "1.6.1"
+    assert report["settings"]["operating_point"]["proximity_threshold"] == 0.01
+    assert "broken.dcm" in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("name", ["good", "picture", "volume"])
+def test_masks_lie_on_the_input_files_own_grid(results, inputs, name):
+    _, output = results
+    mask = nibabel.load(output / name / "mask.nii.gz")
+    instances = nibabel.load(output / name / "instances.nii.gz")
+    findings = json.loads((output / name / "findings.json").read_text())
+    source = nibabel.load(inputs / "volume.nii.gz")
+    shape = source.shape if name == "volume" else source.shape[:2]
+    assert mask.shape == instances.shape == shape and mask.get_data_dtype() == np.uint8
+    spacing = findings["spacing_mm"]
+    np.testing.assert_allclose(mask.affine, np.diag([-spacing[1], -spacing[0], 1, 1]), atol=1e-6)
+    planes = np.asarray(mask.dataobj).reshape(shape[:2]).T, np.asarray(instances.dataobj).reshape(shape[:2]).T
+    assert set(np.unique(planes[0])) <= {0, 1} and ((planes[1] > 0) == (planes[0] == 1)).all()
+    mcs = findings["microcalcifications"]
+    assert findings["summary"]["count"] == len(mcs) == planes[1].max() and len(mcs) > 3
+    for mc in mcs:  # the numbers describe the pixels, in the orientation of the image
+        rows, cols = np.nonzero(planes[1] == mc["id"])
+        assert (rows.mean(), cols.mean()) == pytest.approx((mc["row"], mc["col"]), abs=1e-3)
+        assert rows.size == mc["area_px"]
+        assert mc["area_mm2"] == pytest.approx(rows.size * spacing[0] * spacing[1], abs=1e-6)
+        assert 0.01 <= mc["score"] <= 1
+    with (output / name / "findings.csv").open() as file:
+        assert [int(row["id"]) for row in csv.DictReader(file)] == [mc["id"] for mc in mcs]
+    assert np.asarray(Image.open(output / name / "picture.png")).std() > 5
+
+
+def test_found_objects_are_bright_so_nothing_is_mirrored(results, inputs):
+    _, output = results
+    image, meta = read_mammogram(inputs / "good.dcm")
+    mask = np.asarray(nibabel.load(output / "good" / "mask.nii.gz").dataobj).T > 0
+    ring = np.zeros_like(mask)
+    for axis, step in ((0, 6), (0, -6), (1, 6), (1, -6)):
+        ring |= np.roll(mask, step, axis)
+    assert image[mask].mean() > image[ring & ~mask].mean()
+    assert image[mask].mean() > image[mask[:, ::-1]].mean()
+    assert json.loads((output / "good" / "findings.json").read_text())["identity"]["laterality"] == meta["laterality"]
+
+
+def test_one_good_file_ends_with_exit_status_zero_and_the_slim_fcn_writes_its_maps(
+    root, inputs, tiny_weights, tmp_path
+):
+    bundle(
+        root,
+        *("--config_file", "['configs/inference.json','configs/slim_fcn_inference.json']"),
+        *("--input_dir", inputs / "good.dcm", "--output_dir", tmp_path, "--weights", tiny_weights / "slim_fcn.pt"),
+        *("--probability_threshold", "0.6"),
+    )
+    values = np.asarray(nibabel.load(tmp_path / "good" / "map.nii.gz").dataobj)
+    mask = np.asarray(nibabel.load(tmp_path / "good" / "mask.nii.gz").dataobj) > 0
+    assert values.shape == mask.shape and 0 <= values.min() and values.max() <= 1
+    assert (values[mask] >= 0.6).all()
+    assert Image.open(tmp_path / "good" / "heat_map.png").mode == "RGB"
+
+
+def test_missing_input_and_missing_weights_say_what_is_wanted(root, inputs, tmp_path):
+    config = ("--config_file", "configs/inference.json", "--output_dir", tmp_path)
+    done = bundle(root, *config, "--input_dir", tmp_path / "nowhere", check=False)
+    assert done.returncode != 0 and "nowhere does not exist" in done.stderr
+    done = bundle(root, *config, "--input_dir", inputs, "--weights", tmp_path / "no.pt", check=False)
+    assert done.returncode != 0 and "no.pt" in done.stderr
+
+
+def train(root, folder, data, *more, config="configs/train.json", epochs=3, tiny=None, **options):
+    return bundle(
+        root,
+        *("training", "--config_file", config, "--dataset_dir", data, "--cache_dir", data.parent / "cache"),
+        *("--output_dir", folder, "--publish_path", folder / "published.pt", "--max_epochs", epochs),
+        *(TINY if tiny is None else tiny),
+        *more,
+        **options,
+    )
+
+
+@pytest.mark.parametrize(
+    "config",
+    ["configs/train.json", "['configs/train.json','configs/slim_fcn_train.json']"],
+    ids=["hdogreg", "slim_fcn"],
+)
+def test_training_is_repeatable_and_resumes_after_a_kill(root, phantoms, tmp_path, config):
+    data = phantoms[0]
+    train(root, tmp_path / "a", data, config=config)
+    killed = subprocess.Popen(
+        [sys.executable, "-m", "monai.bundle", "run", "training", "--config_file", config, "--dataset_dir", str(data)]
+        + ["--cache_dir", str(data.parent / "cache"), "--output_dir", str(tmp_path / "b"), "--max_epochs", "200"]
+        + ["--publish_path", "", *TINY],
+        cwd=root,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    deadline = time.monotonic() + 240
+    while not (tmp_path / "b" / "checkpoint.pt").is_file():
+        assert time.monotonic() < deadline and killed.poll() is None
+        time.sleep(0.05)
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    done_before = torch.load(tmp_path / "b" / "checkpoint.pt", weights_only=True)["epoch"]
+    epochs = max(3, done_before + 1)
+    if epochs > 3:  # the machine was quick: compare with a straight run of the same length
+        train(root, tmp_path / "a", data, config=config, epochs=epochs)
+    done = train(root, tmp_path / "b", data, config=config, epochs=epochs)
+    assert f"after epoch {done_before}" in done.stderr
+    straight, resumed = (torch.load(tmp_path / n / "checkpoint.pt", weights_only=True)["network"] for n in "ab")
+    assert straight.keys() == resumed.keys()
+    assert all(torch.equal(straight[key], resumed[key]) for key in straight)
+    tables = [(tmp_path / name / "metrics.csv").read_text() for name in "ab"]
+    assert tables[0] == tables[1] and len(tables[0].splitlines()) == epochs + 1
+    assert any((tmp_path / "a" / "tensorboard").iterdir())
+    published = torch.load(tmp_path / "a" / "published.pt", weights_only=True)
+    assert published.keys() == straight.keys()
+
+
+def test_fine_tuning_on_two_sources_starts_from_the_given_weights(root, phantoms, tiny_weights, tmp_path):
+    second = tmp_path / "second"
+    train(
+        root,
+        tmp_path / "run",
+        phantoms[0],
+        *("--second_dataset_dir", second, "--initial_weights", tiny_weights / "model.pt", "--learning_rate", "0.0"),
+        *("--first_source::empty_fraction", "0.0", "--second_source::empty_fraction", "0.0"),
+        *("--first_source::workers", "0", "--second_source::workers", "0"),
+        config="['configs/train.json','configs/finetune.json']",
+        epochs=1,
+        tiny=[word for word, before in zip(TINY, ["", *TINY], strict=False) if "datalist::" not in word + before],
+    )
+    given = torch.load(tiny_weights / "model.pt", weights_only=True)
+    tuned = torch.load(tmp_path / "run" / "model.pt", weights_only=True)
+    learned = [key for key in given if "running" not in key and "num_batches" not in key]
+    assert all(torch.equal(given[key], tuned[key]) for key in learned)  # learning rate 0: the start is the end
+    assert (second / "datalist.json").is_file()
