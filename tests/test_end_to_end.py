@@ -17,11 +17,20 @@ from PIL import Image
 
 from scripts.data.reader import read_mammogram
 
-TINY = (
-    "--phantom_training 3 --phantom_validation 1 --phantom_testing 1 --phantom_seed 5 --phantom_rows 416 "
-    "--phantom_cols 320 --datalist::empty_fraction 0.0 --datalist::workers 0 --patch_px 96 --stride_px 96 "
-    "--crop_px 64 --batch_size 2 --precision float32"
-).split()
+SIZES = {
+    "phantom_training": 3,
+    "phantom_validation": 1,
+    "phantom_testing": 1,
+    "phantom_seed": 5,
+    "phantom_rows": 416,
+    "phantom_cols": 320,
+    "patch_px": 96,
+    "stride_px": 96,
+    "crop_px": 64,
+    "batch_size": 2,
+    "precision": "float32",
+}
+PHANTOMS = {"datalist::empty_fraction": 0.0, "datalist::workers": 0}
 
 
 def bundle(root, *arguments, check=True):
@@ -126,7 +135,7 @@ def test_one_good_file_ends_with_exit_status_zero_and_the_slim_fcn_writes_its_ma
     )
     values = np.asarray(nibabel.load(tmp_path / "good" / "map.nii.gz").dataobj)
     mask = np.asarray(nibabel.load(tmp_path / "good" / "mask.nii.gz").dataobj) > 0
-    assert values.shape == mask.shape and 0 <= values.min() and values.max() <= 1
+    assert values.shape == mask.shape and values.min() >= 0 and values.max() <= 1
     assert (values[mask] >= 0.6).all()
     assert Image.open(tmp_path / "good" / "heat_map.png").mode == "RGB"
 
@@ -139,29 +148,26 @@ def test_missing_input_and_missing_weights_say_what_is_wanted(root, inputs, tmp_
     assert done.returncode != 0 and "no.pt" in done.stderr
 
 
-def train(root, folder, data, *more, config="configs/train.json", epochs=3, tiny=None, **options):
-    return bundle(
-        root,
-        *("training", "--config_file", config, "--dataset_dir", data, "--cache_dir", data.parent / "cache"),
-        *("--output_dir", folder, "--publish_path", folder / "published.pt", "--max_epochs", epochs),
-        *(TINY if tiny is None else tiny),
-        *more,
-        **options,
-    )
+def options(**values):
+    return [word for key, value in values.items() for word in (f"--{key}", str(value))]
 
 
-@pytest.mark.parametrize(
-    "config",
-    ["configs/train.json", "['configs/train.json','configs/slim_fcn_train.json']"],
-    ids=["hdogreg", "slim_fcn"],
-)
-def test_training_is_repeatable_and_resumes_after_a_kill(root, phantoms, tmp_path, config):
-    data = phantoms[0]
-    train(root, tmp_path / "a", data, config=config)
+def training(folder, data, config, epochs, phantoms=PHANTOMS, **more):
+    """Arguments of a training command that writes into `folder`."""
+    paths = {"dataset_dir": data, "cache_dir": data.parent / "cache", "output_dir": folder}
+    publish = {"publish_path": folder / "published.pt", "max_epochs": epochs}
+    return ["training", "--config_file", config, *options(**(paths | publish | SIZES | phantoms | more))]
+
+
+RECIPES = {"hdogreg": "configs/train.json", "slim_fcn": "['configs/train.json','configs/slim_fcn_train.json']"}
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_training_is_repeatable_and_resumes_after_a_kill(root, phantoms, tmp_path, recipe):
+    data, config = phantoms[0], RECIPES[recipe]
+    bundle(root, *training(tmp_path / "a", data, config, 3))
     killed = subprocess.Popen(
-        [sys.executable, "-m", "monai.bundle", "run", "training", "--config_file", config, "--dataset_dir", str(data)]
-        + ["--cache_dir", str(data.parent / "cache"), "--output_dir", str(tmp_path / "b"), "--max_epochs", "200"]
-        + ["--publish_path", "", *TINY],
+        [sys.executable, "-m", "monai.bundle", "run", *training(tmp_path / "b", data, config, 200)],
         cwd=root,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         stdout=subprocess.DEVNULL,
@@ -170,15 +176,15 @@ def test_training_is_repeatable_and_resumes_after_a_kill(root, phantoms, tmp_pat
     deadline = time.monotonic() + 240
     while not (tmp_path / "b" / "checkpoint.pt").is_file():
         assert time.monotonic() < deadline and killed.poll() is None
-        time.sleep(0.05)
+        time.sleep(0.02)
     killed.send_signal(signal.SIGKILL)
     killed.wait()
-    done_before = torch.load(tmp_path / "b" / "checkpoint.pt", weights_only=True)["epoch"]
-    epochs = max(3, done_before + 1)
+    finished = torch.load(tmp_path / "b" / "checkpoint.pt", weights_only=True)["epoch"]
+    epochs = max(3, finished + 1)
     if epochs > 3:  # the machine was quick: compare with a straight run of the same length
-        train(root, tmp_path / "a", data, config=config, epochs=epochs)
-    done = train(root, tmp_path / "b", data, config=config, epochs=epochs)
-    assert f"after epoch {done_before}" in done.stderr
+        bundle(root, *training(tmp_path / "a", data, config, epochs, resume=False))
+    done = bundle(root, *training(tmp_path / "b", data, config, epochs))
+    assert f"after epoch {finished}" in done.stderr
     straight, resumed = (torch.load(tmp_path / n / "checkpoint.pt", weights_only=True)["network"] for n in "ab")
     assert straight.keys() == resumed.keys()
     assert all(torch.equal(straight[key], resumed[key]) for key in straight)
@@ -190,20 +196,17 @@ def test_training_is_repeatable_and_resumes_after_a_kill(root, phantoms, tmp_pat
 
 
 def test_fine_tuning_on_two_sources_starts_from_the_given_weights(root, phantoms, tiny_weights, tmp_path):
-    second = tmp_path / "second"
-    train(
-        root,
-        tmp_path / "run",
-        phantoms[0],
-        *("--second_dataset_dir", second, "--initial_weights", tiny_weights / "model.pt", "--learning_rate", "0.0"),
-        *("--first_source::empty_fraction", "0.0", "--second_source::empty_fraction", "0.0"),
-        *("--first_source::workers", "0", "--second_source::workers", "0"),
-        config="['configs/train.json','configs/finetune.json']",
-        epochs=1,
-        tiny=[word for word, before in zip(TINY, ["", *TINY], strict=False) if "datalist::" not in word + before],
+    sources = {"empty_fraction": 0.0, "workers": 0}
+    arguments = training(
+        *(tmp_path / "run", phantoms[0], "['configs/train.json','configs/finetune.json']", 1),
+        phantoms={f"{name}_source::{k}": v for name in ("first", "second") for k, v in sources.items()},
+        second_dataset_dir=tmp_path / "second",
+        initial_weights=tiny_weights / "model.pt",
+        learning_rate=0.0,
     )
+    bundle(root, *arguments)
     given = torch.load(tiny_weights / "model.pt", weights_only=True)
     tuned = torch.load(tmp_path / "run" / "model.pt", weights_only=True)
     learned = [key for key in given if "running" not in key and "num_batches" not in key]
     assert all(torch.equal(given[key], tuned[key]) for key in learned)  # learning rate 0: the start is the end
-    assert (second / "datalist.json").is_file()
+    assert (tmp_path / "second" / "datalist.json").is_file()

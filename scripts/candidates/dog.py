@@ -103,7 +103,7 @@ def hessian_mask(response: np.ndarray, threshold: float) -> np.ndarray:
     mask = np.empty(response.shape, bool)
     for top in range(0, len(mask), BLOCK_ROWS):
         block = mask[top : top + BLOCK_ROWS]
-        block[:] = _is_convex(d[top : top + len(block) + 4], np.float32(threshold))
+        block[:] = _curves_down(d[top : top + len(block) + 4], np.float32(threshold))
     return mask
 
 
@@ -155,7 +155,7 @@ def _continue_linearly(response: np.ndarray) -> np.ndarray:
     return d
 
 
-def _is_convex(d: np.ndarray, threshold: np.float32) -> np.ndarray:
+def _curves_down(d: np.ndarray, threshold: np.float32) -> np.ndarray:
     """The condition of `hessian_mask`, for all but two pixels on each side of d."""
     twice = 2 * d[2:-2, 2:-2]
     row_row = d[4:, 2:-2] + d[:-4, 2:-2]
@@ -165,11 +165,11 @@ def _is_convex(d: np.ndarray, threshold: np.float32) -> np.ndarray:
     row_col = d[3:-1, 3:-1] + d[1:-3, 1:-3]
     row_col -= d[3:-1, 1:-3] + d[1:-3, 3:-1]
     trace = row_row + col_col
-    is_ridge = trace < 0
+    is_concave = trace < 0
     determinant = np.multiply(row_row, col_col, out=row_row)
     determinant -= np.square(row_col, out=row_col)
     determinant += threshold * np.square(trace, out=trace)
-    return is_ridge & (determinant > 0)
+    return is_concave & (determinant > 0)
 
 
 def _overlap_fraction(first: np.ndarray, second: np.ndarray) -> np.ndarray:

@@ -20,7 +20,7 @@ from scripts.candidates.dog import (
     scale_space_maxima,
 )
 
-BAND_ROWS = 256
+BAND_ROWS = 192
 """Rows that one thread works on at a time: few enough for the arrays to stay in cache."""
 
 ALIGN_PX = 64

@@ -15,8 +15,7 @@ from monai.utils import convert_to_dst_type, convert_to_tensor
 from tqdm import tqdm
 
 from scripts.candidates.breast_mask import breast_mask
-
-AUTOCAST_DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
+from scripts.networks.precision import PRECISIONS, autocast_dtype
 
 
 class Span(NamedTuple):
@@ -87,7 +86,7 @@ class TileInferer(Inferer):
         outside_value: logit of pixels outside the breast.
         progress: show a progress bar over the tiles.
         align_px: tiles start at multiples of it: the network's stride (1 for a full-resolution network).
-        autocast: None, or "bfloat16" / "float16" for mixed precision.
+        autocast: None (float32), "bfloat16", or "auto" (bfloat16 where the hardware has it).
         spacing_mm: pixel size that the breast mask assumes.
 
     Raises:
@@ -110,8 +109,8 @@ class TileInferer(Inferer):
         tile_spans(tile_px, tile_px, margin_px, align_px)  # refuses impossible sizes now, not at the first image
         if batch_size < 1:
             raise ValueError(f"batch_size: got {batch_size}; wanted at least 1")
-        if autocast is not None and autocast not in AUTOCAST_DTYPES:
-            raise ValueError(f"autocast: got {autocast!r}; wanted None or one of {', '.join(AUTOCAST_DTYPES)}")
+        if autocast is not None and autocast not in PRECISIONS:
+            raise ValueError(f"autocast: got {autocast!r}; wanted None or one of {', '.join(PRECISIONS)}")
         self.tile_px = tile_px
         self.margin_px = margin_px
         self.batch_size = batch_size
@@ -194,9 +193,8 @@ class TileInferer(Inferer):
         return torch.full(shape, self.outside_value, dtype=torch.float32, device=images.device)
 
     def _precision(self, device: torch.device) -> contextlib.AbstractContextManager[Any]:
-        if self.autocast is None:
-            return contextlib.nullcontext()
-        return torch.autocast(device.type, dtype=AUTOCAST_DTYPES[self.autocast])
+        dtype = autocast_dtype(self.autocast or "float32", device)
+        return contextlib.nullcontext() if dtype is None else torch.autocast(device.type, dtype=dtype)
 
 
 def _paste_core(logits: torch.Tensor, tile: Tile, output: torch.Tensor) -> None:

@@ -104,13 +104,22 @@ def test_tiles_off_the_stride_would_show(images):
     assert (tiled - whole).abs().max() > 1e-3
 
 
+def fpn_image(size):
+    generator = torch.Generator().manual_seed(0)
+    coarse = torch.rand(1, 1, 40, 40, generator=generator)
+    tissue = nn.functional.interpolate(coarse, size=(size, size), mode="bicubic")
+    return (tissue + 0.05 * torch.rand(1, 1, size, size, generator=generator)).clamp(0, 1)
+
+
+def small_fpn(align_corners):
+    torch.manual_seed(0)
+    return FPN("efficientnet-b0", detail_channels=8, align_corners=align_corners).eval()
+
+
 @pytest.mark.parametrize("align_corners", [True, False])
 def test_fpn_has_no_visible_seams(align_corners):
     """GroupNorm looks at the whole tile, so values shift a little; no step may stand out at the tiles' borders."""
-    torch.manual_seed(0)
-    network = FPN("efficientnet-b0", detail_channels=8, align_corners=align_corners).eval()
-    blurred = nn.functional.interpolate(torch.rand(1, 1, 40, 40), size=(480, 480), mode="bicubic")
-    image = (blurred + 0.05 * torch.rand(1, 1, 480, 480)).clamp(0, 1)
+    network, image = small_fpn(align_corners), fpn_image(480)
 
     def seam(margin_px):
         """Median step across the inner tile borders over the median step elsewhere."""
@@ -123,8 +132,21 @@ def test_fpn_has_no_visible_seams(align_corners):
             ratios.append((steps[borders].median() / steps[others].median()).item())
         return max(ratios)
 
-    assert seam(margin_px=64) < 2.0
+    assert seam(margin_px=64) < 1.5
     assert seam(margin_px=0) > seam(margin_px=64)
+
+
+def test_fpn_tiled_is_close_to_the_whole_image_and_closer_on_the_pixel_grid():
+    image = fpn_image(480)
+    deviation = {}
+    for align_corners in (True, False):
+        network = small_fpn(align_corners)
+        tiled = TileInferer(tile_px=256, margin_px=64, breast_only=False)(image, network)
+        with torch.no_grad():
+            whole = network(image)
+        deviation[align_corners] = ((tiled - whole).abs().mean() / whole.std()).item()
+    assert deviation[True] < 0.1
+    assert deviation[False] < 0.5 * deviation[True]
 
 
 # ------------------------------------------------------------------ breast only

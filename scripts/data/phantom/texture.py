@@ -148,14 +148,15 @@ def radial_slope(field: np.ndarray, spacing_mm: float) -> float:
     power = np.abs(scipy.fft.rfft2(centred)) ** 2
     frequency = _frequency(field.shape, spacing_mm)
     edges = np.geomspace(0.15, 0.7, 9)
-    points = []
+    log_f, log_power = [], []
     for low, high in pairwise(edges):
         band = (frequency >= low) & (frequency < high)
         if band.any():
-            points.append((np.log(frequency[band]).mean(), math.log(power[band].mean() + 1e-30)))
-    if len(points) < 4:
+            log_f.append(float(np.log(frequency[band]).mean()))
+            log_power.append(math.log(float(power[band].mean()) + 1e-30))
+    if len(log_f) < 4:
         raise ValueError(f"field: found {field.shape} at {spacing_mm} mm; wanted more detail in 0.15-0.7 /mm")
-    return -float(np.polyfit(*np.array(points).T, 1)[0])
+    return -float(np.polyfit(log_f, log_power, 1)[0])
 
 
 def _gland_of_slope(
