@@ -83,7 +83,7 @@ class BreastMaskd(MapTransform):
 
     Args:
         keys: the image.
-        erosion_px: side of the square that erodes the mask, px at `reference_spacing_mm`.
+        erosion_px: side of the square that erodes the mask, odd, px at `reference_spacing_mm`.
         reference_spacing_mm: pixel size that lengths are given at; None takes them as px of the image.
         breast_key: where the breast mask goes.
         inner_key: where the eroded mask goes.
@@ -108,7 +108,8 @@ class BreastMaskd(MapTransform):
         factor = _length_factor(item[self.first_key(item)], self.reference_spacing_mm)
         mask = breast_mask(image, spacing_of(item[self.first_key(item)])[0])
         item[self.breast_key] = torch.from_numpy(mask)[None]
-        item[self.inner_key] = torch.from_numpy(erode_breast(mask, round(self.erosion_px * factor)))[None]
+        side = 2 * round(self.erosion_px // 2 * factor) + 1
+        item[self.inner_key] = torch.from_numpy(erode_breast(mask, side))[None]
         return item
 
 

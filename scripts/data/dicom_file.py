@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import struct
 import warnings
 from dataclasses import dataclass
 
@@ -18,6 +19,10 @@ from pydicom.uid import (
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
     JPEG2000TransferSyntaxes,
+    JPEGBaseline8Bit,
+    JPEGExtended12Bit,
+    JPEGLossless,
+    JPEGLosslessSV1,
     JPEGLSTransferSyntaxes,
     JPEGTransferSyntaxes,
     RLELossless,
@@ -34,7 +39,14 @@ IMAGE_CLASSES = frozenset(
 RAW_CLASSES = frozenset(PROJECTIONS + tail for tail in ("1.1.1", "1.2.1"))  # DX and MG For Processing
 TOMOSYNTHESIS_CLASSES = frozenset(PROJECTIONS + tail for tail in ("13.1.3", "13.1.4", "13.1.5"))
 NATIVE = (ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian)
-END_OF_IMAGE = b"\xff\xd9"  # closes JPEG, JPEG-LS and JPEG 2000 code streams
+DECODERS = {  # gdcm crashes on some damaged or 12-bit lossy streams, so it decodes only what nothing else can
+    **dict.fromkeys((JPEGBaseline8Bit, JPEGExtended12Bit), "pillow"),
+    **dict.fromkeys((JPEGLossless, JPEGLosslessSV1), "gdcm"),
+    **dict.fromkeys(JPEGLSTransferSyntaxes, "pyjpegls"),
+    **dict.fromkeys(JPEG2000TransferSyntaxes, "pylibjpeg"),
+}
+START_OF_FRAME = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}  # JPEG and JPEG-LS
+START_OF_J2K = b"\xff\x4f\xff\x51"
 WANTED = "one MG, DX, CR or SC image"
 
 # pydicom reports every slip of a header twice, as a warning and in its log: errors are raised here, slips are not news.
@@ -108,12 +120,13 @@ def stored_codes(path: str | os.PathLike[str], dataset: Dataset) -> tuple[np.nda
         MammogramReadError: multi-frame, colour, palette, truncated, inconsistent or undecodable pixel data.
     """
     bits, samples = _check_pixel_module(path, dataset)
-    _check_complete(path, dataset)
+    _check_encapsulation(path, dataset)
     try:
         decoder = get_decoder(dataset.file_meta.TransferSyntaxUID)
         pixels, _ = decoder.as_array(
             dataset,
             index=0,
+            decoding_plugin=DECODERS.get(dataset.file_meta.TransferSyntaxUID, ""),
             raw=samples == 1,  # colour is converted to RGB, to compare its channels
             correct_unused_bits=False,
             apply_j2k_sign_correction=False,
@@ -175,8 +188,11 @@ def _check_pixel_module(path: str | os.PathLike[str], dataset: Dataset) -> tuple
     return Bits(stored, shift, dataset.PixelRepresentation == 1), samples
 
 
-def _check_complete(path: str | os.PathLike[str], dataset: Dataset) -> None:
-    """Refuse compressed pixel data that stops early: some decoders would make up the rest."""
+def _check_encapsulation(path: str | os.PathLike[str], dataset: Dataset) -> None:
+    """Refuse compressed pixel data whose encapsulation is cut or whose size is not the header's.
+
+    Decoders notice a code stream that stops early, but not one of as many pixels in other rows and columns.
+    """
     syntax = dataset.file_meta.TransferSyntaxUID
     if syntax in NATIVE:
         return  # pydicom compares the length
@@ -184,6 +200,24 @@ def _check_complete(path: str | os.PathLike[str], dataset: Dataset) -> None:
         frame = b"".join(generate_frames(dataset.PixelData, number_of_frames=1))
     except Exception as error:
         raise MammogramReadError(path, f"broken encapsulation ({error})", "complete pixel data") from error
-    closed = (*JPEGTransferSyntaxes, *JPEGLSTransferSyntaxes, *JPEG2000TransferSyntaxes)
-    if not frame or (syntax in closed and END_OF_IMAGE not in frame[-16:]):
-        raise MammogramReadError(path, "truncated compressed pixel data", "a complete code stream")
+    sized = (*JPEGTransferSyntaxes, *JPEGLSTransferSyntaxes, *JPEG2000TransferSyntaxes)
+    size = (dataset.Rows, dataset.Columns)
+    if syntax in sized and (inside := _code_stream_size(frame)) != size:
+        raise MammogramReadError(path, f"a code stream of (rows, cols) {inside}", f"{size} as in the header")
+
+
+def _code_stream_size(frame: bytes) -> tuple[int, int] | None:
+    """(rows, cols) in the header of a JPEG, JPEG-LS or JPEG 2000 code stream; None if there is none."""
+    if frame.startswith(START_OF_J2K) and len(frame) >= 24:
+        right, bottom, left, top = struct.unpack_from(">4I", frame, 8)
+        return bottom - top, right - left
+    position = 2
+    while frame[position : position + 1] == b"\xff" and position + 9 < len(frame):
+        if frame[position + 1] in START_OF_FRAME:
+            rows, cols = struct.unpack_from(">HH", frame, position + 5)
+            return rows, cols
+        if frame[position + 1] == 0xFF:  # fill byte
+            position += 1
+        else:
+            position += 2 + int.from_bytes(frame[position + 2 : position + 4], "big")
+    return None

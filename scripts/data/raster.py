@@ -67,7 +67,6 @@ def _read_pillow(path: str | os.PathLike[str], kind: str) -> Raster:
             values = cv2.imdecode(np.fromfile(path, dtype=np.uint8), cv2.IMREAD_UNCHANGED)
             if values is None:
                 raise MammogramReadError(path, "a damaged PNG", "a complete file")
-            image.load()  # cv2 pads truncated files, Pillow refuses them
         else:
             values = np.asarray(image)
     values = _one_channel(path, values)

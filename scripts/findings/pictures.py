@@ -7,8 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import EllipseCollection
 from matplotlib.figure import Figure
-from matplotlib.patches import Circle, Rectangle
+from matplotlib.patches import Rectangle
+from scipy.spatial import cKDTree
 
 from scripts.findings.objects import Microcalcification, Spacing
 
@@ -34,10 +36,11 @@ def densest_regions(
     open_points = np.ones(len(points), bool)
     corners: list[tuple[int, int]] = []
     while open_points.any() and len(corners) < count:
-        near = np.abs(points[:, None] - points[None]).max(-1) <= side_px / 2
-        crowd = (near & open_points).sum(1) * open_points
-        best = int(crowd.argmax())
-        centre = points[near[best] & open_points].mean(0)
+        tree = cKDTree(points[open_points])
+        crowd = tree.query_ball_point(tree.data, side_px / 2, p=np.inf, return_length=True)
+        best = np.flatnonzero(open_points)[int(crowd.argmax())]
+        near = np.abs(points - points[best]).max(-1) <= side_px / 2
+        centre = points[near & open_points].mean(0)
         high = np.maximum(np.array(shape) - side_px, 0)
         row, col = np.clip(np.round(centre - side_px / 2).astype(int), 0, high)
         inside = ((points >= (row, col)) & (points < (row + side_px, col + side_px))).all(1)
@@ -85,9 +88,12 @@ def draw_overlay(
     low, high = display_window(image, breast)
     whole.imshow(image, cmap="gray", vmin=low, vmax=high, aspect=spacing_mm[0] / spacing_mm[1])
     ring = 0.9 / spacing_mm[0]
-    for mc in findings:
-        radius = max(ring, 0.75 * mc.equivalent_diameter_mm / spacing_mm[0])
-        whole.add_patch(Circle((mc.col, mc.row), radius, fill=False, edgecolor=MC_COLOUR, linewidth=0.7))
+    widths = [2 * max(ring, 0.75 * mc.equivalent_diameter_mm / spacing_mm[0]) for mc in findings]
+    places = [(mc.col, mc.row) for mc in findings]
+    style = {"facecolors": "none", "edgecolors": MC_COLOUR, "linewidths": 0.7, "units": "xy"}
+    rings = EllipseCollection(widths, widths, 0, offsets=places, offset_transform=whole.transData, **style)
+    rings.set_in_layout(False)
+    whole.add_collection(rings, autolim=False)
     if breast is not None and breast.any():
         _crop_to(whole, breast, round(3 / spacing_mm[0]))
     whole.set_title(title, color="white", fontsize=11, loc="left", wrap=True)

@@ -86,11 +86,11 @@ class TileInferer(Inferer):
         outside_value: logit of pixels outside the breast.
         progress: show a progress bar over the tiles.
         align_px: tiles start at multiples of it: the network's stride (1 for a full-resolution network).
-        autocast: None (float32), "bfloat16", or "auto" (bfloat16 where the hardware has it).
+        precision: "float32", "bfloat16", or "auto" (bfloat16 where the hardware has it).
         spacing_mm: pixel size that the breast mask assumes.
 
     Raises:
-        ValueError: sizes that leave no core or are not aligned, or an unknown ``autocast``.
+        ValueError: sizes that leave no core or are not aligned, or an unknown ``precision``.
     """
 
     def __init__(
@@ -102,15 +102,15 @@ class TileInferer(Inferer):
         outside_value: float = -20.0,
         progress: bool = False,
         align_px: int = 32,
-        autocast: str | None = None,
+        precision: str = "float32",
         spacing_mm: float = 0.07,
     ) -> None:
         super().__init__()
         tile_spans(tile_px, tile_px, margin_px, align_px)  # refuses impossible sizes now, not at the first image
         if batch_size < 1:
             raise ValueError(f"batch_size: got {batch_size}; wanted at least 1")
-        if autocast is not None and autocast not in PRECISIONS:
-            raise ValueError(f"autocast: got {autocast!r}; wanted None or one of {', '.join(PRECISIONS)}")
+        if precision not in PRECISIONS:
+            raise ValueError(f"precision: got {precision!r}; wanted one of {', '.join(PRECISIONS)}")
         self.tile_px = tile_px
         self.margin_px = margin_px
         self.batch_size = batch_size
@@ -118,7 +118,7 @@ class TileInferer(Inferer):
         self.outside_value = outside_value
         self.progress = progress
         self.align_px = align_px
-        self.autocast = autocast
+        self.precision = precision
         self.spacing_mm = spacing_mm
 
     def __call__(
@@ -144,7 +144,7 @@ class TileInferer(Inferer):
         breast = self._breast(images)
         batches = list(self._batches(images, breast))
         logits: torch.Tensor | None = None
-        with torch.no_grad(), self._precision(images.device):
+        with torch.no_grad(), self._arithmetic(images.device):
             for batch in tqdm(batches, desc="Tiles", unit="batch", disable=not self.progress):
                 windows = [images[tile.image, :, slice(*tile.rows[:2]), slice(*tile.cols[:2])] for tile in batch]
                 outputs = network(torch.stack(windows), *args, **kwargs)
@@ -192,8 +192,8 @@ class TileInferer(Inferer):
         shape = (images.shape[0], channels, *images.shape[2:])
         return torch.full(shape, self.outside_value, dtype=torch.float32, device=images.device)
 
-    def _precision(self, device: torch.device) -> contextlib.AbstractContextManager[Any]:
-        dtype = autocast_dtype(self.autocast or "float32", device)
+    def _arithmetic(self, device: torch.device) -> contextlib.AbstractContextManager[Any]:
+        dtype = autocast_dtype(self.precision, device)
         return contextlib.nullcontext() if dtype is None else torch.autocast(device.type, dtype=dtype)
 
 

@@ -15,7 +15,7 @@ from scripts.transforms import Data, plane
 
 
 class ProximityTargetd(MapTransform):
-    """Turn label masks into proximity maps (HDoGReg eq. 7-9), float32 [1, rows, cols].
+    """Turn label masks into proximity maps (HDoGReg eq. 7-9), float32 [1, rows, cols]; 2 (ignore) stays 2.
 
     Args:
         keys: labels {0, 1, 2}; only 1 attracts.
@@ -31,7 +31,31 @@ class ProximityTargetd(MapTransform):
         """Compute every map."""
         item = dict(data)
         for key in self.keys:
-            item[key] = torch.from_numpy(proximity_map(plane(item[key]), self.radius_px, self.alpha))[None]
+            label = plane(item[key])
+            target = proximity_map(label, self.radius_px, self.alpha)
+            target[label == 2] = 2
+            item[key] = torch.from_numpy(target)[None]
+        return item
+
+
+class DropIgnoredd(MapTransform):
+    """Set predictions and the target to 0 where the target is 2 (ignore), so that metrics do not count there.
+
+    Args:
+        keys: predictions.
+        label_key: the target {..., 2 = ignore}.
+    """
+
+    def __init__(self, keys: KeysCollection = "pred", label_key: str = "label") -> None:
+        super().__init__(keys)
+        self.label_key = label_key
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> Data:
+        """Blank the ignored pixels."""
+        item = dict(data)
+        ignored = item[self.label_key] == 2
+        for key in (*self.keys, self.label_key):
+            item[key] = torch.where(ignored, torch.zeros_like(item[key]), item[key])
         return item
 
 

@@ -11,7 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom import dcmread
+from pydicom.data import get_testdata_file
 from pydicom.dataset import Dataset
+from pydicom.encaps import encapsulate, generate_frames
 from pydicom.pixels import apply_modality_lut, apply_voi_lut, compress
 from pydicom.sequence import Sequence
 from pydicom.uid import (
@@ -453,6 +455,37 @@ def test_truncated_files_are_refused(tmp_path, make_mg, name, share):
     path.write_bytes(whole[: int(len(whole) * share)])
     with pytest.raises(MammogramReadError, match=str(path)):
         read_mammogram(path)
+
+
+JPEG_FAMILY = ["JPEGLosslessProcess14_1", "JPEGLSLossless", "JPEG2000Lossless"]
+
+
+@pytest.mark.parametrize("name", JPEG_FAMILY)
+def test_code_stream_of_another_size_is_refused(tmp_path, make_mg, name):
+    path = change_syntax(make_mg(noisy_pixels(False)), tmp_path / "packed.dcm", name)
+    dataset = dcmread(path)
+    dataset.Rows, dataset.Columns = dataset.Columns, dataset.Rows  # as many pixels as before
+    dataset.save_as(path)
+    with pytest.raises(MammogramReadError, match=r"code stream of \(rows, cols\) \(40, 33\)"):
+        read_mammogram(path)
+
+
+@pytest.mark.parametrize("name", [*JPEG_FAMILY, "RLELossless"])
+@pytest.mark.parametrize("share", [0.02, 0.3, 0.9, 0.995])
+def test_truncated_code_stream_in_whole_encapsulation_is_refused(tmp_path, make_mg, name, share):
+    path = change_syntax(make_mg(noisy_pixels(False)), tmp_path / "packed.dcm", name)
+    dataset = dcmread(path)
+    stream = next(generate_frames(dataset.PixelData, number_of_frames=1))
+    dataset.PixelData = encapsulate([stream[: int(len(stream) * share)]])
+    dataset.save_as(path)
+    with pytest.raises(MammogramReadError, match=str(path)):
+        read_mammogram(path)
+
+
+def test_12_bit_lossy_jpeg_is_refused_clearly():
+    path = get_testdata_file("JPEG-lossy.dcm", download=False)  # inside pydicom
+    with pytest.raises(MammogramReadError, match="12-bit precision"):
+        read_values(path)
 
 
 @given(data=st.binary(max_size=400), head=st.sampled_from([b"", b"\0" * 128 + b"DICM", b"\x08\x00\x05\x00"]))

@@ -206,11 +206,11 @@ def test_arguments_reach_the_network_and_all_channels_come_back(images):
     torch.testing.assert_close(logits, torch.cat([images + 2, images * 3], dim=1))
 
 
-def test_autocast_gives_float32_logits_close_to_full_precision(images):
+def test_bfloat16_gives_float32_logits_close_to_full_precision(images):
     network = StridedNetwork().eval()
     arguments = {"tile_px": 64, "margin_px": 16, "align_px": 4, "breast_only": False}
     full = TileInferer(**arguments)(images, network)
-    mixed = TileInferer(**arguments, autocast="bfloat16")(images, network)
+    mixed = TileInferer(**arguments, precision="bfloat16")(images, network)
     assert mixed.dtype == torch.float32
     assert not torch.equal(mixed, full)
     torch.testing.assert_close(mixed, full, rtol=0, atol=0.02)
@@ -238,7 +238,7 @@ def test_network_that_changes_the_size_is_refused(images):
         ({"margin_px": -1}, "margin_px: got -1"),
         ({"tile_px": 500}, "tile_px: got 500; wanted a multiple of align_px = 32"),
         ({"batch_size": 0}, "batch_size: got 0"),
-        ({"autocast": "int8"}, "autocast: got 'int8'"),
+        ({"precision": "int8"}, "precision: got 'int8'"),
     ],
 )
 def test_bad_arguments_are_refused(arguments, message):

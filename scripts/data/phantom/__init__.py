@@ -2,7 +2,7 @@
 
 from scripts.data.phantom.dataset import phantom_datalist, phantom_images
 from scripts.data.phantom.dicom import write_phantom_dicom
-from scripts.data.phantom.render import McRecord, Phantom, render
+from scripts.data.phantom.rendering import McRecord, Phantom, render
 from scripts.data.phantom.sampling import sample_spec
 from scripts.data.phantom.spec import PhantomSpec
 

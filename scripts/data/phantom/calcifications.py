@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 
-import cv2
 import numpy as np
 from scipy import ndimage
 
@@ -21,6 +20,7 @@ SUBPIXELS = 8
 MEDIAN_DIAMETER_MM = 0.22
 SIGMA_DIAMETER = 0.5
 DIAMETER_RANGE_MM = (0.1, 1.0)
+OUTLINED_THICKNESS_MM = 0.2
 
 Primitive = tuple[float, float, float, float, float, float]
 
@@ -38,7 +38,7 @@ def sample_mcs(rng: np.random.Generator, outline: OutlineSpec, field: tuple[floa
             placed.append((float(row), float(col)))
             mcs.append(_sample_mc(rng, float(row), float(col), cluster, str(rng.choice(list(_SHAPES), p=shapes)), size))
 
-    for cluster in range(1, 1 + int(rng.integers(1, max(2, round(5 * scale)) + 1))):
+    for cluster in range(1, 1 + int(rng.integers(1, max(2, round(6 * scale)) + 1))):
         count = int(rng.integers(5, max(8, round(30 * scale)) + 1))
         centre = _point_inside(rng, outline, 0.75)
         points = _cluster_points(rng, outline, centre, count, max_mm=20.0 * scale)
@@ -51,9 +51,13 @@ def sample_mcs(rng: np.random.Generator, outline: OutlineSpec, field: tuple[floa
 def _sample_mc(rng: np.random.Generator, row: float, col: float, cluster: int, shape: str, size: float) -> McSpec:
     """One MC; `size` is the cluster's own shift of the mean log diameter (MCs of one cluster are alike)."""
     spread = math.sqrt(SIGMA_DIAMETER**2 - 0.25**2 / 3) if size else SIGMA_DIAMETER
-    diameter = MEDIAN_DIAMETER_MM * math.exp(rng.normal(size, spread))
-    diameter = float(np.clip(diameter, *DIAMETER_RANGE_MM))
-    ratio = float(np.clip(math.exp(rng.normal(math.log(0.69), 0.387)), 0.2, 1.6))
+    deviation = float(rng.normal(size, spread))
+    diameter = float(np.clip(MEDIAN_DIAMETER_MM * math.exp(deviation), *DIAMETER_RANGE_MM))
+    # The diameters are those of MCs that readers outline, the ratios those of all MCs of specimens: of a few draws
+    # take the first that is thick enough to be outlined, else the thickest.
+    ratios = np.clip(0.69 * np.exp(rng.normal(0.0, 0.387, 4)), 0.2, 1.6)
+    outlined = ratios * diameter >= OUTLINED_THICKNESS_MM
+    ratio = float(ratios[np.argmax(outlined)] if outlined.any() else ratios.max())
     aspect = float(np.clip(1.0 + math.exp(rng.normal(math.log(0.67), 0.86)), 1.05, 4.0))
     if shape == "rim":
         aspect = min(aspect, 1.5)
@@ -241,8 +245,3 @@ def assign_instances(shape: tuple[int, int], patches: list[tuple[int, int, int, 
         if not owned[number]:
             instances[peak] = number
     return instances
-
-
-def subpixel_blur(image: np.ndarray, sigma: float) -> np.ndarray:
-    """Gaussian blur that leaves borders as they are (edge values repeat)."""
-    return cv2.GaussianBlur(image, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)

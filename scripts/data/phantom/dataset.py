@@ -28,12 +28,12 @@ import numpy as np
 from tqdm import tqdm
 
 from scripts.data.phantom.dicom import write_phantom_dicom
-from scripts.data.phantom.render import Phantom, render
+from scripts.data.phantom.rendering import Phantom, render
 from scripts.data.phantom.sampling import sample_spec
 from scripts.data.phantom.spec import DENSITIES, PhantomSpec
 
 #: Raise when the generator's pictures change, so that old folders are made again.
-VERSION = 1
+VERSION = 4
 SPLITS = ("training", "validation", "testing")
 #: An image needs about 0.9 GiB while it is made.
 _MOST_WORKERS = 8

@@ -83,12 +83,17 @@ def _signed_depth(spec: PhantomSpec) -> np.ndarray:
     points = ring[:, ::-1] / step - 0.25 + pad  # half-resolution pixel centres lie at 0.5, 2.5, ... full pixels
     canvas = np.zeros((rows + 2 * pad, cols + 2 * pad), np.uint8)
     cv2.fillPoly(canvas, [np.round(points * 256).astype(np.int32)], 1, shift=8)
-    inside = cv2.distanceTransform(canvas, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    outside = cv2.distanceTransform(1 - canvas, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    signed = cv2.GaussianBlur((inside - outside) * np.float32(step), (0, 0), 2.0)
+    signed = cv2.GaussianBlur((_distance(canvas) - _distance(1 - canvas)) * np.float32(step), (0, 0), 2.0)
     crop = signed[pad : pad + rows, pad : pad + cols]
     big = cv2.resize(crop, (2 * cols, 2 * rows), interpolation=cv2.INTER_LINEAR)
     return np.ascontiguousarray(big[: spec.shape[0], : spec.shape[1]])
+
+
+def _distance(mask: np.ndarray) -> np.ndarray:
+    """Distance (px) to the nearest 0; its square is a whole number, so rounding removes bits that depend on threads."""
+    distance = cv2.distanceTransform(mask, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    out: np.ndarray = np.sqrt(np.rint(distance * distance))
+    return out
 
 
 def _muscle(spec: PhantomSpec, depth: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The random half of the phantom: draw a :class:`PhantomSpec`. The deterministic half is `render.py`."""
+"""The random half of the phantom: draw a :class:`PhantomSpec`. The deterministic half is `rendering.py`."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def sample_spec(
         structures=_sample_structures(rng, view, field),
         detector=_sample_detector(rng, detector, spacing_mm),
         presentation=PresentationSpec(
-            window=float(rng.uniform(1.7, 2.1)),
+            window=float(rng.uniform(1.8, 2.2)),
             fat_level=float(rng.uniform(0.13, 0.20)),
             equalisation=float(rng.uniform(0.93, 0.99)),
             compression=float(rng.uniform(0.30, 0.50)),

@@ -161,7 +161,7 @@ class McSpec:
 
 @dataclass(frozen=True)
 class PhantomSpec:
-    """Everything :func:`scripts.data.phantom.render.render` needs; equal specs give equal bytes."""
+    """Everything :func:`scripts.data.phantom.rendering.render` needs; equal specs give equal bytes."""
 
     shape: tuple[int, int]
     spacing_mm: float

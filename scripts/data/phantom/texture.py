@@ -198,7 +198,7 @@ def _envelope(
     envelope = 1.8 * (1.0 - rho2) + 0.6 * wide
     envelope = np.maximum(envelope, -1.6 + 0.15 * envelope)
     fat_mm = min(9.0, 0.12 * outline.depth_mm)
-    envelope -= 2.0 * (muscle > 0)
+    envelope -= 2.0 * np.clip(muscle / np.float32(8.0), 0.0, 1.0)
     out: np.ndarray = envelope - 2.5 * np.exp(-((np.clip(depth, 0, None) / np.float32(fat_mm)) ** 2))
     return out
 

@@ -46,8 +46,9 @@ def test_label_diameters_reproduce_the_lognormal(many: list[McSpec]) -> None:
 
 
 def test_thickness_and_aspect_percentiles(many: list[McSpec]) -> None:
-    ratio = [mc.thickness_um / 1000 / mc.diameter_mm for mc in many]
-    np.testing.assert_allclose(np.percentile(ratio, [10, 50, 90]), [0.40, 0.69, 1.08], rtol=0.1)
+    # small MCs are drawn thicker, as only those are outlined: the specimens' ratios are those of the large ones
+    ratio = [mc.thickness_um / 1000 / mc.diameter_mm for mc in many if mc.diameter_mm > 0.55]
+    np.testing.assert_allclose(np.percentile(ratio, [10, 50, 90]), [0.40, 0.69, 1.08], rtol=0.15)
     aspect = [mc.aspect for mc in many if mc.shape != "rim"]
     np.testing.assert_allclose(np.percentile(aspect, [10, 50, 90]), [1.2, 1.67, 2.8], rtol=0.12)
 
@@ -131,3 +132,9 @@ def test_labels_beyond_the_border_are_cut() -> None:
     full = np.ones((3, 3), bool)
     instances = assign_instances((5, 5), [(1, -2, -2, np.ones((3, 3)), full), (2, 7, 7, np.ones((3, 3)), full)])
     assert instances[0, 0] == 1 and (instances > 0).sum() == 1
+
+
+def test_small_mcs_are_thick_enough_to_be_outlined_more_often_than_specimens(many: list[McSpec]) -> None:
+    small = [mc.thickness_um for mc in many if 0.18 < mc.diameter_mm < 0.26]
+    assert np.mean(np.array(small) >= 200.0) > 0.4  # 15 % with one draw of the specimens' ratio
+    assert max(mc.thickness_um / 1000 / mc.diameter_mm for mc in many) <= 1.6 + 1e-9

@@ -56,9 +56,9 @@ def test_patients_stay_in_one_split(root: Path) -> None:
 
 
 def test_share_of_empty_images() -> None:
-    jobs = dataset._plan({"training": 40, "validation": 0, "testing": 0}, 0, 0.25, ((256, 200), 0.07, "a-Se", 12, 4.5))
+    jobs = dataset._plan({"training": 40, "validation": 0, "testing": 0}, 0, 0.25, ((256, 200), 0.07, "a-Se", 12, 5.0))
     assert sum(not job.with_mcs for job in jobs) == 10
-    jobs = dataset._plan({"training": 10, "validation": 0, "testing": 0}, 0, 0.0, ((256, 200), 0.07, "a-Se", 12, 4.5))
+    jobs = dataset._plan({"training": 10, "validation": 0, "testing": 0}, 0, 0.0, ((256, 200), 0.07, "a-Se", 12, 5.0))
     assert all(job.with_mcs for job in jobs)
 
 
