@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 
-def write_atomically(path: str | Path, write: Callable[[Path], None]) -> Path:
+def write_atomically(path: str | Path, write: Callable[[Path], object]) -> Path:
     """Call `write` with a temporary path beside `path`, then move the result into place.
 
     Args:
@@ -42,7 +42,7 @@ def write_atomically(path: str | Path, write: Callable[[Path], None]) -> Path:
 def write_json(path: str | Path, content: Any) -> Path:
     """Write JSON with two-space indents, UTF-8, no NaN."""
     text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
-    return write_atomically(path, lambda p: p.write_text(text + "\n", encoding="utf-8") and None)
+    return write_atomically(path, lambda p: p.write_text(text + "\n", encoding="utf-8"))
 
 
 def write_png(path: str | Path, array: np.ndarray) -> Path:

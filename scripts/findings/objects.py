@@ -107,7 +107,7 @@ def measure_objects(labels: np.ndarray, scores: np.ndarray, spacing_mm: Spacing)
     row_sum = np.bincount(values, rows, minlength=size)
     col_sum = np.bincount(values, cols, minlength=size)
     boxes = ndimage.find_objects(labels)
-    found = []
+    found: list[Microcalcification] = []
     for value in np.flatnonzero(area):
         row, col = row_sum[value] / area[value], col_sum[value] / area[value]
         area_mm2 = float(area[value] * row_mm * col_mm)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib import colormaps
@@ -33,7 +34,7 @@ def densest_regions(
         (first row, first col) of each square, inside the image, fullest first.
     """
     points = np.array([(mc.row, mc.col) for mc in findings], float).reshape(-1, 2)
-    open_points = np.ones(len(points), bool)
+    open_points: np.ndarray = np.ones(len(points), bool)
     corners: list[tuple[int, int]] = []
     while open_points.any() and len(corners) < count:
         tree = cKDTree(points[open_points])
@@ -43,7 +44,7 @@ def densest_regions(
         centre = points[near & open_points].mean(0)
         high = np.maximum(np.array(shape) - side_px, 0)
         row, col = np.clip(np.round(centre - side_px / 2).astype(int), 0, high)
-        inside = ((points >= (row, col)) & (points < (row + side_px, col + side_px))).all(1)
+        inside: np.ndarray = np.all((points >= (row, col)) & (points < (row + side_px, col + side_px)), axis=1)
         inside[best] = True
         open_points &= ~inside
         corners.append((int(row), int(col)))
@@ -90,7 +91,7 @@ def draw_overlay(
     ring = 0.9 / spacing_mm[0]
     widths = [2 * max(ring, 0.75 * mc.equivalent_diameter_mm / spacing_mm[0]) for mc in findings]
     places = [(mc.col, mc.row) for mc in findings]
-    style = {"facecolors": "none", "edgecolors": MC_COLOUR, "linewidths": 0.7, "units": "xy"}
+    style: dict[str, Any] = {"facecolors": "none", "edgecolors": MC_COLOUR, "linewidths": 0.7, "units": "xy"}
     rings = EllipseCollection(widths, widths, 0, offsets=places, offset_transform=whole.transData, **style)
     rings.set_in_layout(False)
     whole.add_collection(rings, autolim=False)

@@ -110,4 +110,4 @@ def _write_table(path: Path, rows: list[dict[str, Any]]) -> Path:
     table = csv.DictWriter(text, FIELDS, extrasaction="ignore", lineterminator="\n")
     table.writeheader()
     table.writerows(rows)
-    return write_atomically(path, lambda temporary: temporary.write_text(text.getvalue(), encoding="utf-8") and None)
+    return write_atomically(path, lambda temporary: temporary.write_text(text.getvalue(), encoding="utf-8"))

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from ignite.engine import Engine, Events
 from monai.data import DataLoader
+from monai.transforms import Randomizable
 
 from scripts.files import write_atomically
 
@@ -43,7 +44,7 @@ class SeedEveryEpoch:
         np.random.seed(seed)  # noqa: NPY002 - MONAI's transforms draw from it
         torch.manual_seed(seed)
         transform = getattr(getattr(self.loader, "dataset", None), "transform", None)
-        if hasattr(transform, "set_random_state"):
+        if isinstance(transform, Randomizable):
             transform.set_random_state(seed=seed)
 
 
@@ -187,5 +188,5 @@ class PublishWeights:
             previous = self.publish_path.with_suffix(".previous.pt")
             self.publish_path.replace(previous)
             logger.warning("the weights that were at %s are kept as %s", self.publish_path, previous)
-        write_atomically(self.publish_path, lambda path: path.write_bytes(content) and None)
+        write_atomically(self.publish_path, lambda path: path.write_bytes(content))
         logger.info("best weights published to %s", self.publish_path)

@@ -65,9 +65,7 @@ def test_the_breast_mask_cuts_candidates_before_they_are_scored():
     candidates = np.ones((1, 4), bool)
     proximity = np.array([[0, 0, 0.9, 0.9]], np.float32)
     within = np.array([[False, False, True, True]])
-    kept, scores = combine(
-        candidates, proximity, proximity_threshold=0.5, overlap_fraction=0.5, within=within
-    )
+    kept, scores = combine(candidates, proximity, proximity_threshold=0.5, overlap_fraction=0.5, within=within)
     assert kept.tolist() == [[0, 0, 1, 1]] and scores[1] == pytest.approx(0.9)
 
 
