@@ -6,10 +6,13 @@ times depend on what else the machine does; CPU times, printed beside them, much
 
 import argparse
 import importlib.util
+import json
 import multiprocessing
 import resource
 import statistics
+import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -21,10 +24,11 @@ import numpy as np
 
 from scripts.candidates.breast_mask import breast_mask, erode_breast
 from scripts.candidates.hdog import Candidates, HDoGParameters, hdog
-from scripts.data.phantom import render, sample_spec
+from scripts.data.phantom import phantom_images, render, sample_spec
 from scripts.data.reader import read_mammogram
 
-REFERENCE_FILE = Path(__file__).resolve().parents[1] / "tests" / "candidates" / "hdog_reference.py"
+ROOT = Path(__file__).resolve().parents[1]
+REFERENCE_FILE = ROOT / "tests" / "candidates" / "hdog_reference.py"
 
 
 class Timing(NamedTuple):
@@ -118,6 +122,31 @@ def bench_candidates(args: argparse.Namespace) -> None:
     print(f"  peak memory, process included      {peak_mb:7.0f} MB")
 
 
+def bench_inference(args: argparse.Namespace) -> None:
+    """Print time and memory per image of the whole bundle: file in, mask, JSON and picture out, for both methods."""
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(args.image) if args.image else Path(folder) / "phantoms" / "images"
+        if not args.image:
+            phantom_images(source.parent, count=args.images, shape=(args.rows, args.cols))
+        for method, overlay in (("HDoGReg", ()), ("slim FCN", ("configs/slim_fcn_inference.json",))):
+            output = Path(folder) / method
+            configs = str(["configs/inference.json", *overlay])
+            options = ["--config_file", configs, "--input_dir", str(source), "--output_dir", str(output)]
+            start = time.perf_counter()
+            command = [sys.executable, "-m", "monai.bundle", "run", *options, "--progress", "False"]
+            done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+            wall = time.perf_counter() - start
+            if done.returncode:
+                raise RuntimeError(f"{' '.join(command)}: exit status {done.returncode}\n{done.stderr[-2000:]}")
+            report = json.loads((output / "run_report.json").read_text())
+            seconds = [entry["seconds"] for entry in report["images"]]
+            print(f"{method} end to end, {len(seconds)} image(s) in one run")
+            print(f"  per image, median                  {statistics.median(seconds):7.2f} s")
+            print(f"  per image, longest                 {max(seconds):7.2f} s")
+            print(f"  whole command with its start       {wall:7.2f} s")
+            print(f"  peak memory of the process         {report['peak_memory_mb']:7.0f} MB")
+
+
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -126,8 +155,10 @@ def main() -> None:
     parser.add_argument("--cols", type=int, default=2560, help="columns of the generated image")
     parser.add_argument("--runs", type=int, default=5, help="timed runs of the fast code; the median is shown")
     parser.add_argument("--reference-runs", type=int, default=1, help="timed runs of the plain reference")
+    parser.add_argument("--images", type=int, default=3, help="generated mammograms for the end-to-end part")
     args = parser.parse_args()
     bench_candidates(args)
+    bench_inference(args)
 
 
 if __name__ == "__main__":

@@ -5,13 +5,16 @@ import re
 import shutil
 
 import pytest
-from monai.bundle import ConfigParser, ConfigWorkflow, verify_metadata
+import torch
+from monai.bundle import ConfigParser, ConfigWorkflow, ckpt_export, verify_metadata, verify_net_in_out
 
 OVERLAYS = {
     "train.json": ["slim_fcn_train.json", "finetune.json", "data_inbreast.json", "data_cbis_ddsm.json"]
-    + ["data_generic.json", "data_phantom.json"],
-    "inference.json": ["slim_fcn_inference.json"],
+    + ["data_generic.json", "data_phantom.json", "hdogreg_paper.json", "hdogreg_recipe_short.json"]
+    + ["slim_fcn_train.json+slim_fcn_recipe_short.json"],
+    "inference.json": ["slim_fcn_inference.json", "hdogreg_paper.json", "evaluate.json"],
 }
+FILES = sorted({name for names in OVERLAYS.values() for entry in names for name in entry.split("+")} | set(OVERLAYS))
 
 
 @pytest.fixture
@@ -22,8 +25,7 @@ def configs(root, monkeypatch):
 
 
 def test_every_config_is_known_to_these_tests(root):
-    known = {"metadata.json", *OVERLAYS, *(name for names in OVERLAYS.values() for name in names)}
-    assert {p.name for p in (root / "configs").glob("*.json")} == known
+    assert {p.name for p in (root / "configs").glob("*.json")} == {"metadata.json", *FILES}
 
 
 def test_the_two_metadata_files_are_one(root):
@@ -58,7 +60,7 @@ def expressions(node):
         yield node
 
 
-@pytest.mark.parametrize("name", [*OVERLAYS, *(n for names in OVERLAYS.values() for n in names)])
+@pytest.mark.parametrize("name", FILES)
 def test_config_style(configs, name):
     text = (configs / name).read_text()
     content = json.loads(text)
@@ -68,19 +70,21 @@ def test_config_style(configs, name):
 
 @pytest.mark.parametrize(("base", "overlay"), [(b, o) for b, names in OVERLAYS.items() for o in [None, *names]])
 def test_every_reference_resolves_and_every_key_is_read(configs, base, overlay):
+    added = [configs / name for name in (overlay.split("+") if overlay else [])]
     parser = ConfigParser()
-    parser.read_config([str(configs / name) for name in (base, overlay) if name])
+    parser.read_config([str(path) for path in (configs / base, *added)])
     parser.parse()
     items = parser.ref_resolver.items
-    text = json.dumps(parser.config)
     for name in items:
         for reference in re.findall(r"@([\w:]+)", json.dumps(parser[name])):
             assert reference in items, f"{name} refers to {reference}"
-    used = set(re.findall(r"@(\w+)", text))
-    entry = {"_desc_", "dataset_dir", "initialize", "training", "inference", "generate", "run", "train", "validate"}
-    unread = set(parser.config) - used - entry
-    allowed = unread if overlay else set()  # an overlay may leave a base key without a reader
-    assert unread == allowed, f"keys that nothing reads: {unread}"
+    used = set(re.findall(r"@(\w+)", json.dumps(parser.config)))
+    entry = {"_desc_", "dataset_dir", "initialize", "training", "inference", "generate", "evaluating"}
+    entry |= {"run", "train", "validate"}
+    if base == "inference.json" and overlay == "hdogreg_paper.json":
+        entry.add("encoder_weights")  # for training only
+    own = {key for path in added or [configs / base] for key in json.loads(path.read_text()) if "::" not in key}
+    assert not own - used - entry, "keys that nothing reads"
 
 
 def test_train_and_inference_define_the_same_network_and_reading(configs):
@@ -146,3 +150,34 @@ TINY = {
     "stride_px": 96,
     "crop_px": 64,
 }
+
+
+@pytest.mark.parametrize("overlay", [None, "slim_fcn_inference.json", "hdogreg_paper.json"])
+def test_networks_take_and_give_what_the_metadata_says(configs, overlay):
+    verify_net_in_out(
+        net_id="network_def",
+        meta_file=str(configs / "metadata.json"),
+        config_file=[str(configs / name) for name in ("inference.json", overlay) if name],
+        device="cpu",
+        n=1,
+    )
+
+
+@pytest.mark.parametrize(("overlay", "weights"), [(None, "model.pt"), ("slim_fcn_inference.json", "slim_fcn.pt")])
+def test_networks_export_to_torchscript(configs, tiny_weights, tmp_path, overlay, weights):
+    ckpt_export(
+        net_id="network_def",
+        filepath=str(tmp_path / "model.ts"),
+        ckpt_file=str(tiny_weights / weights),
+        meta_file=str(configs / "metadata.json"),
+        config_file=[str(configs / name) for name in ("inference.json", overlay) if name],
+    )
+    script = torch.jit.load(tmp_path / "model.ts").eval()
+    assert script(torch.rand(1, 1, 65, 70)).shape == (1, 1, 65, 70)
+
+
+def test_shipped_weights_load_and_stay_within_the_zoos_limit(root):
+    for path in (root / "models").glob("*.pt"):
+        assert path.stat().st_size < 25e6, path.name
+        state = torch.load(path, weights_only=True)
+        assert all(isinstance(value, torch.Tensor) for value in state.values()), path.name

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -25,6 +26,8 @@ from scripts.files import write_atomically
 
 logger = logging.getLogger(__name__)
 
+Corner = tuple[int, int]
+
 
 def window_starts(length: int, patch: int, stride: int) -> list[int]:
     """First pixels of windows that cover a length: every `stride` px, the last one flush with the end.
@@ -39,23 +42,27 @@ def window_starts(length: int, patch: int, stride: int) -> list[int]:
     return [*range(0, length - patch, stride), length - patch]
 
 
-def patch_grid(label: np.ndarray, patch_px: int, stride_px: int, positive_only: bool = True) -> list[tuple[int, int]]:
+def patch_grid(label: np.ndarray, patch_px: int, stride_px: int) -> tuple[list[Corner], list[Corner]]:
     """Corners (row, col) of the patches of one mammogram (paper section IV-C).
 
     Args:
         label: uint8 (rows, cols) {0, 1 = MC, 2 = ignore}.
         patch_px: side, 512 in the paper.
         stride_px: step, 480 in the paper.
-        positive_only: keep only patches that hold an annotated MC pixel (the paper). Otherwise patches without any
-            are kept too, unless they touch an ignore region.
+
+    Returns:
+        Patches that hold an annotated MC pixel, and patches without any; those that hold no MC but touch an ignore
+        region are in neither list.
     """
-    corners = []
+    positive, negative = [], []
     for row in window_starts(label.shape[0], patch_px, stride_px):
         for col in window_starts(label.shape[1], patch_px, stride_px):
             window = label[row : row + patch_px, col : col + patch_px]
-            if (window == 1).any() or not (positive_only or (window == 2).any()):
-                corners.append((row, col))
-    return corners
+            if (window == 1).any():
+                positive.append((row, col))
+            elif not window.any():
+                negative.append((row, col))
+    return positive, negative
 
 
 class PatchDataset(Dataset):
@@ -66,8 +73,10 @@ class PatchDataset(Dataset):
         loader: chain that reads one item into image [1, rows, cols] in [0, 1] and label [1, rows, cols].
         transform: chain applied to every patch {"image": float32, "label": uint8, "image_id", "row", "col"}.
         cache_dir: folder of the decoded arrays; may be shared by runs.
-        patch_px, stride_px, positive_only: see `patch_grid`.
-        background_floor: without `positive_only`, patches whose 99th percentile is at most this are air and left out.
+        patch_px, stride_px: see `patch_grid`.
+        negatives_per_positive: patches without MCs per patch with MCs, 0 in the paper; drawn by `seed`.
+        background_floor: patches whose 99th percentile is at most this are air and never drawn as negatives.
+        seed: of the draw.
         workers: threads that decode.
         progress: show a progress bar while decoding.
 
@@ -86,8 +95,9 @@ class PatchDataset(Dataset):
         cache_dir: str | Path = ".cache/patches",
         patch_px: int = 512,
         stride_px: int = 480,
-        positive_only: bool = True,
+        negatives_per_positive: float = 0.0,
         background_floor: float = 0.02,
+        seed: int = 0,
         workers: int = 2,
         progress: bool = True,
     ) -> None:
@@ -96,20 +106,38 @@ class PatchDataset(Dataset):
         self.loader, self.cache_dir = loader, Path(cache_dir).expanduser()
         self.patch_px, self.failures = patch_px, []  # type: tuple[int, list[dict[str, str]]]
         self.cache_dir.mkdir(parents=True, exist_ok=True)
-        patches: list[dict[str, Any]] = []
+        positive: list[dict[str, Any]] = []
+        negative: list[dict[str, Any]] = []
         for item, stem in self._decode(list(data), workers, progress):
             label = np.load(f"{stem}_label.npy", mmap_mode="r", allow_pickle=False)
             image = np.load(f"{stem}_image.npy", mmap_mode="r", allow_pickle=False)
-            for row, col in patch_grid(np.asarray(label), patch_px, stride_px, positive_only):
-                window = image[row : row + patch_px : 8, col : col + patch_px : 8]
-                if positive_only or np.percentile(window, 99) > background_floor * 65535:
-                    patches.append({"stem": stem, "row": row, "col": col, "image_id": item.get("image_id", "")})
-        if not patches:
-            wanted = "at least one annotated MC" if positive_only else "at least one image"
+            for found, kind in zip(
+                patch_grid(np.asarray(label), patch_px, stride_px), (positive, negative), strict=True
+            ):
+                for row, col in found:
+                    window = image[row : row + patch_px : 8, col : col + patch_px : 8]
+                    if kind is positive or np.percentile(window, 99) > background_floor * 65535:
+                        kind.append({"stem": stem, "row": row, "col": col, "image_id": item.get("image_id", "")})
+        if not positive:
             raise ValueError(
-                f"no training patch: got {len(data)} items, {len(self.failures)} unreadable; want {wanted} among them"
+                f"no training patch: got {len(data)} items, {len(self.failures)} unreadable; "
+                "want at least one annotated MC among them"
             )
+        drawn = min(round(negatives_per_positive * len(positive)), len(negative))
+        picked = np.random.default_rng(seed).permutation(len(negative))[:drawn]
+        patches = positive + [negative[i] for i in sorted(picked)]
         super().__init__(data=patches, transform=transform)
+
+    def finish(self) -> None:
+        """Say once more, after training, what was left out.
+
+        Raises:
+            SystemExit: with status 1, when a file could not be read.
+        """
+        for failure in self.failures:
+            logger.error("was left out of training: %s (%s)", failure["file"], failure["reason"])
+        if self.failures:
+            sys.exit(1)
 
     def _transform(self, index: int) -> Any:
         patch = self.data[index]

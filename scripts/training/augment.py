@@ -87,7 +87,9 @@ def warp_label(label: np.ndarray, matrix: np.ndarray, crop_px: int) -> np.ndarra
 
 
 def clahe(image: np.ndarray, clip_limit: float, grid: int = 8) -> np.ndarray:
-    """Contrast-limited adaptive histogram equalisation of a [0, 1] image, at 16 bits.
+    """Contrast-limited adaptive histogram equalisation of a [0, 1] image, at 8 bits as in the authors' program.
+
+    (At 16 bits OpenCV spreads a tile's few pixels over 65,536 bins, and all that is left is the rank of the noise.)
 
     Args:
         image: float (rows, cols), [0, 1].
@@ -97,6 +99,6 @@ def clahe(image: np.ndarray, clip_limit: float, grid: int = 8) -> np.ndarray:
     Returns:
         float32 (rows, cols), [0, 1].
     """
-    levels = np.round(np.clip(image, 0, 1) * 65535).astype(np.uint16)
+    levels = np.round(np.clip(image, 0, 1) * 255).astype(np.uint8)
     equalised = cv2.createCLAHE(clipLimit=clip_limit, tileGridSize=(grid, grid)).apply(levels)
-    return equalised.astype(np.float32) / 65535
+    return equalised.astype(np.float32) / 255

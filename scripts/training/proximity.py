@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
+from scipy import ndimage
 
 
 def proximity_map(label: np.ndarray, radius_px: float = 10.0, alpha: float = 1.0) -> np.ndarray:
@@ -36,10 +36,9 @@ def proximity_map(label: np.ndarray, radius_px: float = 10.0, alpha: float = 1.0
     window = _window_around(is_mc, int(np.ceil(radius_px)))
     if window is None:
         return proximity
-    # OpenCV measures the distance to the nearest zero; its precise mask is the exact Euclidean transform.
-    not_mc = np.ascontiguousarray(~is_mc[window], dtype=np.uint8)
-    distance_px = cv2.distanceTransform(not_mc, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    proximity[window] = _decay(np.clip(1.0 - distance_px / np.float32(radius_px), 0.0, None), alpha)
+    # not OpenCV's transform: its last bits differ from call to call, and with them trained weights
+    distance_px = ndimage.distance_transform_edt(~is_mc[window])
+    proximity[window] = _decay(np.clip(1.0 - distance_px / radius_px, 0.0, None), alpha)
     return proximity
 
 
@@ -47,7 +46,7 @@ def _decay(closeness: np.ndarray, alpha: float) -> np.ndarray:
     """Eq. (8) of closeness = 1 - r / xi in [0, 1]; ``expm1`` keeps it exact for small alpha."""
     if abs(alpha) < 1e-6:
         return closeness
-    return np.expm1(np.float32(alpha) * closeness) / np.float32(np.expm1(alpha))
+    return np.expm1(alpha * closeness) / np.expm1(alpha)
 
 
 def _window_around(mask: np.ndarray, margin_px: int) -> tuple[slice, slice] | None:

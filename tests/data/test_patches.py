@@ -28,8 +28,7 @@ def test_the_papers_grid_on_an_inbreast_image():
 def test_only_positive_patches_are_kept_and_ignored_ones_are_no_negatives():
     label = np.zeros((8, 12), np.uint8)
     label[1, 1], label[6, 10] = 1, 2
-    assert patch_grid(label, 4, 4) == [(0, 0)]
-    assert patch_grid(label, 4, 4, positive_only=False) == [(0, 0), (0, 4), (0, 8), (4, 0), (4, 4)]
+    assert patch_grid(label, 4, 4) == ([(0, 0)], [(0, 4), (0, 8), (4, 0), (4, 4)])
 
 
 class Loader:
@@ -99,6 +98,10 @@ def test_a_bad_file_is_left_out_recorded_and_logged(items, tmp_path, caplog):
     patches = make([*items, bad], tmp_path)
     assert {p["image_id"] for p in patches.data} == {"0", "1"}
     assert patches.failures[0]["file"] == bad["image"] and "gone.npy" in caplog.text
+    with pytest.raises(SystemExit) as stop:
+        patches.finish()
+    assert stop.value.code == 1
+    make(items, tmp_path).finish()  # nothing bad: no exit
 
 
 def test_no_patch_at_all_is_an_error_that_counts(tmp_path):
@@ -106,6 +109,23 @@ def test_no_patch_at_all_is_an_error_that_counts(tmp_path):
         make([{"image": str(tmp_path / "gone.npy"), "label": ""}], tmp_path)
     with pytest.raises(ValueError, match="stride_px"):
         make([], tmp_path, stride_px=17)
+
+
+def test_negatives_are_drawn_by_seed_and_never_from_air(items, tmp_path):
+    image = np.load(items[0]["image"])
+    image[:, 15:] = 0.001
+    np.save(items[0]["image"], image)
+    label = np.zeros((20, 30), np.uint8)
+    label[0, 0] = 1
+    np.save(items[0]["label"], label)
+    options = {"patch_px": 5, "stride_px": 5}
+
+    def corners(seed):
+        found = make(items[:1], tmp_path, negatives_per_positive=4.0, seed=seed, **options).data
+        return [(p["row"], p["col"]) for p in found]
+
+    assert corners(1)[0] == (0, 0) and len(corners(1)) == 5 and all(col < 15 for _, col in corners(1))
+    assert corners(1) == corners(1) and any(corners(1) != corners(seed) for seed in range(2, 8))
 
 
 def test_the_transform_sees_each_patch(items, tmp_path):

@@ -77,3 +77,11 @@ def test_clahe_raises_contrast_and_keeps_the_range():
     out = clahe(image, 4.0)
     assert out.dtype == np.float32 and out.min() >= 0 and out.max() <= 1
     assert out.std() > 2 * image.std()
+
+
+def test_clahe_shows_a_faint_dot_more_than_the_noise_around_it():
+    rng = np.random.default_rng(2)
+    image = (0.3 + 0.004 * rng.standard_normal((256, 256))).astype(np.float32)
+    image[100:104, 100:104] += 0.06
+    out = clahe(image, 3.0)
+    assert out[100:104, 100:104].mean() > out[80:130, 80:130].mean() + 2 * out[80:130, 80:130].std()

@@ -81,3 +81,15 @@ def test_all_mc_is_one_everywhere():
 def test_bad_arguments_are_refused(label, radius_px, alpha, message):
     with pytest.raises(ValueError, match=message):
         proximity_map(label, radius_px, alpha)
+
+
+def test_the_same_label_gives_the_same_bits_wherever_it_lies_in_memory():
+    rng = np.random.default_rng(0)
+    label = (rng.random((64, 61)) > 0.99).astype(np.uint8)
+    room = np.zeros(label.size + 64, np.uint8)
+    maps = set()
+    for offset in range(40):
+        moved = room[offset : offset + label.size].reshape(label.shape)
+        moved[:] = label
+        maps.add(proximity_map(moved).tobytes())
+    assert len(maps) == 1

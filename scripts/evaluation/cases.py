@@ -1,0 +1,240 @@
+"""Scoring once: an image becomes a small table that answers every threshold without its pixels.
+
+Objects that a method scores and keeps whole do not change shape with the threshold. So areas, overlaps and distances
+are computed once, and a threshold only chooses which predictions take part.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.spatial import cKDTree
+
+from scripts.findings.objects import Spacing, label_objects
+
+MC, IGNORE = 1, 2
+#: Centroids are rounded sums: 5 px of 0.07 mm must not fall outside of 0.35 mm.
+ROUNDING_MM = 1e-9
+
+
+@dataclass(frozen=True)
+class HitRule:
+    """When a prediction may count for an annotated object: near enough, or else overlapping enough.
+
+    Attributes:
+        distance_mm: largest distance of the centroids in mm, inclusive (the paper's 5 px of 0.07 mm).
+        iou: smallest intersection over union, inclusive.
+    """
+
+    distance_mm: float = 0.35
+    iou: float = 0.3
+
+    def __post_init__(self) -> None:
+        if self.distance_mm < 0:
+            raise ValueError(f"distance_mm: got {self.distance_mm}, want 0 or more")
+        if not self.iou > 0:
+            raise ValueError(f"iou: got {self.iou}, want a value above 0")
+
+    def hits(self, distance_mm: np.ndarray, iou: np.ndarray) -> np.ndarray:
+        """Whether each pair is a hit, bool."""
+        return (distance_mm <= self.distance_mm + ROUNDING_MM) | (iou >= self.iou)
+
+
+@dataclass(frozen=True, eq=False)
+class Annotations:
+    """The annotated objects of an image, in label order. All arrays have one entry per object.
+
+    Attributes:
+        row, col: centroids, px.
+        area_px: number of pixels.
+    """
+
+    row: np.ndarray
+    col: np.ndarray
+    area_px: np.ndarray
+
+    def __len__(self) -> int:
+        return self.area_px.size
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """The scored objects of an image, in label order. All arrays have one entry per object.
+
+    Attributes:
+        score: the highest threshold at which the method still keeps the object.
+        row, col: centroids, px.
+        area_px: number of pixels.
+        truth_px: number of its pixels that are annotated as MC.
+        counted_px: number of its pixels outside of ignore regions.
+        ignored: the majority of its pixels lies in an ignore region; such an object counts nowhere.
+    """
+
+    score: np.ndarray
+    row: np.ndarray
+    col: np.ndarray
+    area_px: np.ndarray
+    truth_px: np.ndarray
+    counted_px: np.ndarray
+    ignored: np.ndarray
+
+    def __len__(self) -> int:
+        return self.area_px.size
+
+    def kept(self, threshold: float) -> np.ndarray:
+        """bool: counted predictions with score >= threshold."""
+        return (self.score >= threshold) & ~self.ignored
+
+
+@dataclass(frozen=True, eq=False)
+class Pairs:
+    """Every (annotated object, counted prediction) that overlaps or is a hit, in ascending order of both numbers.
+
+    Attributes:
+        annotation, prediction: 0-based places in `Annotations` and `Predictions`.
+        distance_mm: between the centroids.
+        iou: intersection over union of the pixels.
+        hit: whether the pair satisfies the hit rule.
+    """
+
+    annotation: np.ndarray
+    prediction: np.ndarray
+    distance_mm: np.ndarray
+    iou: np.ndarray
+    hit: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class CaseScores:
+    """All that evaluation keeps of an image.
+
+    Attributes:
+        case_id, patient: names; bootstrap resamples one or the other.
+        spacing_mm: (row, col) pixel spacing in mm.
+        breast_cm2: area of the breast in cm^2, ignore regions excluded.
+        counted_px: number of pixels of the image outside of ignore regions.
+        annotations, predictions, pairs: the tables.
+    """
+
+    case_id: str
+    patient: str
+    spacing_mm: Spacing
+    breast_cm2: float
+    counted_px: int
+    annotations: Annotations
+    predictions: Predictions
+    pairs: Pairs
+
+
+def score_case(
+    label: np.ndarray,
+    instances: np.ndarray,
+    scores: np.ndarray,
+    breast: np.ndarray,
+    spacing_mm: Spacing,
+    rule: HitRule | None = None,
+    case_id: str = "",
+    patient: str = "",
+) -> CaseScores:
+    """Turn one image's annotation and scored objects into tables.
+
+    Label order is the raster order (row, then column) of the objects' first pixels, for annotated objects and
+    predictions alike, so that nothing depends on how the objects happen to be numbered.
+
+    Args:
+        label: (rows, cols), 0 background, 1 MC, 2 ignore. Annotated objects are the 8-connected components of 1.
+        instances: int (rows, cols), 0 background, else the number of the object, gaps allowed.
+        scores: float (n + 1,), the score of object i at index i, n at least the highest number.
+        breast: bool (rows, cols), the area that false positives are counted per.
+        spacing_mm: (row, col) pixel spacing in mm.
+        rule: hit rule; None is the paper's.
+        case_id: name of the image.
+        patient: name of the patient; "" takes `case_id`.
+
+    Raises:
+        ValueError: shapes differ, a number has no score, or a score is not finite.
+    """
+    if not label.shape == instances.shape == breast.shape or label.ndim != 2:
+        raise ValueError(
+            f"label {label.shape}, instances {instances.shape} and breast {breast.shape} must have one 2-D shape"
+        )
+    rule, ignore = rule or HitRule(), label == IGNORE
+    truth, _ = _raster_order(label_objects(label == MC)[0])
+    found, numbers = _raster_order(instances)
+    if numbers.size and numbers.max() >= len(scores):
+        raise ValueError(f"scores: got {len(scores)} entries, want {numbers.max() + 1} (index = number of the object)")
+    score = np.asarray(scores, np.float64)[numbers]
+    if not np.isfinite(score).all():
+        raise ValueError("scores: got NaN or infinity, want finite numbers")
+
+    row, col, area = _geometry(truth)
+    annotations = Annotations(row, col, area)
+    row, col, area = _geometry(found)
+    count = area.size
+    truth_px = np.bincount(found[truth > 0], minlength=count + 1)[1:]
+    ignored_px = np.bincount(found[ignore], minlength=count + 1)[1:]
+    predictions = Predictions(score, row, col, area, truth_px, area - ignored_px, 2 * ignored_px > area)
+    row_mm, col_mm = spacing_mm
+    return CaseScores(
+        case_id=case_id,
+        patient=patient or case_id,
+        spacing_mm=spacing_mm,
+        breast_cm2=float(np.count_nonzero(breast & ~ignore) * row_mm * col_mm / 100),
+        counted_px=int(label.size - np.count_nonzero(ignore)),
+        annotations=annotations,
+        predictions=predictions,
+        pairs=_pairs(truth, found, annotations, predictions, spacing_mm, rule),
+    )
+
+
+def _raster_order(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Renumber objects 1..n by their first pixel; also the former number of each."""
+    places = np.flatnonzero(labels)
+    numbers, first = np.unique(labels.ravel()[places], return_index=True)
+    order = np.argsort(first)
+    renumbered = np.zeros(labels.size, np.int64)
+    rank = np.empty(order.size, np.int64)
+    rank[order] = np.arange(1, order.size + 1)
+    renumbered[places] = rank[np.searchsorted(numbers, labels.ravel()[places])]
+    return renumbered.reshape(labels.shape), numbers[order].astype(np.int64)
+
+
+def _geometry(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Centroid rows, columns and areas (px) of objects 1..n."""
+    rows, cols = np.nonzero(labels)
+    values = labels[rows, cols]
+    area = np.bincount(values, minlength=1)[1:]
+    row, col = (np.bincount(values, place, minlength=1)[1:] / area for place in (rows, cols))
+    return row, col, area
+
+
+def _pairs(
+    truth: np.ndarray,
+    found: np.ndarray,
+    annotations: Annotations,
+    predictions: Predictions,
+    spacing_mm: Spacing,
+    rule: HitRule,
+) -> Pairs:
+    width = len(predictions) + 1
+    both = (truth > 0) & (found > 0)
+    overlaps, shared_px = np.unique((truth[both] - 1) * width + found[both] - 1, return_counts=True)
+    wanted, offered = (np.stack([o.row, o.col], 1) * spacing_mm for o in (annotations, predictions))
+    keys = np.union1d(overlaps, _near(wanted, offered, rule.distance_mm + ROUNDING_MM, width))
+    keys = keys[~predictions.ignored[keys % width]]
+    a, p = keys // width, keys % width
+    shared = np.zeros(keys.size, np.int64)
+    where = np.flatnonzero(np.isin(keys, overlaps))
+    shared[where] = shared_px[np.searchsorted(overlaps, keys[where])]
+    distance = np.hypot(*(wanted[a] - offered[p]).T)
+    iou = shared / (annotations.area_px[a] + predictions.area_px[p] - shared)
+    return Pairs(a, p, distance, iou, rule.hits(distance, iou))
+
+
+def _near(first: np.ndarray, second: np.ndarray, distance: float, width: int) -> np.ndarray:
+    """Keys (place in `first` * width + place in `second`) of all points no farther apart than `distance`."""
+    if not len(first) or not len(second):
+        return np.zeros(0, np.int64)
+    lists = cKDTree(second).query_ball_point(first, distance * (1 + 1e-9))
+    return np.array([i * width + j for i, near in enumerate(lists) for j in near], np.int64)

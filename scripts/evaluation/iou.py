@@ -1,0 +1,67 @@
+"""Intersection over union (IoU), per object and per image, with every empty case defined.
+
+Everything is answered from the tables of a scored image, at any threshold (docs/metrics.md).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from scripts.evaluation.cases import CaseScores
+
+
+class ImageIoU(NamedTuple):
+    """IoU of an image's pixels outside of ignore regions, each in [0, 1].
+
+    Attributes:
+        foreground: of the MC pixels.
+        background: of all others.
+        mean: (foreground + background) / 2, the paper's "mean IoU per image".
+    """
+
+    foreground: float
+    background: float
+    mean: float
+
+
+def best_iou(case: CaseScores, threshold: float) -> np.ndarray:
+    """Best IoU of every annotated object with any prediction of score >= threshold; 0 where nothing overlaps.
+
+    Returns:
+        float (annotations,). A prediction may be the best of several objects: this measures shapes, not detection.
+    """
+    best, pairs = np.zeros(len(case.annotations)), case.pairs
+    kept = case.predictions.score[pairs.prediction] >= threshold
+    np.maximum.at(best, pairs.annotation[kept], pairs.iou[kept])
+    return best
+
+
+def iou_per_object(case: CaseScores, threshold: float) -> np.ndarray:
+    """Best IoU of the annotated objects larger than 1 px (the paper's footnote 2: not defined for single pixels).
+
+    Returns:
+        float (objects larger than 1 px,); empty when there is none.
+    """
+    return best_iou(case, threshold)[case.annotations.area_px > 1]
+
+
+def iou_per_image(case: CaseScores, threshold: float) -> ImageIoU:
+    """IoU of foreground and background at a threshold.
+
+    Empty truth and empty prediction agree: foreground IoU 1. One of them empty: 0. Likewise for the background.
+    """
+    kept, predictions = case.predictions.kept(threshold), case.predictions
+    truth = int(case.annotations.area_px.sum())
+    shared = int(predictions.truth_px[kept].sum())
+    found = int(predictions.counted_px[kept].sum())
+    union = truth + found - shared
+    foreground = iou(shared, union)
+    background = iou(case.counted_px - union, case.counted_px - shared)
+    return ImageIoU(foreground, background, (foreground + background) / 2)
+
+
+def iou(intersection: float, union: float) -> float:
+    """intersection / union; 1 when both sets are empty."""
+    return intersection / union if union > 0 else 1.0

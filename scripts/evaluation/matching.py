@@ -1,0 +1,150 @@
+"""Which prediction counts for which annotated object: the paper's greedy rule and an optimal one.
+
+Both use every prediction at most once, and both are stated for a *set* of predictions, so that a threshold is answered
+by the set it keeps. Adding one prediction to the set never loses an annotated object that is hit, and gains at most
+one; `gains` uses that to walk through all thresholds at the price of one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+from scripts.evaluation.cases import CaseScores
+
+GREEDY, OPTIMAL = "greedy", "optimal"
+
+
+def match(case: CaseScores, threshold: float, matching: str = GREEDY) -> np.ndarray:
+    """Assign predictions with score >= threshold to annotated objects.
+
+    Args:
+        case: the scored image.
+        threshold: lowest score that takes part.
+        matching: "greedy" or "optimal".
+
+    Returns:
+        int (annotations,): place of the prediction that each annotated object is hit by, or -1.
+    """
+    _check(matching)
+    return (greedy_match if matching == GREEDY else optimal_match)(case, case.predictions.kept(threshold))
+
+
+def greedy_match(case: CaseScores, kept: np.ndarray) -> np.ndarray:
+    """The paper's rule: annotated objects in label order; each takes the first unused prediction, in label order,
+    that hits it.
+
+    Args:
+        case: the scored image.
+        kept: bool (predictions,), which take part.
+
+    Returns:
+        int (annotations,): place of the prediction, or -1.
+    """
+    pairs, held = case.pairs, np.full(len(case.annotations), -1)
+    free = kept.copy()
+    for a, p in zip(pairs.annotation[pairs.hit], pairs.prediction[pairs.hit], strict=True):
+        if held[a] < 0 and free[p]:
+            held[a], free[p] = p, False
+    return held
+
+
+def optimal_match(case: CaseScores, kept: np.ndarray) -> np.ndarray:
+    """As many hits as possible and, among all such assignments, the smallest sum of centroid distances.
+
+    Args:
+        case: the scored image.
+        kept: bool (predictions,), which take part.
+
+    Returns:
+        int (annotations,): place of the prediction, or -1.
+    """
+    pairs, held = case.pairs, np.full(len(case.annotations), -1)
+    use = pairs.hit & kept[pairs.prediction]
+    if not use.any():
+        return held
+    a, row = np.unique(pairs.annotation[use], return_inverse=True)
+    p, col = np.unique(pairs.prediction[use], return_inverse=True)
+    distance = pairs.distance_mm[use]
+    none = min(a.size, p.size) + 1.0  # dearer than any number of hits together, each of which costs less than 1
+    cost = np.full((a.size, p.size), none)
+    cost[row, col] = distance / (distance.max() + 1.0)
+    rows, cols = linear_sum_assignment(cost)
+    real = cost[rows, cols] < none
+    held[a[rows[real]]] = p[cols[real]]
+    return held
+
+
+def gains(case: CaseScores, matching: str = GREEDY) -> tuple[np.ndarray, np.ndarray]:
+    """Walk down all thresholds at once.
+
+    Args:
+        case: the scored image.
+        matching: "greedy" or "optimal".
+
+    Returns:
+        order: int (n,), the counted predictions by descending score (equal scores in label order);
+        gained: int (n,), the annotated object that is hit from that prediction on, or -1 for none. After any
+        prefix of `order`, the objects gained so far are exactly those that matching the prefix anew hits.
+    """
+    _check(matching)
+    predictions, pairs = case.predictions, case.pairs
+    counted = np.flatnonzero(~predictions.ignored)
+    order = counted[np.argsort(-predictions.score[counted], kind="stable")]
+    hits: dict[int, list[int]] = {}
+    for a, p in zip(pairs.annotation[pairs.hit].tolist(), pairs.prediction[pairs.hit].tolist(), strict=True):
+        hits.setdefault(p, []).append(a)
+    held = [-1] * len(case.annotations)
+    add = _add_greedily if matching == GREEDY else _augment
+    gained = np.full(order.size, -1)
+    for place in np.flatnonzero(np.isin(order, list(hits))):
+        gained[place] = add(int(order[place]), held, hits.__getitem__)
+    return order, gained
+
+
+def _add_greedily(prediction: int, held: list[int], hits: Callable[[int], Sequence[int]]) -> int:
+    """Add one prediction to a greedy matching, in place; the annotated object gained, or -1.
+
+    The new prediction is wanted by the first object that it hits and that holds none or a later one; what that
+    object gives back is offered to the objects after it, and so on.
+    """
+    after = -1
+    while True:
+        for a in hits(prediction):
+            if a > after and (held[a] < 0 or held[a] > prediction):
+                break
+        else:
+            return -1
+        held[a], prediction, after = prediction, held[a], a
+        if prediction < 0:
+            return a
+
+
+def _augment(prediction: int, held: list[int], hits: Callable[[int], Sequence[int]]) -> int:
+    """Add one prediction to a maximum matching by an augmenting path (breadth first), in place; object gained or -1."""
+    came_from: dict[int, int] = {}  # annotated object -> prediction that reached it
+    queue = [prediction]
+    for p in queue:
+        for a in hits(p):
+            if a in came_from:
+                continue
+            came_from[a] = p
+            if held[a] >= 0:
+                queue.append(held[a])
+                continue
+            holder = {held[b]: b for b in came_from if held[b] >= 0}
+            gained = a
+            while True:  # hand the predictions on along the path, from its end to its start
+                p = came_from[a]
+                held[a] = p
+                if p == prediction:
+                    return gained
+                a = holder[p]
+    return -1
+
+
+def _check(matching: str) -> None:
+    if matching not in (GREEDY, OPTIMAL):
+        raise ValueError(f"matching: got {matching!r}, want {GREEDY!r} or {OPTIMAL!r}")

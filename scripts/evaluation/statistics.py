@@ -1,0 +1,151 @@
+"""How sure is a number: bootstrap over images or patients, differences of two methods, paired Wilcoxon."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from scipy import stats
+
+#: what bootstrap resamples
+IMAGE, PATIENT = "image", "patient"
+
+
+class Interval(NamedTuple):
+    """A value with its bootstrap interval.
+
+    Attributes:
+        value: on the data themselves.
+        low, high: percentile interval.
+        bootstrap_mean: mean over the bootstrap samples.
+    """
+
+    value: float
+    low: float
+    high: float
+    bootstrap_mean: float
+
+
+class Difference(NamedTuple):
+    """A paired difference (first - second) with its bootstrap interval.
+
+    Attributes:
+        value: on the data themselves.
+        low, high: percentile interval.
+        p: two-sided: twice the smaller share of samples on either side of 0, at most 1.
+    """
+
+    value: float
+    low: float
+    high: float
+    p: float
+
+
+class Wilcoxon(NamedTuple):
+    """Paired signed-rank test.
+
+    Attributes:
+        n: pairs that differ.
+        median: of the differences (first - second).
+        statistic: the smaller rank sum.
+        p: two-sided; 1 when no pair differs.
+    """
+
+    n: int
+    median: float
+    statistic: float
+    p: float
+
+
+def bootstrap_weights(units: Sequence[str], samples: int, seed: int) -> np.ndarray:
+    """Draw bootstrap samples of images, whole units at a time.
+
+    Args:
+        units: one name per image: unique names resample images, patients' names resample patients.
+        samples: number of samples.
+        seed: equal seeds give equal samples.
+
+    Returns:
+        int (samples, images): how often each image is in each sample. Every sample draws as many units, with
+        replacement, as there are.
+
+    Raises:
+        ValueError: fewer than one sample.
+    """
+    if samples < 1:
+        raise ValueError(f"samples: got {samples}, want 1 or more")
+    names, unit = np.unique(np.asarray(units, dtype=str), return_inverse=True)
+    if not names.size:
+        return np.zeros((samples, 0), np.int64)
+    drawn = np.random.default_rng(seed).integers(0, names.size, (samples, names.size))
+    counts = np.stack([np.bincount(draw, minlength=names.size) for draw in drawn])
+    return counts[:, unit]
+
+
+def interval(value: float, sampled: np.ndarray, level: float = 0.95) -> Interval:
+    """Percentile interval of bootstrap values; samples in which the value is not defined (NaN) are left out."""
+    low, high = _percentiles(sampled, level)
+    known = sampled[~np.isnan(sampled)]
+    return Interval(float(value), low, high, float(known.mean()) if known.size else float("nan"))
+
+
+def ratio_interval(numerator: np.ndarray, denominator: np.ndarray, weights: np.ndarray) -> Interval:
+    """Interval of a pooled ratio, such as hits / annotated or the mean over objects.
+
+    Args:
+        numerator, denominator: (images,), summed over images before dividing.
+        weights: (samples, images) from `bootstrap_weights`.
+    """
+    with np.errstate(invalid="ignore", divide="ignore"):
+        value = np.float64(np.sum(numerator)) / np.float64(np.sum(denominator))
+        sampled = (weights @ numerator) / (weights @ np.asarray(denominator, np.float64))
+    return interval(value, sampled)
+
+
+def bootstrap_difference(
+    first: Callable[[np.ndarray], float], second: Callable[[np.ndarray], float], weights: np.ndarray
+) -> Difference:
+    """Difference of a metric between two methods on the same images, both on the same bootstrap samples.
+
+    Args:
+        first, second: from weights (images,) to the metric, e.g. ``lambda w: table.curve(w).pauc()``.
+        weights: (samples, images) from `bootstrap_weights`.
+    """
+    once = np.ones(weights.shape[1], weights.dtype)
+    sampled = np.array([first(w) - second(w) for w in weights], np.float64)
+    low, high = _percentiles(sampled)
+    known = sampled[~np.isnan(sampled)]
+    p = min(1.0, 2 * min((known <= 0).mean(), (known >= 0).mean())) if known.size else float("nan")
+    return Difference(float(first(once) - second(once)), low, high, float(p))
+
+
+def paired_wilcoxon(first: Sequence[float] | np.ndarray, second: Sequence[float] | np.ndarray) -> Wilcoxon:
+    """Two-sided paired Wilcoxon signed-rank test; pairs that are equal are left out (Wilcoxon's own rule).
+
+    Args:
+        first, second: one value per image or object, in the same order.
+
+    Raises:
+        ValueError: the lengths differ, or a value is NaN.
+    """
+    a, b = np.asarray(first, np.float64), np.asarray(second, np.float64)
+    if a.shape != b.shape or a.ndim != 1:
+        raise ValueError(f"first {a.shape} and second {b.shape} must be pairs: two lists of one length")
+    if np.isnan(a).any() or np.isnan(b).any():
+        raise ValueError("first, second: got NaN; leave out pairs without a value")
+    different = a - b
+    count = int(np.count_nonzero(different))
+    median = float(np.median(different)) if different.size else float("nan")
+    if not count:
+        return Wilcoxon(0, median, 0.0, 1.0)
+    result = stats.wilcoxon(a, b, zero_method="wilcox", alternative="two-sided")
+    return Wilcoxon(count, median, float(result.statistic), float(result.pvalue))
+
+
+def _percentiles(sampled: np.ndarray, level: float = 0.95) -> tuple[float, float]:
+    known = sampled[~np.isnan(sampled)]
+    if not known.size:
+        return float("nan"), float("nan")
+    low, high = np.quantile(known, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
