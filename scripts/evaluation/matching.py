@@ -107,17 +107,16 @@ def gains(case: CaseScores, matching: str = GREEDY) -> tuple[np.ndarray, np.ndar
 def _add_greedily(prediction: int, held: list[int], hits: Callable[[int], Sequence[int]]) -> int:
     """Add one prediction to a greedy matching, in place; the annotated object gained, or -1.
 
-    The new prediction is wanted by the first object that it hits and that holds none or a later one; what that
-    object gives back is offered to the objects after it, and so on.
+    The new prediction is taken by the first object that it hits and that holds none or a later one; what that object
+    gives back is offered likewise, and so on. (Objects before that one did not want it when they could have had it.)
     """
-    after = -1
     while True:
         for a in hits(prediction):
-            if a > after and (held[a] < 0 or held[a] > prediction):
+            if held[a] < 0 or held[a] > prediction:
                 break
         else:
             return -1
-        held[a], prediction, after = prediction, held[a], a
+        held[a], prediction = prediction, held[a]
         if prediction < 0:
             return a
 

@@ -59,6 +59,12 @@ def test_greedy_takes_the_first_in_label_order_optimal_the_nearest(make_case):
     assert match(case, 0.9, "optimal").tolist() == [0] and match(case, 0.91).tolist() == [-1]
 
 
+def test_optimal_prefers_more_hits_to_nearer_ones(make_case):
+    predicted = [((20, 19, 1, 1), 0.5), ((20, 28, 1, 1), 0.5)]  # two far hits, or one at distance 0
+    case = make_case([(20, 10, 1, 1), (20, 19, 1, 1)], predicted, spacing=(1.0, 1.0), rule=HitRule(distance_mm=10))
+    assert match(case, 0, "optimal").tolist() == [0, 1]
+
+
 def test_threshold_is_inclusive(make_case):
     case = make_case([DOT], [(DOT, 0.25)])
     assert match(case, 0.25).tolist() == [0] and match(case, 0.2500001).tolist() == [-1]

@@ -72,6 +72,12 @@ def test_difference_of_two_methods_uses_the_same_samples():
     assert noise.low < noise.value < noise.high and 0 < noise.p <= 1
 
 
+def test_p_of_a_difference_is_two_sided():
+    weights = np.array([[1, 0]] * 8 + [[0, 1]] * 2)  # first better by 1 in eight samples, worse by 1 in two
+    found = bootstrap_difference(lambda w: float(w @ [1.0, -1.0]), lambda w: 0.0, weights)
+    assert found.p == pytest.approx(0.4) and found.value == 0
+
+
 def test_wilcoxon_equals_enumerating_all_signs():
     a, b = np.array([3.1, 2.0, 5.5, 1.0, 4.0, 9.0, 2.5]), np.array([1.0, 2.5, 1.1, 0.9, 1.0, 2.0, 2.2])
     difference = a - b
