@@ -45,5 +45,5 @@ bench: $(VENV)/.dev ## time HDoG against its plain statement, and one image end 
 train: $(VENV)/.run ## train HDoGReg's network on phantoms
 	$(BUNDLE) training --config_file configs/train.json
 
-clean: ## remove generated data and results (not .venv)
-	rm -rf data output runs .cache
+clean: ## remove generated phantoms, caches and output/ (not your data, runs/ or .venv)
+	rm -rf data/phantom data/phantom_second data/demo data/patches output

@@ -8,7 +8,6 @@ import argparse
 import importlib.util
 import json
 import multiprocessing
-import resource
 import statistics
 import subprocess
 import sys
@@ -26,6 +25,7 @@ from scripts.candidates.breast_mask import breast_mask, erode_breast
 from scripts.candidates.hdog import Candidates, HDoGParameters, hdog
 from scripts.data.phantom import phantom_images, render, sample_spec
 from scripts.data.reader import read_mammogram
+from scripts.findings.run import peak_memory_mb
 
 ROOT = Path(__file__).resolve().parents[1]
 REFERENCE_FILE = ROOT / "tests" / "candidates" / "hdog_reference.py"
@@ -74,12 +74,11 @@ def candidates_in_breast(image: np.ndarray) -> Candidates:
     return hdog(image, HDoGParameters(), erode_breast(breast_mask(image)))
 
 
-def peak_memory_mb(image: np.ndarray) -> float:
+def peak_memory_of_candidates(image: np.ndarray) -> int | None:
     """Peak resident memory of this process in MB after HDoG on the whole image and in the breast."""
     hdog(image, HDoGParameters())
     candidates_in_breast(image)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
+    return peak_memory_mb()
 
 
 def load_reference() -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]:
@@ -103,7 +102,7 @@ def bench_candidates(args: argparse.Namespace) -> None:
     """Print time, memory and agreement of the candidate stage."""
     reference = load_reference()
     image = in_fresh_process(bench_image, args.image, args.rows, args.cols)
-    peak_mb = in_fresh_process(peak_memory_mb, image)
+    peak_mb = in_fresh_process(peak_memory_of_candidates, image)
 
     fast, found = timed(lambda: hdog(image, HDoGParameters()), args.runs)
     stage, in_breast = timed(lambda: candidates_in_breast(image), args.runs)
@@ -119,7 +118,7 @@ def bench_candidates(args: argparse.Namespace) -> None:
     print(f"  IoU with the reference             {iou:9.5f}   ({len(found.blobs)} blobs)")
     print(f"  breast mask                        {mask}   ({breast.mean():.0%} of the image)")
     print(f"  breast mask + erosion + HDoG in it {stage}   ({len(in_breast.blobs)} blobs)")
-    print(f"  peak memory, process included      {peak_mb:7.0f} MB")
+    print(f"  peak memory, process included      {peak_mb or 0:7.0f} MB")
 
 
 def bench_inference(args: argparse.Namespace) -> None:

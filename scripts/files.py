@@ -14,6 +14,15 @@ import numpy as np
 from PIL import Image
 
 
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+UMASK = _umask()  # read once: reading sets it for a moment, which threads must not see
+
+
 def write_atomically(path: str | Path, write: Callable[[Path], object]) -> Path:
     """Call `write` with a temporary path beside `path`, then move the result into place.
 
@@ -32,7 +41,7 @@ def write_atomically(path: str | Path, write: Callable[[Path], object]) -> Path:
     temporary = Path(name)
     try:
         write(temporary)
-        temporary.chmod(0o666 & ~_umask())
+        temporary.chmod(0o666 & ~UMASK)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -54,9 +63,3 @@ def sha256_of(path: str | Path) -> str:
     """Hexadecimal SHA-256 of a file."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

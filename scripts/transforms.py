@@ -21,7 +21,8 @@ from scripts.data.geometry import to_file_axes
 from scripts.data.reader import MammogramReader
 from scripts.findings.combining import combine, threshold_objects
 from scripts.findings.objects import measure_objects
-from scripts.findings.report import build_report, spacing_of
+from scripts.findings.report import build_report
+from scripts.tensors import plane, spacing_of
 
 Data = dict[Hashable, Any]
 
@@ -84,7 +85,7 @@ class BreastMaskd(MapTransform):
     Args:
         keys: the image.
         erosion_px: side of the square that erodes the mask, odd, px at `reference_spacing_mm`.
-        reference_spacing_mm: pixel size that lengths are given at; None takes them as px of the image.
+        reference_spacing_mm: pixel size that lengths are given at; 0 takes them as px of the image.
         breast_key: where the breast mask goes.
         inner_key: where the eroded mask goes.
     """
@@ -93,7 +94,7 @@ class BreastMaskd(MapTransform):
         self,
         keys: KeysCollection = "image",
         erosion_px: int = 45,
-        reference_spacing_mm: float | None = 0.07,
+        reference_spacing_mm: float = 0.07,
         breast_key: str = "breast",
         inner_key: str = "breast_inner",
     ) -> None:
@@ -123,7 +124,7 @@ class HDoGCandidatesd(MapTransform):
         dog_threshold: T_DoG.
         blob_overlap: O_DoG; 1 disables pruning.
         hessian_threshold: h_thr.
-        reference_spacing_mm: pixel size that lengths are given at; None takes them as px of the image.
+        reference_spacing_mm: pixel size that lengths are given at; 0 takes them as px of the image.
         within_key: mask that candidates are restricted to, or None.
         output_key: where the candidates go.
     """
@@ -137,7 +138,7 @@ class HDoGCandidatesd(MapTransform):
         dog_threshold: float = 0.006,
         blob_overlap: float = 1.0,
         hessian_threshold: float = 1.4,
-        reference_spacing_mm: float | None = 0.07,
+        reference_spacing_mm: float = 0.07,
         within_key: str | None = "breast_inner",
         output_key: str = "candidates",
     ) -> None:
@@ -176,8 +177,9 @@ class CombineCandidatesd(MapTransform):
     def __init__(
         self,
         keys: KeysCollection = "pred",
-        proximity_threshold: float = 0.000316,
-        overlap_fraction: float = 0.3,
+        *,
+        proximity_threshold: float,
+        overlap_fraction: float,
         candidates_key: str = "candidates",
         within_key: str | None = "breast_inner",
         instances_key: str = "instances",
@@ -216,7 +218,8 @@ class ThresholdObjectsd(MapTransform):
     def __init__(
         self,
         keys: KeysCollection = "pred",
-        probability_threshold: float = 0.5,
+        *,
+        probability_threshold: float,
         within_key: str | None = "breast_inner",
         instances_key: str = "instances",
         scores_key: str = "scores",
@@ -239,7 +242,7 @@ class ThresholdObjectsd(MapTransform):
 
 
 class MeasureFindingsd(MapTransform):
-    """Add `findings` (measured MCs), renumber `instances` to their ids, and add the `report` of the image.
+    """Add `findings` (measured MCs) and the `report`, and number `instances` and `scores` by the ids of the findings.
 
     Args:
         keys: the numbered objects.
@@ -265,10 +268,13 @@ class MeasureFindingsd(MapTransform):
         """Measure the objects."""
         item, image = dict(data), data[self.image_key]
         key = self.first_key(item)
-        labels = plane(item[key]).astype(np.int32)
-        item["findings"] = measure_objects(labels, np.asarray(item[self.scores_key]), spacing_of(image))
-        _, renumbered = np.unique(labels, return_inverse=True)
-        item[key] = torch.from_numpy(renumbered.reshape(labels.shape).astype(np.int32))[None]
+        labels, scores = plane(item[key]).astype(np.int32), np.asarray(item[self.scores_key])
+        item["findings"] = measure_objects(labels, scores, spacing_of(image))
+        present = np.flatnonzero(np.bincount(labels.ravel(), minlength=1)[1:]) + 1
+        new_number = np.zeros(max(labels.max(initial=0), 0) + 1, np.int32)
+        new_number[present] = np.arange(1, present.size + 1)
+        item[key] = torch.from_numpy(new_number[labels])[None]
+        item[self.scores_key] = np.concatenate([[0], scores[present]])
         item["report"] = build_report(
             item["findings"], image, plane(item[self.breast_key]), self.method, self.operating_point
         )
@@ -299,16 +305,8 @@ class RestoreFileGeometryd(MapTransform):
         return item
 
 
-def plane(tensor: Any) -> np.ndarray:
-    """The (rows, cols) array of a [1, rows, cols] tensor."""
-    array = tensor.detach().cpu().numpy() if isinstance(tensor, torch.Tensor) else np.asarray(tensor)
-    if array.ndim != 3 or array.shape[0] != 1:
-        raise ValueError(f"got an array of shape {array.shape}, want [1, rows, cols]")
-    return array[0]
-
-
-def _length_factor(image: MetaTensor, reference_spacing_mm: float | None) -> float:
-    return 1.0 if reference_spacing_mm is None else reference_spacing_mm / spacing_of(image)[0]
+def _length_factor(image: MetaTensor, reference_spacing_mm: float) -> float:
+    return reference_spacing_mm / spacing_of(image)[0] if reference_spacing_mm else 1.0
 
 
 def _put_objects(transform: Any, item: Data, key: Hashable, labels: np.ndarray, scores: np.ndarray) -> Data:

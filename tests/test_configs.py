@@ -10,9 +10,9 @@ from monai.bundle import ConfigParser, ConfigWorkflow, ckpt_export, verify_metad
 
 OVERLAYS = {
     "train.json": ["slim_fcn_train.json", "finetune.json", "data_inbreast.json", "data_cbis_ddsm.json"]
-    + ["data_generic.json", "data_phantom.json", "hdogreg_paper.json", "hdogreg_recipe_short.json"]
+    + ["data_generic.json", "data_phantom.json", "hdogreg_paper_train.json", "hdogreg_recipe_short.json"]
     + ["slim_fcn_train.json+slim_fcn_recipe_short.json"],
-    "inference.json": ["slim_fcn_inference.json", "hdogreg_paper.json", "evaluate.json"],
+    "inference.json": ["slim_fcn_inference.json", "hdogreg_paper_inference.json", "evaluate.json"],
 }
 FILES = sorted({name for names in OVERLAYS.values() for entry in names for name in entry.split("+")} | set(OVERLAYS))
 
@@ -79,10 +79,8 @@ def test_every_reference_resolves_and_every_key_is_read(configs, base, overlay):
         for reference in re.findall(r"@([\w:]+)", json.dumps(parser[name])):
             assert reference in items, f"{name} refers to {reference}"
     used = set(re.findall(r"@(\w+)", json.dumps(parser.config)))
-    entry = {"_desc_", "dataset_dir", "initialize", "training", "inference", "generate", "evaluating"}
+    entry = {"_desc_", "dataset_dir", "initialize", "training", "inference", "generate", "evaluating", "choosing"}
     entry |= {"run", "train", "validate"}
-    if base == "inference.json" and overlay == "hdogreg_paper.json":
-        entry.add("encoder_weights")  # for training only
     own = {key for path in added or [configs / base] for key in json.loads(path.read_text()) if "::" not in key}
     assert not own - used - entry, "keys that nothing reads"
 
@@ -106,6 +104,17 @@ def test_train_and_inference_define_the_same_network_and_reading(configs):
         json.loads((configs / f"slim_fcn_{name}.json").read_text()) for name in ("train", "inference")
     )
     assert slim_train["network_def"] == slim_infer["network_def"]
+
+
+@pytest.mark.parametrize("overlay", [None, "slim_fcn_inference.json"])
+def test_every_setting_lands_in_the_run_report(configs, overlay):
+    config = json.loads((configs / "inference.json").read_text())
+    own = json.loads((configs / overlay).read_text()) if overlay else config
+    settings = own["settings"]
+    assert settings == {key: f"@{key}" for key in settings}
+    elsewhere = {"bundle_root", "save_picture", "save_map", "progress", "dropout", "head_bias"}  # no effect on results
+    plain = {k for k, v in own.items() if not isinstance(v, dict | list) and not str(v).startswith(("$", "@", "%"))}
+    assert plain - elsewhere - {"_desc_"} <= set(settings)
 
 
 def test_check_properties_of_inference(configs, phantoms, tiny_weights, tmp_path):
@@ -144,15 +153,15 @@ TINY = {
     "phantom_seed": 5,
     "phantom_rows": 416,
     "phantom_cols": 320,
-    "datalist::empty_fraction": 0.0,
-    "datalist::workers": 0,
+    "source::empty_fraction": 0.0,
+    "source::workers": 0,
     "patch_px": 96,
     "stride_px": 96,
     "crop_px": 64,
 }
 
 
-@pytest.mark.parametrize("overlay", [None, "slim_fcn_inference.json", "hdogreg_paper.json"])
+@pytest.mark.parametrize("overlay", [None, "slim_fcn_inference.json", "hdogreg_paper_inference.json"])
 def test_networks_take_and_give_what_the_metadata_says(configs, overlay):
     verify_net_in_out(
         net_id="network_def",

@@ -30,7 +30,7 @@ SIZES = {
     "batch_size": 2,
     "precision": "float32",
 }
-PHANTOMS = {"datalist::empty_fraction": 0.0, "datalist::workers": 0}
+PHANTOMS = {"source::empty_fraction": 0.0, "source::workers": 0}
 
 
 def bundle(root, *arguments, check=True):
@@ -80,9 +80,10 @@ def test_bad_files_are_recorded_the_rest_is_done_and_the_exit_status_says_so(res
     failed = {
         entry["file"].split("/")[-1]: entry["reason"] for entry in report["images"] if entry["status"] == "failed"
     }
-    assert set(failed) == {"broken.dcm", "empty.png"} and "empty" in failed["empty.png"]
+    assert set(failed) == {"broken.dcm", "empty.png"}
+    assert all(f"{name}: found" in reason and "wanted" in reason for name, reason in failed.items())
     assert report["weights"]["sha256"] and report["versions"]["monai"] == "1.6.1"
-    assert report["settings"]["operating_point"]["proximity_threshold"] == 0.01
+    assert report["settings"]["proximity_threshold"] == 0.01
     assert "broken.dcm" in done.stderr and "Traceback" not in done.stderr
 
 
@@ -196,11 +197,12 @@ def test_training_is_repeatable_and_resumes_after_a_kill(root, phantoms, tmp_pat
 
 
 def test_fine_tuning_on_two_sources_starts_from_the_given_weights(root, phantoms, tiny_weights, tmp_path):
-    sources = {"empty_fraction": 0.0, "workers": 0}
     arguments = training(
         *(tmp_path / "run", phantoms[0], "['configs/train.json','configs/finetune.json']", 1),
-        phantoms={f"{name}_source::{k}": v for name in ("first", "second") for k, v in sources.items()},
+        **{"second_source::empty_fraction": 0.0, "second_source::workers": 0},
         second_dataset_dir=tmp_path / "second",
+        second_training=1,
+        second_validation=1,
         initial_weights=tiny_weights / "model.pt",
         learning_rate=0.0,
     )
@@ -210,3 +212,13 @@ def test_fine_tuning_on_two_sources_starts_from_the_given_weights(root, phantoms
     learned = [key for key in given if "running" not in key and "num_batches" not in key]
     assert all(torch.equal(given[key], tuned[key]) for key in learned)  # learning rate 0: the start is the end
     assert (tmp_path / "second" / "datalist.json").is_file()
+
+
+def test_the_demos_first_command_generates_images_and_finds_them_again(root, tmp_path):
+    sizes = {key: value for key, value in SIZES.items() if key.startswith("phantom")} | {"phantom_training": 0}
+    arguments = options(dataset_dir=tmp_path / "demo", **{"source::workers": 0}, **sizes)
+    bundle(root, "generate", "--config_file", "configs/data_phantom.json", *arguments)
+    made = {path: path.stat().st_mtime_ns for path in (tmp_path / "demo" / "images").glob("*.dcm")}
+    assert len(made) == 2
+    bundle(root, "generate", "--config_file", "configs/data_phantom.json", *arguments)
+    assert made == {path: path.stat().st_mtime_ns for path in (tmp_path / "demo" / "images").glob("*.dcm")}

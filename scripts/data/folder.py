@@ -18,15 +18,16 @@ IGNORED_SUFFIXES = frozenset(
 )
 IGNORED_NAMES = frozenset({"dicomdir", "thumbs.db"})
 FAILURE = "failure"
+REPORT_NAME = "run_report.json"
 
 
-def list_mammograms(path: str | Path) -> list[dict[str, str]]:
+def list_mammograms(path: str | int | Path) -> list[dict[str, str]]:
     """Find the files to work on.
 
     Args:
         path: one file, or a folder that is searched with its sub-folders. Hidden files, DICOMDIR and files whose
             suffix cannot be an image (text, tables, documents) are passed over in folders; every other file is tried,
-            because DICOM files often have no suffix.
+            because DICOM files often have no suffix. Folders of earlier results (with a run report) are passed over.
 
     Returns:
         Items {"image": path, "image_id": name for outputs}, sorted by path. The name is the path below the folder
@@ -35,19 +36,27 @@ def list_mammograms(path: str | Path) -> list[dict[str, str]]:
     Raises:
         FileNotFoundError: `path` does not exist, or the folder holds no candidate file.
     """
-    root = Path(path).expanduser()
+    if not isinstance(path, str | int | Path):
+        raise TypeError(f"input_dir: got {path!r}; want one path (a name with commas or brackets needs inner quotes)")
+    root = Path(str(path)).expanduser()
     if root.is_file():
         return [{"image": str(root), "image_id": _without_suffix(root).name}]
     if not root.is_dir():
         raise FileNotFoundError(f"input_dir: {root} does not exist; want a mammogram file or a folder of them")
-    files = [p for p in sorted(root.rglob("*")) if p.is_file() and _is_candidate(p.relative_to(root))]
+    results = {p.parent for p in root.rglob(REPORT_NAME)}  # earlier results below the input are no input
+    files = [
+        p
+        for p in sorted(root.rglob("*"))
+        if p.is_file() and _is_candidate(p.relative_to(root)) and results.isdisjoint(p.parents)
+    ]
     if not files:
         raise FileNotFoundError(f"input_dir: {root} holds no image file (DICOM, PNG, TIFF, JPEG or NIfTI)")
-    names = [_without_suffix(p.relative_to(root)).as_posix() for p in files]
-    twice = {name for name, times in Counter(names).items() if times > 1}
+    full = [p.relative_to(root).as_posix() for p in files]
+    short = [_without_suffix(Path(name)).as_posix() for name in full]
+    wanted = Counter(name.casefold() for names in zip(full, short, strict=True) for name in set(names))
     return [
-        {"image": str(p), "image_id": p.relative_to(root).as_posix() if name in twice else name}
-        for p, name in zip(files, names, strict=True)
+        {"image": str(p), "image_id": f if wanted[s.casefold()] > 1 else s}
+        for p, f, s in zip(files, full, short, strict=True)
     ]
 
 
@@ -75,8 +84,8 @@ class TolerantDataset(Dataset):
 
 
 def describe_failure(file: str | Path, stage: str, error: BaseException) -> dict[str, str]:
-    """One failure as plain text: the innermost cause's message, which names the file and what was wanted."""
-    while error.__cause__ is not None:
+    """One failure as plain text; MONAI's "applying transform" errors give way to what caused them."""
+    while isinstance(error, RuntimeError) and error.__cause__ is not None:
         error = error.__cause__
     logger.debug("%s failed for %s", stage, file, exc_info=error)
     return {"file": str(file), "stage": stage, "reason": f"{type(error).__name__}: {error}"}

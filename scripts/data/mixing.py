@@ -16,7 +16,7 @@ def mixed_datalist(sources: Sequence[Datalist], repeats: Sequence[int] | None = 
         repeats: how often each source's training items are repeated, to balance a small source; default once each.
 
     Returns:
-        The joined list; items carry "source", the index of the list they come from.
+        The joined list.
 
     Raises:
         ValueError: no source, or `repeats` of another length or below 1.
@@ -27,8 +27,8 @@ def mixed_datalist(sources: Sequence[Datalist], repeats: Sequence[int] | None = 
     if len(counts) != len(sources) or min(counts) < 1:
         raise ValueError(f"repeats: got {counts}, want {len(sources)} numbers of 1 or more")
     joined: Datalist = {}
-    for index, (source, times) in enumerate(zip(sources, counts, strict=True)):
+    for source, times in zip(sources, counts, strict=True):
         for section, items in source.items():
             copies = times if section == "training" else 1
-            joined.setdefault(section, []).extend([item | {"source": index} for item in items] * copies)
+            joined.setdefault(section, []).extend([dict(item) for _ in range(copies) for item in items])
     return joined

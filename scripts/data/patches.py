@@ -27,6 +27,7 @@ from scripts.files import write_atomically
 logger = logging.getLogger(__name__)
 
 Corner = tuple[int, int]
+CACHE_VERSION = 1  # raise it when reading or drawing changes what is cached
 
 
 def window_starts(length: int, patch: int, stride: int) -> list[int]:
@@ -111,17 +112,16 @@ class PatchDataset(Dataset):
         for item, stem in self._decode(list(data), workers, progress):
             label = np.load(f"{stem}_label.npy", mmap_mode="r", allow_pickle=False)
             image = np.load(f"{stem}_image.npy", mmap_mode="r", allow_pickle=False)
-            for found, kind in zip(
-                patch_grid(np.asarray(label), patch_px, stride_px), (positive, negative), strict=True
-            ):
+            with_mc, without_mc = patch_grid(np.asarray(label), patch_px, stride_px)
+            for found, kind in ((with_mc, positive), (without_mc if negatives_per_positive else [], negative)):
                 for row, col in found:
                     window = image[row : row + patch_px : 8, col : col + patch_px : 8]
                     if kind is positive or np.percentile(window, 99) > background_floor * 65535:
                         kind.append({"stem": stem, "row": row, "col": col, "image_id": item.get("image_id", "")})
         if not positive:
             raise ValueError(
-                f"no training patch: got {len(data)} items, {len(self.failures)} unreadable; "
-                "want at least one annotated MC among them"
+                f"no patch with an annotated MC: got {len(data)} items, {len(self.failures)} unreadable; want at least "
+                "one image with individually labelled MCs in the training and in the validation part"
             )
         drawn = min(round(negatives_per_positive * len(positive)), len(negative))
         picked = np.random.default_rng(seed).permutation(len(negative))[:drawn]
@@ -192,7 +192,7 @@ def cache_key(item: Mapping[str, Any], loader: Callable) -> str:
     """Name of an item's arrays: a hash of its files' paths, sizes and times, and of the loading chain's settings."""
     label = item.get("label", "")
     files = [item["image"], *(label if isinstance(label, (list, tuple)) else [label])]
-    facts: list[Any] = [describe_chain(loader)]
+    facts: list[Any] = [CACHE_VERSION, item.get("annotation", "full"), describe_chain(loader)]
     for file in map(Path, filter(None, files)):
         status = file.stat()
         facts.append([str(file.resolve()), status.st_size, status.st_mtime_ns])

@@ -10,8 +10,7 @@ from ignite.engine import Engine, Events
 from monai.engines import IterationEvents
 
 from scripts.evaluation.cases import CaseScores, HitRule, score_case
-from scripts.findings.report import spacing_of
-from scripts.transforms import plane
+from scripts.tensors import plane, spacing_of
 
 
 class FROCHandler:
@@ -53,7 +52,7 @@ class FROCHandler:
         return score_case(
             label=plane(item["label"]),
             instances=instances,
-            scores=object_scores(item),
+            scores=np.asarray(item["scores"], np.float64),
             breast=plane(item["breast"]),
             spacing_mm=spacing_of(item["image"]),
             rule=self.rule,
@@ -69,26 +68,3 @@ class FROCHandler:
         failure = getattr(engine.state, "failure", None)
         if failure is not None:
             self.failures.append(dict(failure))
-
-
-def object_scores(item: Mapping[str, Any]) -> np.ndarray:
-    """Scores by number in `instances`, unrounded.
-
-    `MeasureFindingsd` numbers the objects anew, 1..k in the order of their former numbers, which `scores` may still be
-    indexed by. Former numbers without an object (absorbed by another one's hole) are passed over: they are those
-    that the findings, whose scores are rounded to six decimals, do not show.
-
-    Returns:
-        float64 (k + 1,), index = number.
-
-    Raises:
-        ValueError: the findings' scores are not among `scores` in this order.
-    """
-    scores, findings = np.asarray(item["scores"], np.float64), item["findings"]
-    if scores.size == len(findings) + 1:
-        return scores
-    following = iter(scores[1:].tolist())
-    found = [next((s for s in following if round(s, 6) == finding.score), None) for finding in findings]
-    if None in found:
-        raise ValueError("scores: got values that are not those of the findings, want what postprocessing left")
-    return np.array([0.0, *found], np.float64)

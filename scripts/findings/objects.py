@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from scipy import ndimage
 
-Spacing = tuple[float, float]
+from scripts.tensors import Spacing
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ def measure_objects(labels: np.ndarray, scores: np.ndarray, spacing_mm: Spacing)
                 area_px=int(area[value]),
                 area_mm2=round(area_mm2, 6),
                 equivalent_diameter_mm=round(float(2 * np.sqrt(area_mm2 / np.pi)), 4),
-                score=round(float(scores[value]), 6),
+                score=float(scores[value]),
                 bounding_box=(box[0].start, box[1].start, box[0].stop, box[1].stop),
             )
         )

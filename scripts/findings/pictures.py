@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from scipy.spatial import cKDTree
 
-from scripts.findings.objects import Microcalcification, Spacing
+from scripts.findings.objects import Microcalcification
+from scripts.tensors import Spacing
 
 MC_COLOUR = "#ffb000"
 REGION_COLOUR = "#4cc9f0"
@@ -97,7 +98,7 @@ def draw_overlay(
     whole.add_collection(rings, autolim=False)
     if breast is not None and breast.any():
         _crop_to(whole, breast, round(3 / spacing_mm[0]))
-    whole.set_title(title, color="white", fontsize=11, loc="left", wrap=True)
+    whole.set_title(title, color="white", fontsize=11, loc="left", wrap=True, parse_math=False)
     if not findings:
         whole.text(
             0.5,

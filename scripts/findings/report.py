@@ -9,26 +9,12 @@ from typing import Any
 import numpy as np
 from monai.data import MetaTensor
 
-from scripts.findings.objects import Microcalcification, Spacing, summarise
+from scripts.findings.objects import Microcalcification, summarise
+from scripts.tensors import spacing_of
 
 SCHEMA = "microcalcification-findings-1"
 IDENTITY = ("patient_id", "study_uid", "series_uid", "sop_uid", "laterality", "view", "manufacturer")
 READING = ("file_format", "photometric", "bits_stored", "transfer_syntax", "voi_applied", "spacing_source")
-
-
-def spacing_of(image: MetaTensor) -> Spacing:
-    """(row, col) pixel spacing in mm from the reader's metadata.
-
-    Raises:
-        ValueError: the image was not read by MammogramReader.
-    """
-    meta = getattr(image, "meta", {})
-    if "spacing_mm" not in meta:
-        raise ValueError(
-            "image: metadata holds no spacing_mm; want an image read by scripts.data.reader.MammogramReader"
-        )
-    row_mm, col_mm = (float(value) for value in meta["spacing_mm"])
-    return row_mm, col_mm
 
 
 def build_report(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.metadata
 import logging
 import platform
-import resource
 import sys
 import time
 from pathlib import Path
@@ -15,8 +14,13 @@ from ignite.engine import Engine, Events
 from monai.engines import SupervisedEvaluator
 from tqdm import tqdm
 
-from scripts.data.folder import FAILURE, describe_failure
+from scripts.data.folder import FAILURE, REPORT_NAME, describe_failure
 from scripts.files import sha256_of, write_json
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
 
 logger = logging.getLogger(__name__)
 PACKAGES = ("monai", "torch", "numpy", "pydicom", "scikit-image", "opencv-python-headless")
@@ -35,6 +39,10 @@ class TolerantEvaluator(SupervisedEvaluator):
             engine.state.output = []
             return engine.state.output
         try:
+            if len(batchdata["image"]) != 1:
+                raise ValueError(
+                    f"batch_size: got {len(batchdata['image'])}; want 1, as one bad image would take others along"
+                )
             return super()._iteration(engine, batchdata)
         except Exception as error:
             file = batchdata["image"].meta.get("filename_or_obj", "")
@@ -67,9 +75,9 @@ class RunReport:
         total: int | None = None,
         progress: bool = True,
     ) -> None:
-        self.path = Path(output_dir) / "run_report.json"
+        self.path = Path(output_dir).expanduser() / REPORT_NAME
         self.settings = settings or {}
-        self.weights = describe_weights(weights)
+        self.weights, self.versions = describe_weights(weights), package_versions()
         self.total = total
         self.progress = progress
         self.images: list[dict[str, Any]] = []
@@ -133,10 +141,10 @@ class RunReport:
                 "images_done": len(self.images) - failed,
                 "images_failed": failed,
                 "seconds": round(time.perf_counter() - self.started, 3),
-                "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+                "peak_memory_mb": peak_memory_mb(),
                 "settings": self.settings,
                 "weights": self.weights,
-                "versions": package_versions(),
+                "versions": self.versions,
                 "images": self.images,
             },
         )
@@ -144,7 +152,21 @@ class RunReport:
 
 def package_versions() -> dict[str, str]:
     """Versions of Python and of the packages that decide a result."""
-    return {"python": platform.python_version()} | {name: importlib.metadata.version(name) for name in PACKAGES}
+    versions = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            versions[name] = "not installed under this name"
+    return versions
+
+
+def peak_memory_mb() -> int | None:
+    """Peak resident memory of this process in MB (10^6 bytes); None where the system does not tell."""
+    if resource is None:
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6)
 
 
 def describe_weights(path: str | Path | None) -> dict[str, str] | None:

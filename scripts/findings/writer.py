@@ -10,15 +10,20 @@ from typing import Any
 
 import nibabel
 import numpy as np
-from ignite.engine import Engine
+from ignite.engine import Engine, Events
 from monai.engines import IterationEvents
 
 from scripts.data.geometry import to_file_axes
 from scripts.files import write_atomically, write_json, write_png
 from scripts.findings.pictures import draw_overlay, heat_map
-from scripts.findings.report import spacing_of
+from scripts.tensors import plane, spacing_of
 
 FIELDS = ["id", "row", "col", "y_mm", "x_mm", "area_px", "area_mm2", "equivalent_diameter_mm", "score"]
+
+FILES = (
+    *("mask.nii.gz", "instances.nii.gz", "findings.json", "findings.csv", "picture.png"),
+    *("map.nii.gz", "heat_map.png"),
+)
 
 
 class FindingsWriter:
@@ -39,10 +44,11 @@ class FindingsWriter:
     """
 
     def __init__(self, output_dir: str | Path, picture: bool = True, maps: bool = False) -> None:
-        self.output_dir, self.picture, self.maps = Path(output_dir), picture, maps
+        self.output_dir, self.picture, self.maps = Path(output_dir).expanduser(), picture, maps
 
     def attach(self, engine: Engine) -> None:
         """Register with an evaluator."""
+        engine.add_event_handler(Events.ITERATION_STARTED, self._clear)
         engine.add_event_handler(IterationEvents.MODEL_COMPLETED, self)
 
     def __call__(self, engine: Any) -> None:
@@ -50,6 +56,12 @@ class FindingsWriter:
         for batch, item in zip(engine.state.batch, engine.state.output, strict=True):
             image_id = batch.get("image_id") or Path(item["report"]["file"]).stem
             item["outputs"] = self.write(image_id, item)
+
+    def _clear(self, engine: Any) -> None:
+        """Remove an earlier run's results of the image at hand, so that none is left should it fail now."""
+        for image_id in engine.state.batch.get("image_id", []):
+            for name in FILES:
+                (self.output_dir / image_id / name).unlink(missing_ok=True)
 
     def write(self, image_id: str, item: Mapping[str, Any]) -> dict[str, str]:
         """Write one image's results.
@@ -62,7 +74,7 @@ class FindingsWriter:
             kind -> path relative to `output_dir`.
         """
         folder, report = self.output_dir / image_id, item["report"]
-        image, labels = item["image"], np.asarray(item["instances"])[0]
+        image, labels = item["image"], plane(item["instances"])
         meta = image.meta
         wide = np.uint16 if labels.max(initial=0) < 65536 else np.uint32
         files = {
@@ -72,16 +84,16 @@ class FindingsWriter:
         }
         if self.picture:
             pixels = draw_overlay(
-                np.asarray(image)[0],
+                plane(image),
                 labels,
                 item["findings"],
                 spacing_mm=spacing_of(image),
                 title=_title(report),
-                breast=np.asarray(item["breast"])[0],
+                breast=plane(item["breast"]),
             )
             files["picture"] = write_png(folder / "picture.png", pixels)
         if self.maps:
-            values = np.asarray(item["map"])[0].astype(np.float32)
+            values = plane(item["map"]).astype(np.float32)
             files["map"] = _write_nifti(folder / "map.nii.gz", to_file_axes(values, meta), meta)
             files["heat_map"] = write_png(folder / "heat_map.png", heat_map(values))
         files["findings"] = write_json(folder / "findings.json", report)

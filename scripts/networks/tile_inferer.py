@@ -87,7 +87,7 @@ class TileInferer(Inferer):
         progress: show a progress bar over the tiles.
         align_px: tiles start at multiples of it: the network's stride (1 for a full-resolution network).
         precision: "float32", "bfloat16", or "auto" (bfloat16 where the hardware has it).
-        spacing_mm: pixel size that the breast mask assumes.
+        spacing_mm: pixel size that the breast mask assumes where the input's metadata holds none.
 
     Raises:
         ValueError: sizes that leave no core or are not aligned, or an unknown ``precision``.
@@ -141,7 +141,7 @@ class TileInferer(Inferer):
         if inputs.ndim != 4:
             raise ValueError(f"inputs: got shape {tuple(inputs.shape)}; wanted [B, 1, H, W]")
         images = convert_to_tensor(inputs, track_meta=False)
-        breast = self._breast(images)
+        breast = self._breast(images, _spacing_mm(inputs, self.spacing_mm))
         batches = list(self._batches(images, breast))
         logits: torch.Tensor | None = None
         with torch.no_grad(), self._arithmetic(images.device):
@@ -164,12 +164,12 @@ class TileInferer(Inferer):
             logits.masked_fill_(outside[:, None], self.outside_value)
         return convert_to_dst_type(logits, inputs, dtype=logits.dtype)[0]
 
-    def _breast(self, images: torch.Tensor) -> np.ndarray | None:
+    def _breast(self, images: torch.Tensor, spacing_mm: float) -> np.ndarray | None:
         """Breast masks (B, rows, cols), or None where everything counts."""
         if not self.breast_only:
             return None
         arrays = images[:, 0].float().cpu().numpy()
-        return np.stack([breast_mask(array, spacing_mm=self.spacing_mm) for array in arrays])
+        return np.stack([breast_mask(array, spacing_mm=spacing_mm) for array in arrays])
 
     def _batches(self, images: torch.Tensor, breast: np.ndarray | None) -> Iterator[list[Tile]]:
         """Tiles to compute, at most ``batch_size`` of one shape together."""
@@ -195,6 +195,12 @@ class TileInferer(Inferer):
     def _arithmetic(self, device: torch.device) -> contextlib.AbstractContextManager[Any]:
         dtype = autocast_dtype(self.precision, device)
         return contextlib.nullcontext() if dtype is None else torch.autocast(device.type, dtype=dtype)
+
+
+def _spacing_mm(inputs: torch.Tensor, default_mm: float) -> float:
+    """Row spacing of the first image from the reader's metadata (collated or not)."""
+    rows = getattr(inputs, "meta", {}).get("spacing_mm", [default_mm])[0]
+    return float(torch.as_tensor(rows).flatten()[0])
 
 
 def _paste_core(logits: torch.Tensor, tile: Tile, output: torch.Tensor) -> None:

@@ -9,9 +9,10 @@ import torch
 from monai.config import KeysCollection
 from monai.transforms import MapTransform, RandomizableTransform
 
+from scripts.tensors import plane
 from scripts.training.augment import clahe, sample_warp, warp_image, warp_label
 from scripts.training.proximity import proximity_map
-from scripts.transforms import Data, plane
+from scripts.transforms import Data
 
 
 class ProximityTargetd(MapTransform):

@@ -23,6 +23,25 @@ def test_files_that_differ_only_in_the_suffix_get_names_of_their_own(tmp_path):
     assert [i["image_id"] for i in list_mammograms(tmp_path)] == ["1.2.840.10008", "x.dcm", "x.png", "y"]
 
 
+def test_no_two_images_share_a_name_whatever_they_are_called(tmp_path):
+    touch(tmp_path, "x.png", "x.dcm", "x.png.dcm", "X.tif", "z.dcm")
+    names = [item["image_id"] for item in list_mammograms(tmp_path)]
+    assert len({name.casefold() for name in names}) == 5 and "z" in names
+
+
+def test_earlier_results_below_the_input_are_no_input(tmp_path):
+    touch(tmp_path, "a.dcm", "out/run_report.json", "out/a/mask.nii.gz", "out/a/picture.png")
+    assert [item["image_id"] for item in list_mammograms(tmp_path)] == ["a"]
+
+
+def test_a_folder_named_by_a_number_and_a_tuple_from_the_command_line(tmp_path, monkeypatch):
+    touch(tmp_path, "123/a.dcm")
+    monkeypatch.chdir(tmp_path)
+    assert list_mammograms(123)[0]["image_id"] == "a"
+    with pytest.raises(TypeError, match="input_dir"):
+        list_mammograms(("a", "b"))
+
+
 def test_one_file_is_taken_whatever_its_suffix(tmp_path):
     touch(tmp_path, "scan.txt")
     assert list_mammograms(tmp_path / "scan.txt") == [{"image": str(tmp_path / "scan.txt"), "image_id": "scan.txt"}]
@@ -35,11 +54,14 @@ def test_nothing_to_do_is_an_error_that_names_the_folder(tmp_path, name):
         list_mammograms(tmp_path / name)
 
 
-def test_a_bad_item_becomes_a_record_with_the_innermost_reason(tmp_path):
+def test_a_bad_item_becomes_a_record_with_the_reason_that_names_the_file():
     def transform(item):
         if item["image"] == "bad":
             try:
-                raise ValueError("bad: found text; wanted an image")
+                try:
+                    raise KeyError("a decoder's own words")
+                except KeyError as cause:
+                    raise ValueError("bad: found text; wanted an image") from cause
             except ValueError as error:
                 raise RuntimeError("applying transform") from error
         return item | {"read": True}

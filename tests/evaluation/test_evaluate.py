@@ -3,7 +3,6 @@
 import csv
 import json
 import math
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,7 +11,7 @@ from PIL import Image
 from scipy import ndimage
 
 from scripts.evaluation.evaluate import Evaluation
-from scripts.evaluation.handlers import FROCHandler, object_scores
+from scripts.evaluation.handlers import FROCHandler
 from scripts.evaluation.tables import case_row, object_rows
 
 A, B, FAR = (10, 10, 2, 2), (30, 30, 1, 1), (50, 10, 2, 2)
@@ -138,16 +137,6 @@ def test_equal_seeds_give_equal_files(two_cases, tmp_path):
         evaluation(tmp_path / name, two_cases, seed=4).write()
         texts.append({p.name: p.read_bytes() for p in (tmp_path / name).iterdir() if p.suffix != ".png"})
     assert texts[0] == texts[1] and set(texts[0]) == {"metrics.json", "froc.csv", "cases.csv", "objects.csv"}
-
-
-def test_scores_stay_unrounded_when_numbers_are_missing():
-    """Objects 1..4, the second and fourth absorbed: the findings show which."""
-    scores = [0, 0.1234564, 0.9, 0.1234561, 0.3]
-    findings = [SimpleNamespace(score=0.123456), SimpleNamespace(score=0.123456)]
-    assert object_scores({"scores": scores, "findings": findings}).tolist() == [0, 0.1234564, 0.1234561]
-    assert object_scores({"scores": [0, 0.12345678], "findings": findings[:1]}).tolist() == [0, 0.12345678]
-    with pytest.raises(ValueError, match="want what postprocessing left"):
-        object_scores({"scores": [0, 0.9, 0.8, 0.7], "findings": findings})
 
 
 # ---- the bundle command on small phantoms ----

@@ -1,6 +1,7 @@
 """Pictures: regions found greedily, colours where they belong, empty findings."""
 
 import numpy as np
+import pytest
 
 from scripts.findings.objects import label_objects, measure_objects
 from scripts.findings.pictures import densest_regions, draw_overlay, heat_map
@@ -33,12 +34,33 @@ def test_no_finding_no_region_but_a_picture():
     assert picture.dtype == np.uint8 and picture.shape[2] == 3 and picture.std() > 0
 
 
-def test_rings_and_outlines_are_drawn_in_their_colour():
-    labels, mcs = found(dots((120, 100), [(30, 30), (34, 36), (90, 70)]))
+def amber(picture):
+    red, green, blue = (picture[..., i].astype(int) for i in range(3))
+    return int(((red > 200) & (green > 120) & (green < 200) & (blue < 90)).sum())
+
+
+def test_every_mc_adds_a_ring_and_every_region_an_outline():
     image = np.full((120, 100), 0.4, np.float32)
-    marked = draw_overlay(image, labels, mcs, spacing_mm=(0.1, 0.1), title="t", region_mm=3, dpi=150)
-    amber = (marked[..., 0] > 200) & (marked[..., 1] > 120) & (marked[..., 1] < 200) & (marked[..., 2] < 90)
-    assert amber.sum() > 50
+
+    def draw(points, regions):
+        labels, mcs = found(dots((120, 100), points))
+        picture = draw_overlay(
+            image, labels, mcs, spacing_mm=(0.1, 0.1), title="t", region_mm=3, regions=regions, dpi=150
+        )
+        return amber(picture)
+
+    nothing_magnified = [draw([(30, 30), (60, 60), (90, 70)][:count], 0) for count in (1, 2, 3)]
+    one_ring = nothing_magnified[1] - nothing_magnified[0]
+    assert one_ring > 20 and nothing_magnified[2] - nothing_magnified[1] == pytest.approx(one_ring, rel=0.4)
+    labels, mcs = found(dots((120, 100), [(30, 30)]))
+    options = {"spacing_mm": (0.1, 0.1), "title": "t", "region_mm": 3, "regions": 1, "dpi": 150}
+    outlined, bare = (draw_overlay(image, shown, mcs, **options) for shown in (labels, np.zeros_like(labels)))
+    assert amber(outlined) > amber(bare) + 20
+
+
+def test_file_names_are_no_formulas():
+    labels, mcs = found(np.zeros((20, 20), bool))
+    draw_overlay(np.full((20, 20), 0.5), labels, mcs, spacing_mm=(0.1, 0.1), title="a$x_{$b.dcm", dpi=40)
 
 
 def test_the_heat_map_runs_from_blue_to_red_and_loses_no_peak():

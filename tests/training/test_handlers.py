@@ -1,53 +1,89 @@
 """Handlers on a toy regression: an interrupted and resumed run equals one that ran through."""
 
 import csv
+from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from ignite.engine import Engine, Events
 from monai.data import DataLoader, Dataset
+from monai.engines import SupervisedEvaluator
+from monai.handlers import LrScheduleHandler, ValidationHandler
 from monai.transforms import Compose, RandGaussianNoised
+from torch.optim.lr_scheduler import ConstantLR, CosineAnnealingLR
 
 from scripts.training.handlers import MetricsTable, PublishWeights, SeedEveryEpoch, TrainingState
 
 
-class Toy:
-    """One linear layer trained on noisy data, with validation that improves in odd epochs."""
+class Evaluator(SupervisedEvaluator):
+    """MONAI's evaluator on one dummy batch, with a metric that improves in odd epochs."""
 
-    def __init__(self, folder, seed=0, resume=True, publish=None):
+    def __init__(self):
+        network = torch.nn.Identity()
+        super().__init__(device="cpu", val_data_loader=[0], network=network, iteration_update=lambda engine, batch: {})
+        self.add_event_handler(Events.EPOCH_COMPLETED, self.measure)
+
+    def measure(self):
+        epoch = self.state.epoch
+        self.state.metrics = {"iou": epoch / 10 if epoch % 2 else 0.0}
+        if epoch % 2:
+            self.state.best_metric, self.state.best_metric_epoch = epoch / 10, epoch
+
+
+class Toy:
+    """One linear layer trained on noisy data; the handlers in the order of configs/train.json."""
+
+    def __init__(
+        self,
+        folder,
+        seed=0,
+        resume=True,
+        publish=None,
+        optimizer=torch.optim.Adam,
+        lr=0.1,
+        schedule=None,
+        network=None,
+        settings=None,
+        interval=1,
+    ):
         torch.manual_seed(1)
-        self.network = torch.nn.Linear(3, 1)
-        self.optimizer = torch.optim.Adam(self.network.parameters(), lr=0.1)
+        self.network = network or torch.nn.Linear(3, 1)
+        self.optimizer = optimizer(self.network.parameters(), lr=lr)
+        self.scheduler = schedule(self.optimizer) if schedule else ConstantLR(self.optimizer, factor=1.0)
         noise = Compose([RandGaussianNoised(keys="x", prob=0.5, std=1.0)])
         data = Dataset([{"x": torch.full((1, 3), float(i))} for i in range(6)], noise)
         self.loader = DataLoader(data, batch_size=2, shuffle=True)
-        self.evaluator = Engine(lambda engine, batch: None)
-        self.evaluator.state.metrics, self.evaluator.state.best_metric_epoch = {}, -1
-        self.evaluator.state.best_metric = -1.0
+        self.evaluator = Evaluator()
         self.trainer = Engine(self.step)
-        SeedEveryEpoch(seed, self.loader).attach(self.trainer)
-        self.trainer.add_event_handler(Events.EPOCH_COMPLETED, self.validate)
-        MetricsTable(folder / "metrics.csv", self.optimizer, self.evaluator).attach(self.trainer)
-        PublishWeights(self.network, self.evaluator, folder / "model.pt", publish).attach(self.trainer)
-        objects = {"network": self.network, "optimizer": self.optimizer}
-        TrainingState(folder / "checkpoint.pt", objects, self.evaluator, resume).attach(self.trainer)
+        self.rates = []
+        objects = {"network": self.network, "optimizer": self.optimizer, "scheduler": self.scheduler}
+        for handler in (
+            SeedEveryEpoch(seed, self.loader),
+            LrScheduleHandler(self.scheduler, print_lr=False),
+            ValidationHandler(interval, self.evaluator),
+            MetricsTable(folder / "metrics.csv", self.optimizer, self.evaluator),
+            PublishWeights(self.network, self.evaluator, folder / "model.pt", publish),
+            TrainingState(folder / "checkpoint.pt", objects, self.evaluator, resume, settings=settings),
+        ):
+            handler.attach(self.trainer)
 
     def step(self, engine, batch):
+        self.rates.append(self.optimizer.param_groups[0]["lr"])
         self.optimizer.zero_grad()
         loss = (self.network(batch["x"]) - 1).square().mean()
         loss.backward()
         self.optimizer.step()
         return [{"loss": loss.item()}]
 
-    def validate(self, engine):
-        epoch = engine.state.epoch
-        self.evaluator.state.metrics = {"iou": epoch / 10 if epoch % 2 else 0.0}
-        if epoch % 2:
-            self.evaluator.state.best_metric, self.evaluator.state.best_metric_epoch = epoch / 10, epoch
-
     def run(self, epochs):
         self.trainer.run(self.loader, max_epochs=epochs)
-        return self.network.weight.detach().clone()
+        return next(self.network.parameters()).detach().clone()
+
+
+def rows_of(folder):
+    with (folder / "metrics.csv").open() as file:
+        return list(csv.DictReader(file))
 
 
 def test_the_same_seed_gives_the_same_weights_and_another_one_does_not(tmp_path):
@@ -66,7 +102,7 @@ def test_resuming_equals_running_through(tmp_path):
     resumed = Toy(tmp_path / "parts")
     assert torch.equal(resumed.run(5), whole)
     assert resumed.evaluator.state.best_metric_epoch == 5
-    read = [list(csv.DictReader((tmp_path / name / "metrics.csv").open())) for name in ("whole", "parts")]
+    read = [rows_of(tmp_path / name) for name in ("whole", "parts")]
     assert read[0] == read[1] and [row["epoch"] for row in read[0]] == list("12345")
     assert all(np.isfinite(float(row["loss"])) for row in read[0])
 
@@ -99,3 +135,119 @@ def test_the_best_epoch_is_kept_and_published_and_the_old_file_survives(tmp_path
     published = torch.load(target, weights_only=True)
     assert set(published) == {"weight", "bias"} and torch.equal(published["weight"], after_three)
     assert (tmp_path / "models" / "model.previous.pt").read_bytes() == b"shipped"
+
+
+def test_every_replaced_file_is_kept_and_the_same_file_is_not(tmp_path):
+    target = tmp_path / "models" / "model.pt"
+    target.parent.mkdir()
+    target.write_bytes(b"first")
+    Toy(tmp_path, publish=target).run(1)
+    target.write_bytes(b"second")
+    Toy(tmp_path, publish=target).run(2)
+    Toy(tmp_path, publish=target).run(4)  # epoch 3 replaces epoch 1
+    Toy(tmp_path, publish=target, resume=False).run(4)  # trains the very same weights
+    kept = {path.name: path.read_bytes() for path in target.parent.glob("*.previous*")}
+    assert sorted(kept) == ["model.previous.pt", "model.previous2.pt", "model.previous3.pt"]
+    assert (kept["model.previous.pt"], kept["model.previous2.pt"]) == (b"first", b"second")
+    assert target.read_bytes() == (tmp_path / "model.pt").read_bytes()
+
+
+def test_a_finished_run_publishes_nothing(tmp_path):
+    target = tmp_path / "published.pt"
+    Toy(tmp_path, publish=target).run(2)
+    assert target.is_file()
+    target.write_bytes(b"of another run")
+    Toy(tmp_path, publish=target).run(2)
+    assert target.read_bytes() == b"of another run" and not list(tmp_path.glob("*.previous*"))
+
+
+def test_published_weights_are_on_the_cpu(tmp_path):
+    class Elsewhere(torch.nn.Linear):  # state on a device that can not even be read
+        def state_dict(self, *args, **kwargs):
+            return {key: Remote(value) for key, value in super().state_dict(*args, **kwargs).items()}
+
+    class Remote:
+        def __init__(self, value):
+            self.value, self.shape = value, value.shape
+
+        def detach(self):
+            return self
+
+        def cpu(self):
+            return self.value.detach()
+
+    evaluator = Evaluator()
+    evaluator.state.best_metric_epoch = 1
+    trainer = Engine(lambda engine, batch: None)
+    network = Elsewhere(3, 1)
+    PublishWeights(network, evaluator, tmp_path / "model.pt").attach(trainer)
+    trainer.run([0], max_epochs=1)
+    assert torch.equal(torch.load(tmp_path / "model.pt", weights_only=True)["weight"], network.weight)
+
+
+SETTINGS = {"dataset_dir": Path("data"), "patch_px": [512, 512], "max_epochs": 1, "seed": np.int64(3)}
+
+
+def cosine(t_max):
+    return lambda optimizer: CosineAnnealingLR(optimizer, t_max)
+
+
+@pytest.mark.parametrize(
+    ("other", "named"),
+    [
+        ({"optimizer": torch.optim.SGD}, "optimizer 'Adam' there, 'SGD' here"),
+        ({"lr": 0.01}, "optimizer.lr 0.1 there, 0.01 here"),
+        ({"schedule": cosine(6)}, "scheduler.T_max 5 there, 6 here"),
+        ({"schedule": None}, "scheduler 'CosineAnnealingLR' there, 'ConstantLR' here"),
+        ({"network": torch.nn.Sequential(torch.nn.Linear(3, 1))}, "network 'Linear' there, 'Sequential' here"),
+        ({"network": torch.nn.Linear(3, 2)}, "network.shapes '"),
+        ({"settings": SETTINGS | {"patch_px": [512, 96]}}, r"settings.patch_px [512, 512] there, [512, 96] here"),
+        ({"settings": SETTINGS | {"extra": None}}, "settings.extra 'absent' there, None here"),
+        ({"settings": None}, "settings.dataset_dir 'data' there, 'absent' here"),
+    ],
+)
+def test_a_checkpoint_of_another_run_is_refused(tmp_path, other, named):
+    same = {"schedule": cosine(5), "settings": SETTINGS}
+    Toy(tmp_path, **same).run(2)
+    before = (tmp_path / "checkpoint.pt").read_bytes()
+    with pytest.raises(ValueError, match="give another output_dir, or --resume False to start anew") as error:
+        Toy(tmp_path, **same | other).run(4)
+    assert named in str(error.value) and str(tmp_path / "checkpoint.pt") in str(error.value)
+    assert str(error.value).count(" there, ") <= 5
+    assert (tmp_path / "checkpoint.pt").read_bytes() == before and len(rows_of(tmp_path)) == 2
+    Toy(tmp_path, **same | {"settings": SETTINGS | {"max_epochs": 3}}).run(3)
+    assert len(rows_of(tmp_path)) == 3
+    Toy(tmp_path, resume=False, **same | other).run(1)
+
+
+def test_at_most_five_differences_are_named(tmp_path):
+    Toy(tmp_path, settings=dict.fromkeys("abcdefg", 1)).run(1)
+    with pytest.raises(ValueError, match="; 2 more; give") as error:
+        Toy(tmp_path, settings=dict.fromkeys("abcdefg", 2)).run(2)
+    assert str(error.value).count("1 there, 2 here") == 5
+
+
+def test_a_checkpoint_without_fingerprint_is_refused(tmp_path):
+    Toy(tmp_path).run(1)
+    state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    del state["fingerprint"]
+    torch.save(state, tmp_path / "checkpoint.pt")
+    with pytest.raises(ValueError, match=r"checkpoint.pt: does not tell the settings .* --resume False"):
+        Toy(tmp_path).run(2)
+
+
+def test_the_table_holds_the_learning_rates_that_were_used(tmp_path):
+    first, second = Toy(tmp_path, schedule=cosine(5)), Toy(tmp_path, schedule=cosine(5))
+    first.run(2)
+    second.run(4)
+    written = [float(row["learning_rate"]) for row in rows_of(tmp_path)]
+    by_hand = [0.05 * (1 + np.cos(np.pi * epoch / 5)) for epoch in range(4)]
+    assert np.allclose(written, by_hand, rtol=5e-3) and np.allclose(
+        written, (first.rates + second.rates)[::3], rtol=5e-3
+    )
+
+
+def test_cells_of_epochs_without_validation_stay_empty(tmp_path):
+    Toy(tmp_path, interval=2).run(3)
+    Toy(tmp_path, interval=2).run(5)
+    assert [row["iou"] for row in rows_of(tmp_path)] == ["", "0.000000", "", "0.000000", ""]

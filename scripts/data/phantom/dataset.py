@@ -31,6 +31,7 @@ from scripts.data.phantom.dicom import write_phantom_dicom
 from scripts.data.phantom.rendering import Phantom, render
 from scripts.data.phantom.sampling import sample_spec
 from scripts.data.phantom.spec import DENSITIES, PhantomSpec
+from scripts.files import write_atomically
 
 #: Raise when the generator's pictures change, so that old folders are made again.
 VERSION = 4
@@ -125,7 +126,13 @@ def phantom_datalist(
         raise ValueError(f"empty_fraction: found {empty_fraction}; wanted 0 to 1")
     options = ((int(shape[0]), int(shape[1])), float(spacing_mm), detector, int(bits), float(min_cnr))
     jobs = _plan(counts, seed, empty_fraction, options)
-    root = Path(dataset_dir)
+    root = Path(dataset_dir).expanduser()
+    if (
+        root.is_dir()
+        and any(root.iterdir())
+        and not any((root / name).exists() for name in ("images", "datalist.json"))
+    ):
+        raise ValueError(f"dataset_dir: {root} holds other files; wanted a new, empty or phantom folder")
     missing = [job for job in jobs if not _is_complete(root, job)]
     _generate(root, missing, workers, progress)
     relative: dict[str, list[dict[str, Any]]] = {split: [] for split in SPLITS}
@@ -134,7 +141,7 @@ def phantom_datalist(
     text = json.dumps({"name": "phantom", "description": "Simulated mammograms", **relative}, indent=1)
     target = root / "datalist.json"
     if not target.is_file() or target.read_text() != text:
-        _write_bytes(target, text.encode())
+        write_atomically(target, lambda path: path.write_text(text))
     return {split: [_joined(root, item) for item in items] for split, items in relative.items()}
 
 
@@ -259,9 +266,9 @@ def make_image(root: Path, job: PhantomJob) -> str:
     ok, encoded = cv2.imencode(".png", phantom.mask)
     if not ok:
         raise ValueError(f"{label}: found a mask that cannot be encoded; wanted uint8 of two axes")
-    _write_bytes(label, encoded.tobytes())
+    write_atomically(label, lambda path: path.write_bytes(encoded.tobytes()))
     facts = _facts(job, spec, phantom, [image.stat().st_size, label.stat().st_size])
-    _write_bytes(records, json.dumps(facts, indent=1).encode())
+    write_atomically(records, lambda path: path.write_text(json.dumps(facts, indent=1)))
     return job.image_id
 
 
@@ -277,14 +284,3 @@ def _facts(job: PhantomJob, spec: PhantomSpec, phantom: Phantom, sizes: list[int
         "breast_cm2": round(float(phantom.breast.sum()) * spec.spacing_mm**2 / 100, 3),
         "mcs": phantom.records(),
     }
-
-
-def _write_bytes(path: Path, content: bytes) -> None:
-    """Write under a temporary name in the same folder, then rename: readers never see half a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        temporary.write_bytes(content)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

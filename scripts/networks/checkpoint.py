@@ -1,0 +1,83 @@
+"""Weights of a whole network, loaded when an engine starts."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from ignite.engine import Engine, Events
+from torch import nn
+
+logger = logging.getLogger(__name__)
+
+
+class WeightsError(ValueError):
+    """Weights that are missing, unreadable or another network's; the message names the file and what is wanted."""
+
+
+class LoadWeights:
+    """Fill a network, on whatever device it is, from a state dict when the engine starts.
+
+    Args:
+        path: file with a plain state dict, or with one under "network" (as in a training checkpoint) or "model".
+        network: the network to fill.
+        optional: "" or None as `path` then loads nothing; else it is an error.
+    """
+
+    def __init__(self, path: str | Path | None, network: nn.Module, optional: bool = False) -> None:
+        self.path, self.network, self.optional = Path(path) if path else None, network, optional
+
+    def attach(self, engine: Engine) -> None:
+        """Register with a trainer or an evaluator."""
+        engine.add_event_handler(Events.STARTED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        """Load the weights.
+
+        Raises:
+            FileNotFoundError: no such file.
+            WeightsError: no path, no state dict in the file, or that of another network.
+        """
+        wanted = f"a state dict (.pt) of {type(self.network).__name__}"
+        if self.path is None:
+            if self.optional:
+                return
+            raise WeightsError(f"weights: no path given; wanted {wanted}")
+        if not self.path.exists():
+            raise FileNotFoundError(
+                f"weights: {self.path} does not exist; wanted {wanted}, e.g. train one with configs/train.json"
+            )
+        state = _read(self.path, wanted)
+        _check_fit(self.path, state, self.network)
+        self.network.load_state_dict(state)
+        logger.info("weights of %s loaded from %s", type(self.network).__name__, self.path)
+
+
+def _read(path: Path, wanted: str) -> dict[str, torch.Tensor]:
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch.load raises whatever the damaged bytes provoke
+        reason = str(error).strip().partition("\n")[0]
+        raise WeightsError(f"weights: {path} is unreadable ({reason}); wanted {wanted}") from error
+    for key in ("network", "model"):
+        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
+            content = content[key]
+            break
+    if not isinstance(content, Mapping) or not any(isinstance(value, torch.Tensor) for value in content.values()):
+        raise WeightsError(f"weights: {path} holds no state dict but a {type(content).__name__}; wanted {wanted}")
+    return dict(content)
+
+
+def _check_fit(path: Path, state: Mapping[str, torch.Tensor], network: nn.Module) -> None:
+    own = network.state_dict()
+    missing = [key for key in own if key not in state]
+    unexpected = [key for key in state if key not in own]
+    reshaped = [key for key in own if key in state and getattr(state[key], "shape", None) != own[key].shape]
+    if misfits := missing + unexpected + reshaped:
+        raise WeightsError(
+            f"weights: {path} holds weights of another network ({len(missing)} keys missing, {len(unexpected)} "
+            f"unexpected, {len(reshaped)} of another shape; first: {misfits[0]}); wanted {type(network).__name__}: "
+            "pass the overlay that belongs to the weights"
+        )
