@@ -185,8 +185,11 @@ def test_networks_export_to_torchscript(configs, tiny_weights, tmp_path, overlay
     assert script(torch.rand(1, 1, 65, 70)).shape == (1, 1, 65, 70)
 
 
-def test_shipped_weights_load_and_stay_within_the_zoos_limit(root):
-    for path in (root / "models").glob("*.pt"):
-        assert path.stat().st_size < 25e6, path.name
-        state = torch.load(path, weights_only=True)
-        assert all(isinstance(value, torch.Tensor) for value in state.values()), path.name
+@pytest.mark.parametrize(("name", "overlay"), [("model.pt", None), ("slim_fcn.pt", "slim_fcn_inference.json")])
+def test_shipped_weights_fit_their_network_and_the_zoos_limit(configs, name, overlay):
+    path = configs.parent / "models" / name
+    assert path.stat().st_size < 25e6
+    parser = ConfigParser()
+    parser.read_config([str(configs / config) for config in ("inference.json", overlay) if config])
+    network = parser.get_parsed_content("network_def")
+    network.load_state_dict(torch.load(path, weights_only=True), strict=True)
