@@ -173,7 +173,7 @@ def test_the_command_agrees_with_inference_at_the_operating_threshold(configured
     assert metrics["counts"]["annotated"] == sum(area.size for area in areas) > 0
     assert metrics["counts"]["annotated_single_px"] == sum((area == 1).sum() for area in areas)
     assert metrics["provenance"]["weights"]["sha256"]
-    assert metrics["provenance"]["settings"]["scored_from"]["proximity_threshold"] == 0
+    assert metrics["provenance"]["settings"]["proximity_threshold"] == 0
     assert metrics["counts"]["scored_objects"] > 100
     cases = rows_of(tmp_path / "cases.csv")
     assert [row["case_id"] for row in cases] == [item["image_id"] for item in items]
