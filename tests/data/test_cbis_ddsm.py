@@ -167,5 +167,5 @@ def test_overlay(download):
     parser = ConfigParser(ConfigParser.load_config_file(CONFIGS / "data_cbis_ddsm.json"))
     parser["dataset_dir"] = str(download.write_tables())
     parser["validation_fraction"] = 0.5
-    datalist = parser.get_parsed_content("datalist")
+    datalist = parser.get_parsed_content("source")
     assert [len({item["patient"] for item in items}) for items in datalist.values()] == [5, 5, 1]

@@ -185,4 +185,4 @@ def test_overlay(folder):
     write_csv(folder, "image,label\n" + "".join(f"images/a{n}.png,labels/a{n}.png\n" for n in range(10)))
     parser = ConfigParser(ConfigParser.load_config_file(CONFIGS / "data_generic.json"))
     parser["dataset_dir"], parser["datalist_file"] = str(folder), "list.csv"
-    assert [len(items) for items in parser.get_parsed_content("datalist").values()] == [6, 2, 2]
+    assert [len(items) for items in parser.get_parsed_content("source").values()] == [6, 2, 2]

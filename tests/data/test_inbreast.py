@@ -266,4 +266,4 @@ def test_overlay_gives_the_published_proportions_of_images_with_mcs(tmp_path):
     write_image(tmp_path / "AllDICOMs", 300, f"{300:016x}")
     parser = ConfigParser(ConfigParser.load_config_file(CONFIGS / "data_inbreast.json"))
     parser["dataset_dir"] = str(tmp_path)
-    assert [len(items) for items in parser.get_parsed_content("datalist").values()] == [51, 17, 18]
+    assert [len(items) for items in parser.get_parsed_content("source").values()] == [51, 17, 18]

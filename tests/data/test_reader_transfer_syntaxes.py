@@ -107,6 +107,9 @@ def test_lax_pixel_module(make_mg):
     np.testing.assert_allclose(read_mammogram(path)[0], ramp() / 4095, atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    "name", ["plain", "JPEGLosslessProcess14_1", "JPEGLSLossless", "JPEG2000Lossless", "RLELossless"]
+)
 @pytest.mark.parametrize("share", [0.05, 0.3, 0.7, 0.95, 0.99])
 def test_truncated_files_are_refused(tmp_path, make_mg, name, share):
     path = make_mg(noisy_pixels(False))

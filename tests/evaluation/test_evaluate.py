@@ -236,4 +236,4 @@ def test_slim_fcn_is_evaluated_by_the_same_overlay(configured, tiny_weights, tmp
     parser.get_parsed_content("evaluating", instantiate=True, eval_expr=True)
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     assert metrics["provenance"]["settings"]["method"] == "slim FCN"
-    assert metrics["provenance"]["settings"]["scored_from"] == {"probability_threshold": 0.3}
+    assert metrics["provenance"]["settings"]["probability_threshold"] == 0.3
