@@ -6,7 +6,7 @@ OUTPUT ?= output
 DEMO := data/demo
 BUNDLE := $(BIN)/python -m monai.bundle run
 
-.PHONY: help demo test lint bench train clean
+.PHONY: help demo test lint bench train benchmark-data benchmark clean
 .DEFAULT_GOAL := help
 
 help: ## list the commands
@@ -44,6 +44,22 @@ bench: $(VENV)/.dev ## time HDoG against its plain statement, and one image end 
 
 train: $(VENV)/.run ## train HDoGReg's network on phantoms
 	$(BUNDLE) training --config_file configs/train.json
+
+benchmark-data: $(VENV)/.run ## freeze validation and test sets: make benchmark-data BACKGROUNDS=<folder of normal mammograms>
+	@test -n "$(BACKGROUNDS)" || { echo "BACKGROUNDS: not given; want a folder of normal mammograms" >&2; exit 2; }
+	$(BUNDLE) freezing --config_file configs/data_benchmark.json --background_dir "$(BACKGROUNDS)"
+
+BENCHMARK := data/benchmark
+METHOD ?= hdogreg
+comma := ,
+OVERLAY := $(if $(filter slim_fcn,$(METHOD)),'configs/slim_fcn_inference.json'$(comma))
+SHIFTED := $(patsubst $(BENCHMARK)/%.json,%,$(wildcard $(BENCHMARK)/datalist.json $(BENCHMARK)/plain.json $(BENCHMARK)/shift_*.json))
+
+benchmark: $(VENV)/.run ## evaluate the shipped weights on the frozen sets: make benchmark [METHOD=slim_fcn]
+	for name in $(SHIFTED); do $(BUNDLE) evaluating \
+		--config_file "['configs/inference.json',$(OVERLAY)'configs/evaluate.json','configs/data_benchmark.json']" \
+		--datalist_file $$name.json --output_dir runs/benchmark/$(METHOD)/$$name || exit 1; done
+	$(BIN)/python -m scripts.evaluation.summary $(SHIFTED:%=runs/benchmark/$(METHOD)/%) | tee runs/benchmark/$(METHOD)/summary.md
 
 clean: ## remove generated phantoms, caches and output/ (not your data, runs/ or .venv)
 	rm -rf data/phantom data/phantom_second data/demo data/patches output

@@ -19,12 +19,15 @@ from scripts.candidates.hdog import HDoGParameters, hdog
 from scripts.data.annotations import load_label
 from scripts.data.geometry import to_file_axes
 from scripts.data.reader import MammogramReader
-from scripts.findings.combining import combine, threshold_objects
+from scripts.findings.combining import combine, keep_objects, threshold_objects
 from scripts.findings.objects import measure_objects
+from scripts.findings.peaks import peak_objects
 from scripts.findings.report import build_report
 from scripts.tensors import plane, spacing_of
 
 Data = dict[Hashable, Any]
+#: Where HDoGReg's objects come from, and which of the network's maps scores them.
+OBJECT_SOURCES = {"candidates": 0, "scored": 1, "map": 1}
 
 
 class LoadMammogramd(MapTransform):
@@ -164,14 +167,15 @@ class HDoGCandidatesd(MapTransform):
 
 
 class CombineCandidatesd(MapTransform):
-    """HDoGReg's last step: `pred` turns from the proximity map into the label mask, whole candidates with holes filled.
+    """HDoGReg's last step: `pred` turns from the network's maps into the label mask of the objects that they support.
 
     Args:
-        keys: the proximity map [1, rows, cols], [0, 1]; replaced by a uint8 mask.
-        proximity_threshold: p_thr.
-        overlap_fraction: o_thr.
-        candidates_key, within_key: bool masks of the chain before.
-        instances_key, scores_key, map_key: where the numbered objects, their scores and the map go.
+        keys: the maps [1 or 2, rows, cols], [0, 1]: proximity and, for two, the MC mask; replaced by a uint8 mask.
+        proximity_threshold, overlap_fraction: p_thr (of the map that scores), o_thr.
+        objects_from: "candidates" keeps whole HDoG candidates scored by the proximity map (the paper), "scored"
+            scores them by the second map, "map" takes the objects of the second map itself (`peak_objects`).
+        map_floor, map_share, map_prominence: of `peak_objects`. candidates_key, within_key: bool masks.
+        instances_key, scores_key, map_key: where the numbered objects, their scores and the scoring map go.
     """
 
     def __init__(
@@ -180,6 +184,10 @@ class CombineCandidatesd(MapTransform):
         *,
         proximity_threshold: float,
         overlap_fraction: float,
+        objects_from: str = "candidates",
+        map_floor: float = 0.002,
+        map_share: float = 0.5,
+        map_prominence: float = 0.3,
         candidates_key: str = "candidates",
         within_key: str | None = "breast_inner",
         instances_key: str = "instances",
@@ -187,30 +195,46 @@ class CombineCandidatesd(MapTransform):
         map_key: str = "map",
     ) -> None:
         super().__init__(keys)
+        if objects_from not in OBJECT_SOURCES:
+            raise ValueError(f"objects_from: got {objects_from!r}, want one of {', '.join(OBJECT_SOURCES)}")
         self.proximity_threshold, self.overlap_fraction = proximity_threshold, overlap_fraction
+        self.objects_from = objects_from
+        self.peaks = {"floor": map_floor, "share": map_share, "prominence": map_prominence}
         self.candidates_key, self.within_key = candidates_key, within_key
         self.instances_key, self.scores_key, self.map_key = instances_key, scores_key, map_key
 
     def __call__(self, data: Mapping[Hashable, Any]) -> Data:
-        """Combine candidates and map."""
+        """Combine candidates and maps."""
         item = dict(data)
         key = self.first_key(item)
-        labels, scores = combine(
-            plane(item[self.candidates_key]),
-            plane(item[key]),
-            proximity_threshold=self.proximity_threshold,
-            overlap_fraction=self.overlap_fraction,
-            within=None if self.within_key is None else plane(item[self.within_key]),
-        )
+        maps, place = item[key], OBJECT_SOURCES[self.objects_from]
+        if len(maps) <= place:
+            raise ValueError(f"objects_from: {self.objects_from!r} needs a network of two maps, got {len(maps)}")
+        item[key] = maps[place : place + 1]
+        scoring, within = plane(item[key]), None if self.within_key is None else plane(item[self.within_key])
+        if self.objects_from == "map":
+            found = peak_objects(scoring, within=within, **self.peaks)
+            labels, scores = keep_objects(*found, threshold=self.proximity_threshold)
+        else:
+            labels, scores = combine(
+                plane(item[self.candidates_key]),
+                scoring,
+                proximity_threshold=self.proximity_threshold,
+                overlap_fraction=self.overlap_fraction,
+                within=within,
+            )
         return _put_objects(self, item, key, labels, scores)
 
 
 class ThresholdObjectsd(MapTransform):
-    """Slim FCN's last step: `pred` turns from the probability map into the mask of {probability >= threshold}.
+    """Slim FCN's last step: `pred` turns from the probability map into the mask of its objects.
 
     Args:
         keys: the probability map [1, rows, cols]; replaced by a uint8 mask.
-        probability_threshold: in [0, 1].
+        probability_threshold: in [0, 1], of the scores.
+        objects_from: "threshold" takes the components of {probability >= threshold} (the paper), "map" the objects
+            around the map's peaks (`peak_objects`).
+        map_floor, map_share, map_prominence: of `peak_objects`.
         within_key: mask that objects are restricted to, or None.
         instances_key, scores_key, map_key: where the numbered objects, their scores and the map go.
     """
@@ -220,24 +244,32 @@ class ThresholdObjectsd(MapTransform):
         keys: KeysCollection = "pred",
         *,
         probability_threshold: float,
+        objects_from: str = "threshold",
+        map_floor: float = 0.002,
+        map_share: float = 0.5,
+        map_prominence: float = 0.3,
         within_key: str | None = "breast_inner",
         instances_key: str = "instances",
         scores_key: str = "scores",
         map_key: str = "map",
     ) -> None:
         super().__init__(keys)
-        self.probability_threshold, self.within_key = probability_threshold, within_key
+        if objects_from not in ("threshold", "map"):
+            raise ValueError(f"objects_from: got {objects_from!r}, want threshold or map")
+        self.probability_threshold, self.within_key, self.objects_from = probability_threshold, within_key, objects_from
+        self.peaks = {"floor": map_floor, "share": map_share, "prominence": map_prominence}
         self.instances_key, self.scores_key, self.map_key = instances_key, scores_key, map_key
 
     def __call__(self, data: Mapping[Hashable, Any]) -> Data:
-        """Threshold the map."""
+        """Find the objects."""
         item = dict(data)
         key = self.first_key(item)
-        labels, scores = threshold_objects(
-            plane(item[key]),
-            probability_threshold=self.probability_threshold,
-            within=None if self.within_key is None else plane(item[self.within_key]),
-        )
+        threshold, values = self.probability_threshold, plane(item[key])
+        within = None if self.within_key is None else plane(item[self.within_key])
+        if self.objects_from == "map":
+            labels, scores = keep_objects(*peak_objects(values, within=within, **self.peaks), threshold=threshold)
+        else:
+            labels, scores = threshold_objects(values, probability_threshold=threshold, within=within)
         return _put_objects(self, item, key, labels, scores)
 
 

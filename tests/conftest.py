@@ -36,6 +36,14 @@ def tiny_weights(tmp_path_factory):
 
     folder = tmp_path_factory.mktemp("weights")
     torch.manual_seed(0)
-    torch.save(FPN(encoder="efficientnet-b0", detail_channels=16, head_bias=-3.0).state_dict(), folder / "model.pt")
+    network = FPN(
+        encoder="residual",
+        out_channels=2,
+        pyramid_channels=128,
+        segmentation_channels=64,
+        detail_channels=16,
+        head_bias=-3.0,
+    )
+    torch.save(network.state_dict(), folder / "model.pt")
     torch.save(SlimFCN().state_dict(), folder / "slim_fcn.pt")
     return folder

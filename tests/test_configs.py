@@ -10,9 +10,17 @@ from monai.bundle import ConfigParser, ConfigWorkflow, ckpt_export, verify_metad
 
 OVERLAYS = {
     "train.json": ["slim_fcn_train.json", "finetune.json", "data_inbreast.json", "data_cbis_ddsm.json"]
-    + ["data_generic.json", "data_phantom.json", "hdogreg_paper_train.json", "hdogreg_recipe_short.json"]
-    + ["slim_fcn_train.json+slim_fcn_recipe_short.json"],
-    "inference.json": ["slim_fcn_inference.json", "hdogreg_paper_inference.json", "evaluate.json"],
+    + ["data_generic.json", "data_phantom.json", "hdogreg_paper_train.json"]
+    + ["baseline_context_cnn_train.json", "baseline_deeplab_v3_train.json", "cross_validation_fold.json"]
+    + ["data_insertion.json", "data_insertion.json+hdogreg_recipe.json"]
+    + ["slim_fcn_train.json+data_insertion.json+slim_fcn_recipe.json"],
+    "inference.json": ["slim_fcn_inference.json", "hdogreg_paper_inference.json", "evaluate.json"]
+    + ["baseline_ciecholewski.json", "baseline_hdog_alone.json", "baseline_network_alone.json"]
+    + ["baseline_context_cnn_inference.json", "baseline_deeplab_v3_inference.json"]
+    + ["evaluate.json+sweep_hdog.json", "evaluate.json+sweep_combining.json"],
+    "data_benchmark.json": [],
+    "sweep_proximity.json": [],
+    "cross_validation.json": [],
 }
 FILES = sorted({name for names in OVERLAYS.values() for entry in names for name in entry.split("+")} | set(OVERLAYS))
 
@@ -80,16 +88,18 @@ def test_every_reference_resolves_and_every_key_is_read(configs, base, overlay):
             assert reference in items, f"{name} refers to {reference}"
     used = set(re.findall(r"@(\w+)", json.dumps(parser.config)))
     entry = {"_desc_", "dataset_dir", "initialize", "training", "inference", "generate", "evaluating", "choosing"}
-    entry |= {"run", "train", "validate"}
+    entry |= {"run", "train", "validate", "sweeping", "freezing", "picturing", "datalist_file", "source"}
     own = {key for path in added or [configs / base] for key in json.loads(path.read_text()) if "::" not in key}
     assert not own - used - entry, "keys that nothing reads"
 
 
 def test_train_and_inference_define_the_same_network_and_reading(configs):
-    train, infer = (json.loads((configs / name).read_text()) for name in OVERLAYS)
+    train, infer = (json.loads((configs / name).read_text()) for name in ("train.json", "inference.json"))
     for key in (
         "encoder",
-        "dropout",
+        "maps",
+        "pyramid_channels",
+        "segmentation_channels",
         "detail_channels",
         "head_bias",
         "voi",
@@ -162,10 +172,14 @@ TINY = {
 
 
 @pytest.mark.parametrize("overlay", [None, "slim_fcn_inference.json", "hdogreg_paper_inference.json"])
-def test_networks_take_and_give_what_the_metadata_says(configs, overlay):
+def test_networks_take_and_give_what_the_metadata_says(configs, tmp_path, overlay):
+    meta = json.loads((configs / "metadata.json").read_text())
+    if overlay:  # the metadata are of the default network, which gives two maps
+        meta["network_data_format"]["outputs"]["pred"]["num_channels"] = 1
+    (tmp_path / "metadata.json").write_text(json.dumps(meta))
     verify_net_in_out(
         net_id="network_def",
-        meta_file=str(configs / "metadata.json"),
+        meta_file=str(tmp_path / "metadata.json"),
         config_file=[str(configs / name) for name in ("inference.json", overlay) if name],
         device="cpu",
         n=1,
@@ -182,7 +196,7 @@ def test_networks_export_to_torchscript(configs, tiny_weights, tmp_path, overlay
         config_file=[str(configs / name) for name in ("inference.json", overlay) if name],
     )
     script = torch.jit.load(tmp_path / "model.ts").eval()
-    assert script(torch.rand(1, 1, 65, 70)).shape == (1, 1, 65, 70)
+    assert script(torch.rand(1, 1, 65, 70)).shape == (1, 1 if overlay else 2, 65, 70)
 
 
 @pytest.mark.parametrize(("name", "overlay"), [("model.pt", None), ("slim_fcn.pt", "slim_fcn_inference.json")])

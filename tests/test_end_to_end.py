@@ -65,7 +65,8 @@ def results(root, inputs, tiny_weights, tmp_path_factory):
     done = bundle(
         root,
         *("--config_file", "configs/inference.json", "--input_dir", inputs, "--output_dir", output),
-        *("--weights", tiny_weights / "model.pt", "--proximity_threshold", "0.01"),
+        *("--weights", tiny_weights / "model.pt", "--score_threshold", "0.01"),
+        *("--objects_from", "candidates"),
         check=False,
     )
     return done, output
@@ -83,7 +84,7 @@ def test_bad_files_are_recorded_the_rest_is_done_and_the_exit_status_says_so(res
     assert set(failed) == {"broken.dcm", "empty.png"}
     assert all(f"{name}: found" in reason and "wanted" in reason for name, reason in failed.items())
     assert report["weights"]["sha256"] and report["versions"]["monai"] == "1.6.1"
-    assert report["settings"]["proximity_threshold"] == 0.01
+    assert report["settings"]["score_threshold"] == 0.01
     assert "broken.dcm" in done.stderr and "Traceback" not in done.stderr
 
 
@@ -132,7 +133,7 @@ def test_one_good_file_ends_with_exit_status_zero_and_the_slim_fcn_writes_its_ma
         root,
         *("--config_file", "['configs/inference.json','configs/slim_fcn_inference.json']"),
         *("--input_dir", inputs / "good.dcm", "--output_dir", tmp_path, "--weights", tiny_weights / "slim_fcn.pt"),
-        *("--probability_threshold", "0.6"),
+        *("--score_threshold", "0.6", "--objects_from", "threshold"),
     )
     values = np.asarray(nibabel.load(tmp_path / "good" / "map.nii.gz").dataobj)
     mask = np.asarray(nibabel.load(tmp_path / "good" / "mask.nii.gz").dataobj) > 0

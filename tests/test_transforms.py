@@ -16,6 +16,7 @@ from scripts.transforms import (
     LoadMammogramd,
     MeasureFindingsd,
     RestoreFileGeometryd,
+    ThresholdObjectsd,
 )
 
 
@@ -87,6 +88,37 @@ def test_combining_leaves_mask_numbers_scores_and_map():
     out = CombineCandidatesd(proximity_threshold=0.5, overlap_fraction=0.3, within_key=None)(item)
     assert plane(out["pred"]).sum() == 4 and out["pred"].dtype == torch.uint8
     assert torch.equal(out["map"], item["pred"]) and sorted(np.round(out["scores"], 3)) == [0, 0, 0.8]
+
+
+def test_objects_come_from_the_chosen_source_and_map():
+    candidates = np.zeros((9, 9), bool)
+    candidates[1:3, 1:3] = True
+    maps = np.zeros((2, 9, 9), np.float32)
+    maps[0, 1:3, 1:3], maps[1, 1:3, 1:3], maps[1, 6, 6] = 0.8, 0.4, 0.6
+    item = {"pred": torch.from_numpy(maps), "candidates": torch.from_numpy(candidates)[None]}
+    thresholds = {"proximity_threshold": 0.1, "overlap_fraction": 0.3, "within_key": None}
+    expected = {"candidates": [0, 0.8], "scored": [0, 0.4], "map": [0, 0.4, 0.6]}
+    for source, scores in expected.items():
+        out = CombineCandidatesd(**thresholds, objects_from=source)(item)
+        np.testing.assert_allclose(out["scores"], scores, atol=1e-6)
+        assert plane(out["pred"]).sum() == (5 if source == "map" else 4)
+        assert torch.equal(out["map"], item["pred"][:1] if source == "candidates" else item["pred"][1:])
+    with pytest.raises(ValueError, match="two maps, got 1"):
+        CombineCandidatesd(**thresholds, objects_from="map")({**item, "pred": item["pred"][:1]})
+    with pytest.raises(ValueError, match="objects_from"):
+        CombineCandidatesd(**thresholds, objects_from="elsewhere")
+
+
+def test_thresholded_and_peak_objects_of_one_map():
+    values = np.zeros((9, 9), np.float32)
+    values[2, 1:8] = [0.9, 0.5, 0.2, 0.15, 0.2, 0.5, 0.9]
+    item = {"pred": torch.from_numpy(values)[None]}
+    joined = ThresholdObjectsd(probability_threshold=0.1, within_key=None)(item)
+    parted = ThresholdObjectsd(probability_threshold=0.1, objects_from="map", within_key=None)(item)
+    assert (plane(joined["instances"]).max(), plane(parted["instances"]).max()) == (1, 2)
+    assert (plane(joined["pred"]).sum(), plane(parted["pred"]).sum()) == (7, 4)
+    with pytest.raises(ValueError, match="objects_from"):
+        ThresholdObjectsd(probability_threshold=0.1, objects_from="elsewhere")
 
 
 @pytest.mark.parametrize("shape", [(6, 9), (6, 9, 1)])

@@ -1,33 +1,18 @@
-"""Training patches: whole mammograms decoded once into memory-mapped arrays, patches as windows on them.
-
-The cache holds two files per mammogram, `<key>_image.npy` (uint16, [0, 1] over its range) and `<key>_label.npy`
-(uint8), written atomically; `<key>` follows from the paths, sizes and times of the files and from the loading chain,
-so changed files are read again and an interrupted run continues where it stopped.
-"""
+"""Training patches: whole mammograms decoded once (scripts/data/cache.py), patches as windows on them."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-import logging
-import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from monai.data import Dataset
-from tqdm import tqdm
 
-from scripts.data.folder import describe_failure
-from scripts.files import write_atomically
-
-logger = logging.getLogger(__name__)
+from scripts.data.cache import LEVELS, ImageCache, cached_array
 
 Corner = tuple[int, int]
-CACHE_VERSION = 1  # raise it when reading or drawing changes what is cached
 
 
 def window_starts(length: int, patch: int, stride: int) -> list[int]:
@@ -104,19 +89,18 @@ class PatchDataset(Dataset):
     ) -> None:
         if not 0 < stride_px <= patch_px:
             raise ValueError(f"stride_px: got {stride_px}, want 1..patch_px ({patch_px})")
-        self.loader, self.cache_dir = loader, Path(cache_dir).expanduser()
-        self.patch_px, self.failures = patch_px, []  # type: tuple[int, list[dict[str, str]]]
-        self.cache_dir.mkdir(parents=True, exist_ok=True)
+        self.patch_px = patch_px
+        self.cache = ImageCache(loader, cache_dir, workers, progress)
+        self.failures = self.cache.failures
         positive: list[dict[str, Any]] = []
         negative: list[dict[str, Any]] = []
-        for item, stem in self._decode(list(data), workers, progress):
-            label = np.load(f"{stem}_label.npy", mmap_mode="r", allow_pickle=False)
-            image = np.load(f"{stem}_image.npy", mmap_mode="r", allow_pickle=False)
+        for item, stem in self.cache.decode(list(data)):
+            label, image = cached_array(stem, "label"), cached_array(stem, "image")
             with_mc, without_mc = patch_grid(np.asarray(label), patch_px, stride_px)
             for found, kind in ((with_mc, positive), (without_mc if negatives_per_positive else [], negative)):
                 for row, col in found:
                     window = image[row : row + patch_px : 8, col : col + patch_px : 8]
-                    if kind is positive or np.percentile(window, 99) > background_floor * 65535:
+                    if kind is positive or np.percentile(window, 99) > background_floor * LEVELS:
                         kind.append({"stem": stem, "row": row, "col": col, "image_id": item.get("image_id", "")})
         if not positive:
             raise ValueError(
@@ -129,22 +113,15 @@ class PatchDataset(Dataset):
         super().__init__(data=patches, transform=transform)
 
     def finish(self) -> None:
-        """Say once more, after training, what was left out.
-
-        Raises:
-            SystemExit: with status 1, when a file could not be read.
-        """
-        for failure in self.failures:
-            logger.error("was left out of training: %s (%s)", failure["file"], failure["reason"])
-        if self.failures:
-            sys.exit(1)
+        """Say once more, after training, what was left out; exit status 1 if anything was (see `ImageCache`)."""
+        self.cache.finish()
 
     def _transform(self, index: int) -> Any:
         patch = self.data[index]
-        image = self._window(f"{patch['stem']}_image.npy", patch["row"], patch["col"])
-        label = self._window(f"{patch['stem']}_label.npy", patch["row"], patch["col"])
+        image = self._window(patch["stem"], "image", patch["row"], patch["col"])
+        label = self._window(patch["stem"], "label", patch["row"], patch["col"])
         item = {
-            "image": torch.from_numpy(image.astype(np.float32) / 65535)[None],
+            "image": torch.from_numpy(image.astype(np.float32) / LEVELS)[None],
             "label": torch.from_numpy(label)[None],
             "image_id": patch["image_id"],
             "row": patch["row"],
@@ -152,62 +129,8 @@ class PatchDataset(Dataset):
         }
         return self.transform(item) if self.transform is not None else item
 
-    def _window(self, file: str, row: int, col: int) -> np.ndarray:
-        array = np.load(file, mmap_mode="r", allow_pickle=False)
+    def _window(self, stem: str, name: str, row: int, col: int) -> np.ndarray:
+        array = cached_array(stem, name)
         window = np.array(array[row : row + self.patch_px, col : col + self.patch_px])
         missing = [(0, self.patch_px - size) for size in window.shape]
         return np.pad(window, missing) if any(after for _, after in missing) else window
-
-    def _decode(
-        self, data: list[Mapping[str, Any]], workers: int, progress: bool
-    ) -> Iterator[tuple[Mapping[str, Any], str]]:
-        with ThreadPoolExecutor(max(workers, 1)) as pool:
-            stems = pool.map(self._decode_one, data)
-            bar = tqdm(stems, total=len(data), unit="image", desc="decoding mammograms", disable=not progress)
-            for item, stem in zip(data, bar, strict=True):
-                if stem is not None:
-                    yield item, stem
-
-    def _decode_one(self, item: Mapping[str, Any]) -> str | None:
-        try:
-            stem = str(self.cache_dir / cache_key(item, self.loader))
-            image_file, label_file = Path(f"{stem}_image.npy"), Path(f"{stem}_label.npy")
-            if image_file.is_file() and label_file.is_file():
-                return stem
-            loaded = self.loader(dict(item))
-            image = np.clip(np.asarray(loaded["image"])[0], 0, 1)
-            levels = np.round(image * 65535).astype(np.uint16)
-            label = np.asarray(loaded["label"])[0].astype(np.uint8)
-            write_atomically(image_file, lambda path: np.save(path, levels, allow_pickle=False))
-            write_atomically(label_file, lambda path: np.save(path, label, allow_pickle=False))
-            return stem
-        except Exception as error:
-            failure = describe_failure(item.get("image", ""), "reading", error)
-            logger.error("left out of training: %s (%s)", failure["file"], failure["reason"])
-            self.failures.append(failure)
-            return None
-
-
-def cache_key(item: Mapping[str, Any], loader: Callable) -> str:
-    """Name of an item's arrays: a hash of its files' paths, sizes and times, and of the loading chain's settings."""
-    label = item.get("label", "")
-    files = [item["image"], *(label if isinstance(label, (list, tuple)) else [label])]
-    facts: list[Any] = [CACHE_VERSION, item.get("annotation", "full"), describe_chain(loader)]
-    for file in map(Path, filter(None, files)):
-        status = file.stat()
-        facts.append([str(file.resolve()), status.st_size, status.st_mtime_ns])
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:24]
-
-
-def describe_chain(chain: Any) -> Any:
-    """Class names and plain settings of a transform chain, as JSON types (random states and tensors left out)."""
-    if isinstance(chain, (str, int, float, bool, type(None))):
-        return chain
-    if isinstance(chain, (list, tuple)):
-        return [describe_chain(part) for part in chain]
-    if isinstance(chain, Mapping):
-        return {str(key): describe_chain(value) for key, value in sorted(chain.items(), key=lambda kv: str(kv[0]))}
-    name = getattr(type(chain), "__qualname__", str(chain))
-    if not type(chain).__module__.startswith(("monai.", "scripts.")):
-        return name
-    return [name, {k: describe_chain(v) for k, v in sorted(getattr(chain, "__dict__", {}).items()) if k != "R"}]

@@ -6,7 +6,8 @@ are computed once, and a threshold only chooses which predictions take part.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from scipy.spatial import cKDTree
@@ -106,6 +107,19 @@ class Pairs:
 
 
 @dataclass(frozen=True, eq=False)
+class Cells:
+    """A grid of square cells over the image, the units of Cohen's kappa.
+
+    Attributes:
+        side_mm: side of a cell.
+        inside: bool (rows, cols) of cells: more than half of the cell's pixels lie in the breast, not to be ignored.
+    """
+
+    side_mm: float
+    inside: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
 class CaseScores:
     """All that evaluation keeps of an image.
 
@@ -115,6 +129,9 @@ class CaseScores:
         breast_cm2: area of the breast in cm^2, ignore regions excluded.
         counted_px: number of pixels of the image outside of ignore regions.
         annotations, predictions, pairs: the tables.
+        cells: units of Cohen's kappa, or None.
+        object_values: further values of the annotated objects, (annotations,) each, e.g. contrast to noise.
+        image_values: further names or values of the image, e.g. its density class.
     """
 
     case_id: str
@@ -125,6 +142,9 @@ class CaseScores:
     annotations: Annotations
     predictions: Predictions
     pairs: Pairs
+    cells: Cells | None = None
+    object_values: Mapping[str, np.ndarray] = field(default_factory=dict)
+    image_values: Mapping[str, str] = field(default_factory=dict)
 
 
 def score_case(
@@ -160,7 +180,7 @@ def score_case(
             f"label {label.shape}, instances {instances.shape} and breast {breast.shape} must have one 2-D shape"
         )
     rule, ignore = rule or HitRule(), label == IGNORE
-    truth, _ = _raster_order(label_objects(label == MC)[0])
+    truth = annotated_objects(label)
     found, numbers = _raster_order(instances)
     if numbers.size and numbers.max() >= len(scores):
         raise ValueError(f"scores: got {len(scores)} entries, want {numbers.max() + 1} (index = number of the object)")
@@ -186,6 +206,11 @@ def score_case(
         predictions=predictions,
         pairs=_pairs(truth, found, annotations, predictions, spacing_mm, rule),
     )
+
+
+def annotated_objects(label: np.ndarray) -> np.ndarray:
+    """Number the annotated objects 1..n in label order, int64 (rows, cols); see `score_case`."""
+    return _raster_order(label_objects(label == MC)[0])[0]
 
 
 def _raster_order(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

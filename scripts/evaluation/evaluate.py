@@ -1,4 +1,4 @@
-"""From scored images to files: metrics.json, froc.csv, cases.csv, objects.csv, froc.png, operating_points.json."""
+"""From scored images to files: metrics.json, the tables (CSV), froc.png, froc_table.npz, operating_points.json."""
 
 from __future__ import annotations
 
@@ -11,13 +11,32 @@ from typing import Any
 
 import numpy as np
 
+from scripts.evaluation.agreement import agreement
 from scripts.evaluation.cases import CaseScores
+from scripts.evaluation.cluster_froc import ClusterRule
+from scripts.evaluation.compare import TABLE_NAME, save_table
+from scripts.evaluation.contrast import CONTRAST
 from scripts.evaluation.figures import band_rates, draw_froc
+from scripts.evaluation.froc import IMAGE as PER_IMAGE
 from scripts.evaluation.froc import Froc, FrocTable, choose_presets, point_of
 from scripts.evaluation.handlers import FROCHandler
-from scripts.evaluation.iou import iou_per_object
 from scripts.evaluation.matching import GREEDY
+from scripts.evaluation.pixel_curves import PixelCurvesHandler
+from scripts.evaluation.plain import column, named, plain
+from scripts.evaluation.sections import (
+    PIXEL_FIELDS,
+    RELIABILITY_FIELDS,
+    cluster_section,
+    iou_section,
+    object_reliability,
+    pixel_rows,
+    pixel_section,
+    reliability_rows,
+    strata_section,
+    tpr_at_rates,
+)
 from scripts.evaluation.statistics import IMAGE, PATIENT, Interval, bootstrap_weights, interval, ratio_interval
+from scripts.evaluation.strata import DIAMETER, SIZE_FIELDS, STRATUM_FIELDS, bin_names, size_histogram
 from scripts.evaluation.tables import (
     CASE_FIELDS,
     FROC_FIELDS,
@@ -28,7 +47,8 @@ from scripts.evaluation.tables import (
     write_csv,
 )
 from scripts.files import write_json
-from scripts.findings.run import describe_weights, package_versions
+from scripts.findings.presets import publish_presets
+from scripts.findings.run import describe_weights, package_versions, source_commit
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +61,7 @@ class Evaluation:
         handler: holds the scored images after the run.
         matching: "greedy" (the paper's) or "optimal".
         fp_rates: FP per cm^2 at which TPR is given.
+        fp_rates_per_image: FP per image at which TPR is given.
         fp_limit: pAUC is over 0..fp_limit FP per cm^2.
         bootstrap_samples: number of samples.
         bootstrap_unit: "image" or "patient".
@@ -49,6 +70,12 @@ class Evaluation:
             (0 FP per cm^2, TPR 1) on these very images.
         settings: plain values worth keeping (method, data folder, section, thresholds).
         weights: weight file in use, or None.
+        pixel_curves: holds the pixels' counts after the run; None, or no image with a map, leaves pixel curves out.
+        clusters: what a cluster is; None leaves clusters out.
+        cluster_fp_rates_per_image: false-positive clusters per image at which the share of clusters found is given.
+        strata_edges: {"diameter_mm" or "contrast_to_noise": ascending edges of bins} to give TPR by.
+        calibration_bins: bins of the reliability curve of object scores.
+        publish_presets: file that `write_presets` also puts the method's points into; "" leaves that out.
     """
 
     def __init__(
@@ -64,14 +91,30 @@ class Evaluation:
         operating_threshold: float | None = None,
         settings: Mapping[str, Any] | None = None,
         weights: str | Path | None = None,
+        fp_rates_per_image: Sequence[float] = (1.0, 2.0, 5.0, 10.0),
+        pixel_curves: PixelCurvesHandler | None = None,
+        clusters: ClusterRule | None = None,
+        cluster_fp_rates_per_image: Sequence[float] = (0.1, 0.5, 1.0, 2.0),
+        strata_edges: Mapping[str, Sequence[float]] | None = None,
+        calibration_bins: int = 15,
+        publish_presets: str | Path = "",
     ) -> None:
         if bootstrap_unit not in (IMAGE, PATIENT):
             raise ValueError(f"bootstrap_unit: got {bootstrap_unit!r}, want {IMAGE!r} or {PATIENT!r}")
+        known = {DIAMETER} | ({CONTRAST} if handler.contrast_gap_mm is not None else set())
+        self.strata_edges = {name: list(edges) for name, edges in (strata_edges or {}).items()}
+        for name, edges in self.strata_edges.items():
+            if name not in known:
+                raise ValueError(f"strata_edges: got {name!r}, want one of {sorted(known)} (as the handler collects)")
+            bin_names(edges)
         self.output_dir, self.handler, self.matching = Path(output_dir), handler, matching
         self.fp_rates, self.fp_limit = tuple(fp_rates), fp_limit
         self.bootstrap_samples, self.bootstrap_unit, self.seed = bootstrap_samples, bootstrap_unit, seed
+        self.publish_presets = publish_presets
         self.operating_threshold, self.settings = operating_threshold, dict(settings or {})
         self.weights = describe_weights(weights)
+        self.fp_rates_per_image, self.pixel_curves, self.clusters = tuple(fp_rates_per_image), pixel_curves, clusters
+        self.cluster_fp_rates, self.calibration_bins = tuple(cluster_fp_rates_per_image), calibration_bins
 
     def write(self) -> dict[str, Any]:
         """Compute everything, write every file, and return what metrics.json holds."""
@@ -88,7 +131,8 @@ class Evaluation:
             "counts": self._counts(rows),
             "froc": found,
             "operating_point": self._operating_point(curve, index, threshold, rows, sampled),
-            "iou": _iou_metrics(cases, threshold, rows, sampled),
+            "iou": iou_section(cases, threshold, rows, sampled),
+            **self._further(cases, threshold, rows, sampled),
             "provenance": self._provenance(),
         }
         write_csv(self.output_dir / "froc.csv", FROC_FIELDS, froc_rows(curve))
@@ -109,9 +153,10 @@ class Evaluation:
             title=f"{self.settings.get('method', 'FROC')}: {len(cases)} images, {int(table.annotated.sum())} MCs",
             note=_caption(found["pauc"]),
         )
-        write_json(self.output_dir / "metrics.json", _plain(metrics))
+        save_table(self.output_dir / TABLE_NAME, table, cases)
+        write_json(self.output_dir / "metrics.json", plain(metrics))
         logger.info("evaluated %d images; results: %s", len(cases), self.output_dir)
-        return _plain(metrics)
+        return plain(metrics)
 
     def write_presets(self) -> dict[str, Any]:
         """Choose operating thresholds on these images, which should be a validation set, and write them.
@@ -120,10 +165,39 @@ class Evaluation:
             What operating_points.json holds: {"presets": {name: {"threshold", ...}}, "provenance"}.
         """
         presets = choose_presets(FrocTable(self.handler.cases, self.matching).curve())
-        content = _plain({"presets": presets, "provenance": self._provenance()})
+        content = plain({"presets": presets, "provenance": self._provenance()})
         write_json(self.output_dir / "operating_points.json", content)
+        if self.publish_presets:
+            publish_presets(self.publish_presets, str(self.settings.get("method", "")), content)
         logger.info("operating points: %s", self.output_dir / "operating_points.json")
         return content
+
+    def _further(
+        self, cases: Sequence[CaseScores], threshold: float, rows: list[dict[str, Any]], sampled: np.ndarray
+    ) -> dict[str, Any]:
+        """Sections on clusters, pixels, strata, calibration and agreement, and their files."""
+        sections: dict[str, Any] = {}
+        found = agreement(cases, threshold, sampled, self.matching)
+        sections["agreement"] = {k: named(v) if isinstance(v, Interval) else v for k, v in found.items()}
+        if self.clusters is not None:
+            sections["clusters"], curve = cluster_section(
+                cases, self.clusters, self.matching, self.cluster_fp_rates, sampled
+            )
+            write_csv(self.output_dir / "cluster_froc.csv", FROC_FIELDS, froc_rows(curve))
+        curves = {"objects": object_reliability(cases, self.matching, self.calibration_bins)}
+        sections["calibration"] = {"expected_calibration_error_of_objects": curves["objects"].ece}
+        if self.pixel_curves is not None and self.pixel_curves.images:
+            sections["pixels"] = pixel_section(self.pixel_curves)
+            curves["pixels"] = self.pixel_curves.calibration.reliability()
+            write_csv(self.output_dir / "pixel_curve.csv", PIXEL_FIELDS, pixel_rows(self.pixel_curves))
+        write_csv(self.output_dir / "reliability.csv", RELIABILITY_FIELDS, reliability_rows(curves))
+        strata = strata_section(cases, threshold, self.matching, self.strata_edges, rows, sampled)
+        sections["strata"] = strata
+        write_csv(self.output_dir / "strata.csv", STRATUM_FIELDS, strata)
+        if DIAMETER in self.strata_edges:
+            sizes = size_histogram(cases, threshold, self.matching, self.strata_edges[DIAMETER])
+            write_csv(self.output_dir / "sizes.csv", SIZE_FIELDS, sizes)
+        return sections
 
     def _resampled(self, cases: Sequence[CaseScores]) -> np.ndarray:
         units = [f"{i}" if self.bootstrap_unit == IMAGE else case.patient for i, case in enumerate(cases)]
@@ -138,23 +212,23 @@ class Evaluation:
         self, table: FrocTable, curve: Froc, sampled: np.ndarray
     ) -> tuple[dict[str, Any], np.ndarray, np.ndarray]:
         grid, rates = band_rates(self.fp_limit), np.asarray(self.fp_rates, np.float64)
-        pauc, at, band = [], [], []
+        per_image = np.asarray(self.fp_rates_per_image, np.float64)
+        pauc, at, at_per_image, band = [], [], [], []
         for weights in sampled:  # curves are large: one at a time
             sample = table.curve(weights)
             pauc.append(sample.pauc(self.fp_limit))
             at.append(sample.tpr_at(rates))
+            at_per_image.append(sample.tpr_at(per_image, PER_IMAGE))
             band.append(sample.tpr_at(grid))
-        shown = [interval(0.0, column) for column in np.stack(band).T]
+        shown = [interval(0.0, values) for values in np.stack(band).T]
         metrics = {
             "matching": self.matching,
             "hit_distance_mm": self.handler.rule.distance_mm,
             "hit_iou": self.handler.rule.iou,
             "fp_limit_per_cm2": self.fp_limit,
-            "pauc": _named(interval(curve.pauc(self.fp_limit), np.array(pauc))),
-            "tpr_at_fp_per_cm2": {
-                str(float(rate)): _named(interval(value, column))
-                for rate, value, column in zip(rates, curve.tpr_at(rates), np.stack(at).T, strict=True)
-            },
+            "pauc": named(interval(curve.pauc(self.fp_limit), np.array(pauc))),
+            "tpr_at_fp_per_cm2": tpr_at_rates(rates, curve.tpr_at(rates), np.stack(at)),
+            "tpr_at_fp_per_image": tpr_at_rates(per_image, curve.tpr_at(per_image, PER_IMAGE), np.stack(at_per_image)),
         }
         return metrics, np.array([s.low for s in shown]), np.array([s.high for s in shown])
 
@@ -162,7 +236,7 @@ class Evaluation:
         self, curve: Froc, index: int | None, threshold: float, rows: list[dict[str, Any]], sampled: np.ndarray
     ) -> dict[str, Any]:
         hit, hit_single, annotated, single, fp, area = (
-            _column(rows, name)
+            column(rows, name)
             for name in ("tp", "tp_single_px", "annotated", "annotated_single_px", "fp", "breast_cm2")
         )
         chosen = "the FROC point nearest to (0 FP/cm2, TPR 1) on these images"
@@ -172,11 +246,11 @@ class Evaluation:
             "point": None if index is None else point_of(curve, index),
             "tp": int(hit.sum()),
             "fp": int(fp.sum()),
-            "tpr": _named(ratio_interval(hit, annotated, sampled)),
-            "tpr_single_px": _named(ratio_interval(hit_single, single, sampled)),
-            "tpr_larger": _named(ratio_interval(hit - hit_single, annotated - single, sampled)),
-            "fp_per_cm2": _named(ratio_interval(fp, area, sampled)),
-            "fp_per_image": _named(ratio_interval(fp, np.ones(len(rows)), sampled)),
+            "tpr": named(ratio_interval(hit, annotated, sampled)),
+            "tpr_single_px": named(ratio_interval(hit_single, single, sampled)),
+            "tpr_larger": named(ratio_interval(hit - hit_single, annotated - single, sampled)),
+            "fp_per_cm2": named(ratio_interval(fp, area, sampled)),
+            "fp_per_image": named(ratio_interval(fp, np.ones(len(rows)), sampled)),
         }
 
     def _counts(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
@@ -186,9 +260,9 @@ class Evaluation:
             "images_failed": len(self.handler.failures),
             "images_without_mc": sum(not len(case.annotations) for case in cases),
             "patients": len({case.patient for case in cases}),
-            "breast_cm2": float(_column(rows, "breast_cm2").sum()),
-            "annotated": int(_column(rows, "annotated").sum()),
-            "annotated_single_px": int(_column(rows, "annotated_single_px").sum()),
+            "breast_cm2": float(column(rows, "breast_cm2").sum()),
+            "annotated": int(column(rows, "annotated").sum()),
+            "annotated_single_px": int(column(rows, "annotated_single_px").sum()),
             "scored_objects": sum(len(case.predictions) for case in cases),
             "ignored_objects": sum(int(case.predictions.ignored.sum()) for case in cases),
         }
@@ -199,52 +273,13 @@ class Evaluation:
             "weights": self.weights,
             "bootstrap": {"samples": self.bootstrap_samples, "unit": self.bootstrap_unit, "seed": self.seed},
             "versions": package_versions(),
+            "commit": source_commit(),
             "arguments": sys.argv[1:],
             "failures": self.handler.failures,
         }
-
-
-def _iou_metrics(
-    cases: Sequence[CaseScores], threshold: float, rows: list[dict[str, Any]], sampled: np.ndarray
-) -> dict[str, Any]:
-    with_mc = _column(rows, "annotated") > 0
-    per_image: dict[str, Any] = {}
-    for name in ("foreground_iou", "background_iou", "mean_iou"):
-        values = _column(rows, name)
-        per_image[name] = {
-            kind: _named(ratio_interval(values * chosen, chosen.astype(float), sampled)) | _spread(values[chosen])
-            for kind, chosen in (("images_with_mc", with_mc), ("all_images", np.ones_like(with_mc)))
-        }
-    values = np.concatenate([iou_per_object(case, threshold) for case in cases] + [np.zeros(0)])
-    per_object = ratio_interval(_column(rows, "iou_sum"), _column(rows, "iou_objects"), sampled)
-    return {"per_object": _named(per_object) | _spread(values), "per_image": per_image}
-
-
-def _spread(values: np.ndarray) -> dict[str, float | int | None]:
-    """The paper's "+-": standard deviation over objects or images (population), and how many they are."""
-    return {"std": float(values.std()) if values.size else None, "n": int(values.size)}
 
 
 def _caption(pauc: Mapping[str, float | None]) -> str:
     if pauc["value"] is None:
         return "pAUC undefined"
     return f"pAUC {pauc['value']:.3f} ({pauc['low']:.3f} to {pauc['high']:.3f})"
-
-
-def _column(rows: list[dict[str, Any]], name: str) -> np.ndarray:
-    return np.array([row[name] for row in rows], np.float64)
-
-
-def _named(found: Interval) -> dict[str, float | None]:
-    return {name: _plain(value) for name, value in found._asdict().items()}
-
-
-def _plain(value: Any) -> Any:
-    """As JSON types: what is not a finite number becomes None."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(v) for key, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(v) for v in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    return None if isinstance(value, float) and not math.isfinite(value) else value

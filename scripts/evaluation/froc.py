@@ -7,7 +7,7 @@ rate between two points is the point before it. Source: arXiv 2102.00754, sectio
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,8 @@ from scripts.evaluation.matching import GREEDY, gains
 
 #: 4 FP on an area summed to 9.999999999 cm^2 do not exceed a rate of 0.4.
 ROUNDING = 1e-9
+#: what false positives are counted per
+CM2, IMAGE = "cm2", "image"
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,25 +42,37 @@ class Froc:
     fp_per_cm2: np.ndarray
     fp_per_image: np.ndarray
 
-    def tpr_at(self, fp_per_cm2: float | np.ndarray) -> np.ndarray:
-        """Largest TPR whose FP rate does not exceed the given rates (FP per cm^2); no interpolation."""
-        rates = np.asarray(fp_per_cm2, np.float64)
-        if np.isnan(self.fp_per_cm2).any():
+    def tpr_at(self, fp_rate: float | np.ndarray, per: str = CM2) -> np.ndarray:
+        """Largest TPR whose FP rate does not exceed the given rates; no interpolation.
+
+        Args:
+            fp_rate: FP rates.
+            per: what they are per, "cm2" (of breast) or "image".
+        """
+        rates, fp = np.asarray(fp_rate, np.float64), self.fp_rate(per)
+        if np.isnan(fp).any():
             return np.full(rates.shape, np.nan)
-        place = np.searchsorted(self.fp_per_cm2, rates * (1 + ROUNDING), side="right") - 1
+        place = np.searchsorted(fp, rates * (1 + ROUNDING), side="right") - 1
         return np.where(rates >= 0, self.tpr[np.maximum(place, 0)], np.nan)
 
-    def pauc(self, fp_limit: float = 1.0) -> float:
-        """Area under the step function for 0..fp_limit FP per cm^2, divided by fp_limit: in [0, 1].
+    def pauc(self, fp_limit: float = 1.0, per: str = CM2) -> float:
+        """Area under the step function for 0..fp_limit FP per cm^2 (or image), divided by fp_limit: in [0, 1].
 
         Beyond its last point the curve goes on at that point's TPR: there is nothing left to add.
         """
         if not fp_limit > 0:
             raise ValueError(f"fp_limit: got {fp_limit}, want a value above 0")
-        if np.isnan(self.fp_per_cm2).any():
+        fp = self.fp_rate(per)
+        if np.isnan(fp).any():
             return float("nan")
-        widths = np.diff(np.minimum(np.append(self.fp_per_cm2, np.inf), fp_limit))
+        widths = np.diff(np.minimum(np.append(fp, np.inf), fp_limit))
         return float((widths * self.tpr).sum() / fp_limit)
+
+    def fp_rate(self, per: str = CM2) -> np.ndarray:
+        """FP per "cm2" of breast or per "image"."""
+        if per not in (CM2, IMAGE):
+            raise ValueError(f"per: got {per!r}, want {CM2!r} or {IMAGE!r}")
+        return self.fp_per_cm2 if per == CM2 else self.fp_per_image
 
     def nearest_to_ideal(self) -> int | None:
         """Index of the paper's operating point: the point nearest to (0 FP per cm^2, TPR 1).
@@ -100,12 +114,36 @@ class FrocTable:
             self.hit_from.append(hit_from)
         empty = [np.zeros(0)]
         score = np.concatenate([case.predictions.score[o] for case, (o, _) in zip(cases, walks, strict=True)] + empty)
-        place = np.argsort(-score, kind="stable")
-        score = score[place]
-        self._case = np.repeat(np.arange(len(cases)), np.array([order.size for order, _ in walks], np.int64))[place]
-        self._hit = (np.concatenate([gained for _, gained in walks] + empty) >= 0)[place]
-        self._ends = np.flatnonzero(np.append(np.diff(score) != 0, [True] * bool(score.size)))
-        self._threshold = np.append(np.inf, score[self._ends])
+        hit = np.concatenate([gained for _, gained in walks] + empty) >= 0
+        self._sort(score, np.repeat(np.arange(len(cases)), np.array([o.size for o, _ in walks], np.int64)), hit)
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> FrocTable:
+        """A table from what `arrays` gave. It has no `hit_from`."""
+        table = cls([])
+        table.annotated, table.breast_cm2 = arrays["annotated"], arrays["breast_cm2"]
+        table._sort(arrays["score"], arrays["case"], arrays["hit"])
+        return table
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """All that the curve of any sample needs.
+
+        Returns:
+            {"score", "case", "hit"}: per counted prediction, scores descending; {"annotated", "breast_cm2"}: per image.
+        """
+        return {
+            "score": self._score,
+            "case": self._case,
+            "hit": self._hit,
+            "annotated": self.annotated,
+            "breast_cm2": self.breast_cm2,
+        }
+
+    def _sort(self, score: np.ndarray, case: np.ndarray, hit: np.ndarray) -> None:
+        order = np.argsort(-score, kind="stable")
+        self._score, self._case, self._hit = score[order], case[order], hit[order]
+        self._ends = np.flatnonzero(np.append(np.diff(self._score) != 0, [True] * bool(score.size)))
+        self._threshold = np.append(np.inf, self._score[self._ends])
 
     def curve(self, weights: np.ndarray | None = None) -> Froc:
         """The FROC curve.
@@ -122,9 +160,9 @@ class FrocTable:
             threshold=self._threshold,
             tp=tp,
             fp=fp,
-            tpr=_rate(tp, weights @ self.annotated),
-            fp_per_cm2=_rate(fp, weights @ self.breast_cm2),
-            fp_per_image=_rate(fp, weights.sum()),
+            tpr=rate(tp, weights @ self.annotated),
+            fp_per_cm2=rate(fp, weights @ self.breast_cm2),
+            fp_per_image=rate(fp, weights.sum()),
         )
 
 
@@ -167,5 +205,6 @@ def point_of(curve: Froc, index: int) -> dict[str, float]:
     return {name: float(getattr(curve, name)[index]) for name in ("threshold", "tpr", "fp_per_cm2", "fp_per_image")}
 
 
-def _rate(count: np.ndarray, total: Any) -> np.ndarray:
+def rate(count: np.ndarray, total: Any) -> np.ndarray:
+    """count / total; NaN where the total is 0."""
     return count / total if total > 0 else np.full(count.shape, np.nan)

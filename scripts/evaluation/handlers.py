@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from ignite.engine import Engine, Events
 from monai.engines import IterationEvents
 
-from scripts.evaluation.cases import CaseScores, HitRule, score_case
+from scripts.evaluation.agreement import make_cells
+from scripts.evaluation.cases import IGNORE, CaseScores, HitRule, score_case
+from scripts.evaluation.contrast import CONTRAST, contrast_to_noise
 from scripts.tensors import plane, spacing_of
 
 
@@ -22,10 +25,23 @@ class FROCHandler:
     Args:
         distance_mm: largest centroid distance of a hit, mm.
         iou: smallest intersection over union of a hit.
+        cell_mm: side of the cells of Cohen's kappa; None leaves them out.
+        contrast_gap_mm, contrast_width_mm: of the ring of `contrast_to_noise`; a gap of None leaves the ratio out.
+        image_keys: keys of the data list's items to group images by, such as "density".
     """
 
-    def __init__(self, distance_mm: float = 0.35, iou: float = 0.3) -> None:
+    def __init__(
+        self,
+        distance_mm: float = 0.35,
+        iou: float = 0.3,
+        cell_mm: float | None = None,
+        contrast_gap_mm: float | None = None,
+        contrast_width_mm: float = 1.0,
+        image_keys: Sequence[str] = (),
+    ) -> None:
         self.rule = HitRule(distance_mm, iou)
+        self.cell_mm, self.image_keys = cell_mm, tuple(image_keys)
+        self.contrast_gap_mm, self.contrast_width_mm = contrast_gap_mm, contrast_width_mm
         self.cases: list[CaseScores] = []
         self.failures: list[dict[str, str]] = []
 
@@ -48,17 +64,28 @@ class FROCHandler:
             item: what postprocessing left.
         """
         case_id = str(batch.get("image_id") or item["report"]["file"])
-        instances = plane(item["instances"])
-        return score_case(
-            label=plane(item["label"]),
-            instances=instances,
+        label, breast = plane(item["label"]), plane(item["breast"])
+        case = score_case(
+            label=label,
+            instances=plane(item["instances"]),
             scores=np.asarray(item["scores"], np.float64),
-            breast=plane(item["breast"]),
+            breast=breast,
             spacing_mm=spacing_of(item["image"]),
             rule=self.rule,
             case_id=case_id,
             patient=str(batch.get("patient") or case_id),
         )
+        values = {key: str(batch.get(key) or "") for key in self.image_keys}
+        return replace(case, image_values=values, **self._extras(case, plane(item["image"]), label, breast))
+
+    def _extras(self, case: CaseScores, image: np.ndarray, label: np.ndarray, breast: np.ndarray) -> dict[str, Any]:
+        extras: dict[str, Any] = {}
+        if self.cell_mm is not None:
+            extras["cells"] = make_cells(breast & (label != IGNORE), case.spacing_mm, self.cell_mm)
+        if self.contrast_gap_mm is not None:
+            ratio = contrast_to_noise(image, label, case.spacing_mm, self.contrast_gap_mm, self.contrast_width_mm)
+            extras["object_values"] = {CONTRAST: ratio}
+        return extras
 
     def _start(self, engine: Engine) -> None:
         self.cases.clear()

@@ -78,7 +78,7 @@ def optimal_match(case: CaseScores, kept: np.ndarray) -> np.ndarray:
 
 
 def gains(case: CaseScores, matching: str = GREEDY) -> tuple[np.ndarray, np.ndarray]:
-    """Walk down all thresholds at once.
+    """Walk down all thresholds at once: the predictions in order, and the annotated object that each gains.
 
     Args:
         case: the scored image.
@@ -89,6 +89,18 @@ def gains(case: CaseScores, matching: str = GREEDY) -> tuple[np.ndarray, np.ndar
         gained: int (n,), the annotated object that is hit from that prediction on, or -1 for none. After any
         prefix of `order`, the objects gained so far are exactly those that matching the prefix anew hits.
     """
+    return walk(case, matching)[:2]
+
+
+def walk(case: CaseScores, matching: str = GREEDY) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """`gains`, and what becomes a false positive.
+
+    Returns:
+        order, gained: as `gains`;
+        dropped: int (n,), the prediction that is a false positive from that one on (itself, or one that it pushed
+        out), or -1 when an object is gained. What is once a false positive stays one. For "greedy" the false
+        positives after any prefix are exactly those of matching it anew; for "optimal" they are as many.
+    """
     _check(matching)
     predictions, pairs = case.predictions, case.pairs
     counted = np.flatnonzero(~predictions.ignored)
@@ -98,14 +110,14 @@ def gains(case: CaseScores, matching: str = GREEDY) -> tuple[np.ndarray, np.ndar
         hits.setdefault(p, []).append(a)
     held = [-1] * len(case.annotations)
     add = _add_greedily if matching == GREEDY else _augment
-    gained = np.full(order.size, -1)
+    gained, dropped = np.full(order.size, -1), order.copy()
     for place in np.flatnonzero(np.isin(order, list(hits))):
-        gained[place] = add(int(order[place]), held, hits.__getitem__)
-    return order, gained
+        gained[place], dropped[place] = add(int(order[place]), held, hits.__getitem__)
+    return order, gained, dropped
 
 
-def _add_greedily(prediction: int, held: list[int], hits: Callable[[int], Sequence[int]]) -> int:
-    """Add one prediction to a greedy matching, in place; the annotated object gained, or -1.
+def _add_greedily(prediction: int, held: list[int], hits: Callable[[int], Sequence[int]]) -> tuple[int, int]:
+    """Add one prediction to a greedy matching, in place; (annotated object gained or -1, prediction left over or -1).
 
     The new prediction is taken by the first object that it hits and that holds none or a later one; what that object
     gives back is offered likewise, and so on. (Objects before that one did not want it when they could have had it.)
@@ -115,14 +127,14 @@ def _add_greedily(prediction: int, held: list[int], hits: Callable[[int], Sequen
             if held[a] < 0 or held[a] > prediction:
                 break
         else:
-            return -1
+            return -1, prediction
         held[a], prediction = prediction, held[a]
         if prediction < 0:
-            return a
+            return a, -1
 
 
-def _augment(prediction: int, held: list[int], hits: Callable[[int], Sequence[int]]) -> int:
-    """Add one prediction to a maximum matching by an augmenting path (breadth first), in place; object gained or -1."""
+def _augment(prediction: int, held: list[int], hits: Callable[[int], Sequence[int]]) -> tuple[int, int]:
+    """Add one prediction to a maximum matching by an augmenting path (breadth first), in place; as `_add_greedily`."""
     came_from: dict[int, int] = {}  # annotated object -> prediction that reached it
     queue = [prediction]
     for p in queue:
@@ -139,9 +151,9 @@ def _augment(prediction: int, held: list[int], hits: Callable[[int], Sequence[in
                 p = came_from[a]
                 held[a] = p
                 if p == prediction:
-                    return gained
+                    return gained, -1
                 a = holder[p]
-    return -1
+    return -1, prediction
 
 
 def _check(matching: str) -> None:

@@ -10,6 +10,8 @@ from scipy import stats
 
 #: what bootstrap resamples
 IMAGE, PATIENT = "image", "patient"
+#: The signed-rank test is exact for so many pairs.
+EXACT_PAIRS = 50
 
 
 class Interval(NamedTuple):
@@ -112,16 +114,29 @@ def bootstrap_difference(
         first, second: from weights (images,) to the metric, e.g. ``lambda w: table.curve(w).pauc()``.
         weights: (samples, images) from `bootstrap_weights`.
     """
+    return bootstrap_differences(lambda w: np.array([first(w)]), lambda w: np.array([second(w)]), weights)[0]
+
+
+def bootstrap_differences(
+    first: Callable[[np.ndarray], np.ndarray], second: Callable[[np.ndarray], np.ndarray], weights: np.ndarray
+) -> list[Difference]:
+    """`bootstrap_difference` of several metrics at once: `first` and `second` give them as (metrics,)."""
     once = np.ones(weights.shape[1], weights.dtype)
-    sampled = np.array([first(w) - second(w) for w in weights], np.float64)
-    low, high = _percentiles(sampled)
-    known = sampled[~np.isnan(sampled)]
-    p = min(1.0, 2 * min((known <= 0).mean(), (known >= 0).mean())) if known.size else float("nan")
-    return Difference(float(first(once) - second(once)), low, high, float(p))
+    value = first(once) - second(once)
+    sampled = np.stack([first(w) - second(w) for w in weights]).astype(np.float64)
+    found = []
+    for v, column in zip(value, sampled.T, strict=True):
+        low, high = _percentiles(column)
+        known = column[~np.isnan(column)]
+        p = min(1.0, 2 * min((known <= 0).mean(), (known >= 0).mean())) if known.size else float("nan")
+        found.append(Difference(float(v), low, high, float(p)))
+    return found
 
 
 def paired_wilcoxon(first: Sequence[float] | np.ndarray, second: Sequence[float] | np.ndarray) -> Wilcoxon:
     """Two-sided paired Wilcoxon signed-rank test; pairs that are equal are left out (Wilcoxon's own rule).
+
+    Exact for up to 50 pairs that differ, ties included; beyond, the normal approximation with correction for ties.
 
     Args:
         first, second: one value per image or object, in the same order.
@@ -134,13 +149,30 @@ def paired_wilcoxon(first: Sequence[float] | np.ndarray, second: Sequence[float]
         raise ValueError(f"first {a.shape} and second {b.shape} must be pairs: two lists of one length")
     if np.isnan(a).any() or np.isnan(b).any():
         raise ValueError("first, second: got NaN; leave out pairs without a value")
-    different = a - b
-    count = int(np.count_nonzero(different))
-    median = float(np.median(different)) if different.size else float("nan")
+    median = float(np.median(a - b)) if a.size else float("nan")
+    different = (a - b)[a != b]
+    count = different.size
     if not count:
         return Wilcoxon(0, median, 0.0, 1.0)
-    result = stats.wilcoxon(a, b, zero_method="wilcox", alternative="two-sided")
-    return Wilcoxon(count, median, float(result.statistic), float(result.pvalue))
+    ranks = stats.rankdata(abs(different))
+    plus, minus = ranks[different > 0].sum(), ranks[different < 0].sum()
+    if count <= EXACT_PAIRS:
+        p = _signed_rank_p(ranks, plus)
+    else:
+        p = stats.wilcoxon(different, zero_method="wilcox", correction=False, method="asymptotic").pvalue
+    return Wilcoxon(count, median, float(min(plus, minus)), float(p))
+
+
+def _signed_rank_p(ranks: np.ndarray, plus: float) -> float:
+    """Exact two-sided p of a sum of positive ranks, ties included: all 2^n signs are equally likely."""
+    twice = np.round(2 * ranks).astype(np.int64)  # mean ranks of ties are halves
+    share = np.zeros(int(twice.sum()) + 1)  # share of the signs that give each doubled sum
+    share[0] = 1.0
+    for rank in twice:
+        share[rank:] += share[:-rank].copy()
+        share /= 2
+    place = round(2 * plus)
+    return min(1.0, 2 * min(share[: place + 1].sum(), share[place:].sum()))
 
 
 def _percentiles(sampled: np.ndarray, level: float = 0.95) -> tuple[float, float]:

@@ -69,9 +69,24 @@ def combine(
     scores = np.zeros(count + 1, np.float32)
     found = overlap_scores(labels, proximity, overlap_fraction)
     scores[: found.size] = found
-    keep = scores >= proximity_threshold
+    labels, scores = keep_objects(labels, scores, threshold=proximity_threshold)
+    return fill_holes(labels), scores
+
+
+def keep_objects(labels: np.ndarray, scores: np.ndarray, *, threshold: float) -> tuple[np.ndarray, np.ndarray]:
+    """Erase the objects whose score is below a threshold.
+
+    Args:
+        labels: int32 (rows, cols), 0 background, else numbers.
+        scores: float32 (n + 1,), index = number.
+        threshold: in [0, 1].
+
+    Returns:
+        labels without them, and the scores as they were.
+    """
+    keep = scores >= threshold
     keep[0] = False
-    return fill_holes(np.where(keep[labels], labels, 0)), scores
+    return np.where(keep[labels], labels, 0).astype(labels.dtype), scores
 
 
 def threshold_objects(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import logging
 import platform
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -159,6 +160,23 @@ def package_versions() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             versions[name] = "not installed under this name"
     return versions
+
+
+def source_commit() -> str | None:
+    """Commit of the code, with "+ changes" if files that git knows were changed; None outside of a git checkout."""
+    root = Path(__file__).resolve().parents[2]
+    if not (root / ".git").exists():
+        return None
+    try:
+        commit, changes = (
+            subprocess.run(
+                ["git", "-C", str(root), *words], capture_output=True, text=True, timeout=20, check=True
+            ).stdout
+            for words in (("rev-parse", "HEAD"), ("status", "--porcelain", "--untracked-files=no"))
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return commit.strip() + (" + changes" if changes.strip() else "")
 
 
 def peak_memory_mb() -> int | None:

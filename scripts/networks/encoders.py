@@ -1,4 +1,4 @@
-"""Encoders by name: Inception-v4 (the paper's) and the lighter EfficientNets of MONAI.
+"""Encoders by name: Inception-v4 (the paper's), the lighter EfficientNets of MONAI, and a small residual one.
 
 An encoder is a module with ``out_channels`` (four numbers) and ``first_conv`` (the state-dict key of its first
 convolution) whose forward maps [B, C, H, W], H and W multiples of 32, to the feature maps at 1/4, 1/8, 1/16, 1/32.
@@ -14,7 +14,7 @@ from scripts.networks.inception_v4 import InceptionV4Encoder
 
 # Of MONAI's backbones only these compile with TorchScript, which the bundle's ckpt_export needs.
 MONAI_ENCODERS = tuple(f"efficientnet-b{size}" for size in range(8))
-ENCODERS = ("inception_v4", *MONAI_ENCODERS)
+ENCODERS = ("inception_v4", "residual", *MONAI_ENCODERS)
 
 
 class MonaiEfficientNetEncoder(nn.Module):
@@ -53,6 +53,68 @@ class MonaiEfficientNetEncoder(nn.Module):
         return self.body(x)[1:]
 
 
+class ResidualBlock(nn.Module):
+    """Two 3x3 convolutions with BatchNorm around a shortcut; the first may halve the size."""
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(in_channels, out_channels, 3, stride=stride, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(out_channels)
+        self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(out_channels)
+        self.shortcut: nn.Module = nn.Identity()
+        if stride > 1 or in_channels != out_channels:
+            self.shortcut = nn.Sequential(
+                nn.AvgPool2d(stride), nn.Conv2d(in_channels, out_channels, 1, bias=False), nn.BatchNorm2d(out_channels)
+            )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Map [B, in_channels, H, W] to [B, out_channels, H / stride, W / stride]."""
+        inner = self.bn2(self.conv2(torch.relu(self.bn1(self.conv1(x)))))
+        return torch.relu(inner + self.shortcut(x))
+
+
+class ResidualEncoder(nn.Module):
+    """A small encoder of plain 3x3 convolutions, which CPUs run several times faster than depthwise ones.
+
+    A 5x5 convolution of stride 2, then residual blocks at 1/2, 1/4, 1/8, 1/16 and 1/32; 1,465,056 parameters.
+
+    Args:
+        in_channels: channels of the image.
+        widths: channels at 1/2, 1/4, 1/8, 1/16, 1/32.
+        blocks: residual blocks at each of these.
+    """
+
+    first_conv = "stem.0.weight"
+
+    def __init__(
+        self,
+        in_channels: int = 1,
+        widths: tuple[int, ...] = (32, 64, 96, 128, 160),
+        blocks: tuple[int, ...] = (1, 2, 2, 2, 1),
+    ) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(
+            nn.Conv2d(in_channels, widths[0], 5, stride=2, padding=2, bias=False), nn.BatchNorm2d(widths[0]), nn.ReLU()
+        )
+        stages = []
+        for level, (width, count) in enumerate(zip(widths, blocks, strict=True)):
+            previous, stride = (widths[level - 1], 2) if level else (width, 1)
+            first = ResidualBlock(previous, width, stride)
+            stages.append(nn.Sequential(first, *(ResidualBlock(width, width, 1) for _ in range(1, count))))
+        self.stages = nn.ModuleList(stages)
+        self.out_channels = tuple(widths[1:])
+
+    def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
+        """Map [B, in_channels, H, W], H and W multiples of 32, to the four feature maps, finest first."""
+        x = self.stem(x)
+        features: list[torch.Tensor] = []
+        for stage in self.stages:
+            x = stage(x)
+            features.append(x)
+        return features[1:]
+
+
 def make_encoder(name: str, in_channels: int = 1) -> nn.Module:
     """Build an encoder with fresh weights.
 
@@ -65,6 +127,8 @@ def make_encoder(name: str, in_channels: int = 1) -> nn.Module:
     """
     if name == "inception_v4":
         return InceptionV4Encoder(in_channels)
+    if name == "residual":
+        return ResidualEncoder(in_channels)
     if name in MONAI_ENCODERS:
         return MonaiEfficientNetEncoder(name, in_channels)
     raise ValueError(f"encoder: got {name!r}; wanted one of {', '.join(ENCODERS)}")

@@ -97,27 +97,34 @@ class FPNDecoder(nn.Module):
 
 
 class DetailPath(nn.Module):
-    """Our extension: joins the 1/4 map with 3x3 convolutions at full resolution, for a map finer than 4 px.
+    """Our extension: joins the 1/4 map with 3x3 convolutions at 1/2 and at full resolution: a map finer than 4 px.
 
     The norm is BatchNorm, not GroupNorm: statistics of a single tile just before the head would stretch a tile
     without MCs to the same spread of logits as one with MCs. The last layer is not rectified, so that the head can
-    reach both signs; the rectified sum before it lets the context gate the detail.
+    reach both signs; the rectified sums before it let the context gate the detail.
     """
 
     def __init__(self, in_channels: int, coarse_channels: int, channels: int, align_corners: bool) -> None:
         super().__init__()
+        half = 2 * channels
         self.stem = nn.Sequential(*_conv_bn(in_channels, channels), nn.ReLU(), *_conv_bn(channels, channels))
-        self.reduce = nn.Conv2d(coarse_channels, channels, kernel_size=1)
-        self.upsample = nn.Upsample(scale_factor=BRANCH_STRIDE, mode="bilinear", align_corners=align_corners)
-        self.refine = nn.Sequential(*_conv_bn(channels, channels))
+        self.down = nn.Sequential(nn.ReLU(), *_conv_bn(channels, half, stride=2), nn.ReLU(), *_conv_bn(half, half))
+        self.reduce_quarter = nn.Conv2d(coarse_channels, half, kernel_size=1)
+        self.refine_half = nn.Sequential(nn.ReLU(), *_conv_bn(half, half), nn.ReLU())
+        self.reduce_half = nn.Conv2d(half, channels, kernel_size=1)
+        self.upsample = nn.Upsample(scale_factor=2, mode="bilinear", align_corners=align_corners)
+        self.refine = nn.Sequential(nn.ReLU(), *_conv_bn(channels, channels))
 
     def forward(self, image: torch.Tensor, coarse: torch.Tensor) -> torch.Tensor:
         """Map the scaled image [B, C, H, W] and the map [B, D, H / 4, W / 4] to [B, channels, H, W]."""
-        return self.refine(torch.relu(self.stem(image) + self.upsample(self.reduce(coarse))))
+        full = self.stem(image)
+        half = self.refine_half(self.down(full) + self.upsample(self.reduce_quarter(coarse)))
+        return self.refine(full + self.upsample(self.reduce_half(half)))
 
 
-def _conv_bn(in_channels: int, out_channels: int) -> list[nn.Module]:
-    return [nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False), nn.BatchNorm2d(out_channels)]
+def _conv_bn(in_channels: int, out_channels: int, stride: int = 1) -> list[nn.Module]:
+    conv = nn.Conv2d(in_channels, out_channels, 3, stride=stride, padding=1, bias=False)
+    return [conv, nn.BatchNorm2d(out_channels)]
 
 
 class FPN(nn.Module):

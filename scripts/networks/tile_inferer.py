@@ -15,7 +15,12 @@ from monai.utils import convert_to_dst_type, convert_to_tensor
 from tqdm import tqdm
 
 from scripts.candidates.breast_mask import breast_mask
+from scripts.networks.averaging import MIRRORS, MirrorAverage
 from scripts.networks.precision import PRECISIONS, autocast_dtype
+from scripts.networks.slim_fcn import SlimFCN
+from scripts.networks.slim_fcn_fused import FusedSlimFCN, fuse
+
+PROBE_PX = 64
 
 
 class Span(NamedTuple):
@@ -88,6 +93,11 @@ class TileInferer(Inferer):
         align_px: tiles start at multiples of it: the network's stride (1 for a full-resolution network).
         precision: "float32", "bfloat16", or "auto" (bfloat16 where the hardware has it).
         spacing_mm: pixel size that the breast mask assumes where the input's metadata holds none.
+        crop: cut every tile down to the breast in its core and `margin_px` around it. Only for networks of stride 1
+            whose receptive field fits into the margin (the slim FCN): for these no logit changes.
+        fuse: run a slim FCN in its form for inference (scripts/networks/slim_fcn_fused.py), made anew when its
+            weights change; other networks run as they are.
+        mirrors: mirrored copies whose logits are averaged: 1 (none but the tile), 2 or 4.
 
     Raises:
         ValueError: sizes that leave no core or are not aligned, or an unknown ``precision``.
@@ -104,11 +114,16 @@ class TileInferer(Inferer):
         align_px: int = 32,
         precision: str = "float32",
         spacing_mm: float = 0.07,
+        crop: bool = False,
+        fuse: bool = False,
+        mirrors: int = 1,
     ) -> None:
         super().__init__()
         tile_spans(tile_px, tile_px, margin_px, align_px)  # refuses impossible sizes now, not at the first image
         if batch_size < 1:
             raise ValueError(f"batch_size: got {batch_size}; wanted at least 1")
+        if mirrors not in MIRRORS:
+            raise ValueError(f"mirrors: got {mirrors}; wanted one of {', '.join(map(str, MIRRORS))}")
         if precision not in PRECISIONS:
             raise ValueError(f"precision: got {precision!r}; wanted one of {', '.join(PRECISIONS)}")
         self.tile_px = tile_px
@@ -120,9 +135,19 @@ class TileInferer(Inferer):
         self.align_px = align_px
         self.precision = precision
         self.spacing_mm = spacing_mm
+        self.crop = crop
+        self.fuse = fuse
+        self.mirrors = mirrors
+        self._fused: FusedSlimFCN | None = None
+        self._fused_from: tuple[Any, ...] = ()
 
     def __call__(
-        self, inputs: torch.Tensor, network: Callable[..., torch.Tensor], *args: Any, **kwargs: Any
+        self,
+        inputs: torch.Tensor,
+        network: Callable[..., torch.Tensor],
+        *args: Any,
+        breast: torch.Tensor | None = None,
+        **kwargs: Any,
     ) -> torch.Tensor:
         """Logits of whole images.
 
@@ -130,10 +155,11 @@ class TileInferer(Inferer):
             inputs: images in [0, 1], [B, 1, H, W]; a MetaTensor keeps its metadata.
             network: maps [b, 1, h, w] to logits [b, C, h, w]; called without gradients.
             *args: passed on to the network.
+            breast: breast masks of the images, bool [B, 1, H, W]; None: they are computed where they are needed.
             **kwargs: passed on to the network.
 
         Returns:
-            float32 logits [B, C, H, W] on the device of ``inputs`` (C = 1 if no tile had to be computed).
+            float32 logits [B, C, H, W] on the device of ``inputs``.
 
         Raises:
             ValueError: ``inputs`` is not 4-D, or the network changes the size of a tile.
@@ -141,10 +167,15 @@ class TileInferer(Inferer):
         if inputs.ndim != 4:
             raise ValueError(f"inputs: got shape {tuple(inputs.shape)}; wanted [B, 1, H, W]")
         images = convert_to_tensor(inputs, track_meta=False)
-        breast = self._breast(images, _spacing_mm(inputs, self.spacing_mm))
-        batches = list(self._batches(images, breast))
+        masks = self._breast(images, breast, _spacing_mm(inputs, self.spacing_mm))
+        batches = list(self._batches(images, masks))
+        arithmetic: contextlib.AbstractContextManager[Any] = self._arithmetic(images.device)
+        if self.fuse and isinstance(network, SlimFCN):
+            network, arithmetic = self._fused_form(network, images.device), contextlib.nullcontext()
+        if self.mirrors > 1:
+            network = MirrorAverage(network, self.mirrors)
         logits: torch.Tensor | None = None
-        with torch.no_grad(), self._arithmetic(images.device):
+        with torch.no_grad(), arithmetic:
             for batch in tqdm(batches, desc="Tiles", unit="batch", disable=not self.progress):
                 windows = [images[tile.image, :, slice(*tile.rows[:2]), slice(*tile.cols[:2])] for tile in batch]
                 outputs = network(torch.stack(windows), *args, **kwargs)
@@ -157,19 +188,32 @@ class TileInferer(Inferer):
                     logits = self._blank(images, outputs.shape[1])
                 for tile, output in zip(batch, outputs, strict=True):
                     _paste_core(logits, tile, output)
-        if logits is None:
-            logits = self._blank(images, 1)
-        if breast is not None:
-            outside = torch.from_numpy(~breast).to(logits.device)
+            if logits is None:  # no breast: one small tile tells the number of maps
+                logits = self._blank(images, network(images[:1, :, :PROBE_PX, :PROBE_PX], *args, **kwargs).shape[1])
+        if masks is not None:
+            outside = torch.from_numpy(~masks).to(logits.device)
             logits.masked_fill_(outside[:, None], self.outside_value)
         return convert_to_dst_type(logits, inputs, dtype=logits.dtype)[0]
 
-    def _breast(self, images: torch.Tensor, spacing_mm: float) -> np.ndarray | None:
+    def _breast(self, images: torch.Tensor, given: torch.Tensor | None, spacing_mm: float) -> np.ndarray | None:
         """Breast masks (B, rows, cols), or None where everything counts."""
         if not self.breast_only:
             return None
+        if given is not None:
+            if given.shape != images[:, :1].shape:
+                raise ValueError(f"breast: got shape {tuple(given.shape)}; wanted {tuple(images[:, :1].shape)}")
+            return convert_to_tensor(given, track_meta=False)[:, 0].bool().cpu().numpy()
         arrays = images[:, 0].float().cpu().numpy()
         return np.stack([breast_mask(array, spacing_mm=spacing_mm) for array in arrays])
+
+    def _fused_form(self, network: SlimFCN, device: torch.device) -> FusedSlimFCN:
+        """The network's form for inference; the last one as long as no weight has been written since."""
+        dtype = autocast_dtype(self.precision, device) or torch.float32
+        state = network.state_dict(keep_vars=True).values()
+        source = (dtype, *((tensor.data_ptr(), tensor._version) for tensor in state))
+        if self._fused is None or source != self._fused_from:
+            self._fused, self._fused_from = fuse(network, dtype), source
+        return self._fused
 
     def _batches(self, images: torch.Tensor, breast: np.ndarray | None) -> Iterator[list[Tile]]:
         """Tiles to compute, at most ``batch_size`` of one shape together."""
@@ -183,6 +227,8 @@ class TileInferer(Inferer):
                     core = slice(*row_span[2:]), slice(*col_span[2:])
                     if breast is None or breast[image][core].any():
                         tile = Tile(image, row_span, col_span)
+                        if self.crop and breast is not None:
+                            tile = _cropped(tile, breast[image][core], self.margin_px)
                         by_shape[tile.shape].append(tile)
         for tiles in by_shape.values():
             for first in range(0, len(tiles), self.batch_size):
@@ -201,6 +247,16 @@ def _spacing_mm(inputs: torch.Tensor, default_mm: float) -> float:
     """Row spacing of the first image from the reader's metadata (collated or not)."""
     rows = getattr(inputs, "meta", {}).get("spacing_mm", [default_mm])[0]
     return float(torch.as_tensor(rows).flatten()[0])
+
+
+def _cropped(tile: Tile, breast: np.ndarray, margin_px: int) -> Tile:
+    """The tile cut down to the breast in its core, an array of the core's shape with some breast, and a margin."""
+    spans = []
+    for span, axis in ((tile.rows, 1), (tile.cols, 0)):
+        inside = np.flatnonzero(breast.any(axis=axis)) + span.core_start
+        first, last = int(inside[0]), int(inside[-1]) + 1
+        spans.append(Span(max(span.start, first - margin_px), min(span.stop, last + margin_px), first, last))
+    return Tile(tile.image, *spans)
 
 
 def _paste_core(logits: torch.Tensor, tile: Tile, output: torch.Tensor) -> None:

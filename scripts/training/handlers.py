@@ -29,7 +29,8 @@ class SeedEveryEpoch:
 
     Args:
         seed: base seed.
-        loader: training data loader; its data set's transforms are seeded too.
+        loader: training data loader; its data set's transforms are seeded too, and it is told the epoch if it
+            has `set_epoch`.
     """
 
     def __init__(self, seed: int, loader: DataLoader | None = None) -> None:
@@ -45,7 +46,11 @@ class SeedEveryEpoch:
         random.seed(seed)
         np.random.seed(seed)  # noqa: NPY002 - MONAI's transforms draw from it
         torch.manual_seed(seed)
-        transform = getattr(getattr(self.loader, "dataset", None), "transform", None)
+        dataset = getattr(self.loader, "dataset", None)
+        set_epoch = getattr(dataset, "set_epoch", None)
+        if set_epoch is not None:
+            set_epoch(engine.state.epoch)
+        transform = getattr(dataset, "transform", None)
         if isinstance(transform, Randomizable):
             transform.set_random_state(seed=seed)
 

@@ -72,52 +72,72 @@ class ProximityLoss(nn.Module):
 
     Dice: 1 - (2 * sum(P * Q) + 1) / (sum(P) + sum(Q) + 1) over the whole batch, with P = sigmoid(logits) and Q the
     proximity map; this is MONAI's ``DiceLoss``. The defaults are the paper. Pixels with target 2 (ignore) count in
-    neither term, which MONAI's ``DiceCELoss`` does not offer.
+    neither term, which MONAI's ``DiceCELoss`` does not offer. A second map, the MC mask, has the same two terms.
 
     Args:
         dice_weight: weight of the Dice term.
         bce_weight: weight of the cross-entropy term (mean over the pixels that are not ignored).
         positive_weight: factor on the part of the cross-entropy that pulls up, target * -log P.
+        object_weight: weight of the second map's loss.
+        object_positive_weight: ``positive_weight`` of the second map.
     """
 
-    def __init__(self, dice_weight: float = 1.0, bce_weight: float = 0.0, positive_weight: float = 1.0) -> None:
+    def __init__(
+        self,
+        dice_weight: float = 1.0,
+        bce_weight: float = 0.0,
+        positive_weight: float = 1.0,
+        object_weight: float = 1.0,
+        object_positive_weight: float = 1.0,
+    ) -> None:
         super().__init__()
         if dice_weight < 0 or bce_weight < 0 or dice_weight + bce_weight <= 0:
             raise ValueError(
                 f"dice_weight, bce_weight: got {dice_weight}, {bce_weight}; wanted one above 0, none below"
             )
+        if object_weight < 0:
+            raise ValueError(f"object_weight: got {object_weight}; wanted 0 or more")
         self.dice_weight = float(dice_weight)
         self.bce_weight = float(bce_weight)
-        self.positive_weight = float(positive_weight)
+        self.map_weights = (1.0, float(object_weight))
+        self.positive_weights = (float(positive_weight), float(object_positive_weight))
         self.dice = DiceLoss(sigmoid=True, batch=True, smooth_nr=1.0, smooth_dr=1.0, ignore_index=int(IGNORE))
 
     def forward(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """Scalar loss.
 
         Args:
-            logits: [B, 1, H, W].
-            target: proximity map in [0, 1], same shape; 2 = ignore.
+            logits: [B, 1 or 2, H, W].
+            target: proximity map in [0, 1] (and MC mask), same shape; 2 = ignore.
 
         Raises:
-            ValueError: the shapes differ.
+            ValueError: the shapes differ, or there are more than two maps.
         """
         _require_same_shape(logits, target)
+        if logits.shape[1] > len(self.map_weights):
+            raise ValueError(f"logits: got {logits.shape[1]} maps; wanted 1 (proximity) or 2 (and the MC mask)")
         logits, target = logits.float(), target.float()
-        loss = self.dice_weight * self.dice(logits, target)
-        if self.bce_weight:
-            loss = loss + self.bce_weight * self._cross_entropy(logits, target)
+        loss = logits.new_zeros(())
+        for channel in range(logits.shape[1]):
+            one = slice(channel, channel + 1)
+            term = self.dice_weight * self.dice(logits[:, one], target[:, one])
+            if self.bce_weight:
+                weight = self.positive_weights[channel]
+                term = term + self.bce_weight * _cross_entropy(logits[:, one], target[:, one], weight)
+            loss = loss + self.map_weights[channel] * term
         return loss
 
-    def _cross_entropy(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        counted = target != IGNORE
-        per_pixel = F.binary_cross_entropy_with_logits(
-            logits,
-            torch.where(counted, target, 0.0),
-            weight=counted.to(logits.dtype),
-            pos_weight=torch.tensor(self.positive_weight, device=logits.device),
-            reduction="sum",
-        )
-        return per_pixel / counted.sum().clamp(min=1)
+
+def _cross_entropy(logits: torch.Tensor, target: torch.Tensor, positive_weight: float) -> torch.Tensor:
+    counted = target != IGNORE
+    per_pixel = F.binary_cross_entropy_with_logits(
+        logits,
+        torch.where(counted, target, 0.0),
+        weight=counted.to(logits.dtype),
+        pos_weight=torch.tensor(positive_weight, device=logits.device),
+        reduction="sum",
+    )
+    return per_pixel / counted.sum().clamp(min=1)
 
 
 def _require_same_shape(logits: torch.Tensor, target: torch.Tensor) -> None:

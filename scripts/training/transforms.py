@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from monai.config import KeysCollection
 from monai.transforms import MapTransform, RandomizableTransform
@@ -16,17 +17,20 @@ from scripts.transforms import Data
 
 
 class ProximityTargetd(MapTransform):
-    """Turn label masks into proximity maps (HDoGReg eq. 7-9), float32 [1, rows, cols]; 2 (ignore) stays 2.
+    """Turn label masks into proximity maps (HDoGReg eq. 7-9), float32 [maps, rows, cols]; 2 (ignore) stays 2.
 
     Args:
         keys: labels {0, 1, 2}; only 1 attracts.
         radius_px: xi.
         alpha: decay; 0 is the limit 1 - r / xi.
+        maps: 1 is the proximity map alone (the paper); 2 adds the MC mask itself as a second map.
     """
 
-    def __init__(self, keys: KeysCollection, radius_px: float = 10.0, alpha: float = 1.0) -> None:
+    def __init__(self, keys: KeysCollection, radius_px: float = 10.0, alpha: float = 1.0, maps: int = 1) -> None:
         super().__init__(keys)
-        self.radius_px, self.alpha = radius_px, alpha
+        if maps not in (1, 2):
+            raise ValueError(f"maps: got {maps}, want 1 (proximity) or 2 (proximity and MC mask)")
+        self.radius_px, self.alpha, self.maps = radius_px, alpha, maps
 
     def __call__(self, data: Mapping[Hashable, Any]) -> Data:
         """Compute every map."""
@@ -35,7 +39,7 @@ class ProximityTargetd(MapTransform):
             label = plane(item[key])
             target = proximity_map(label, self.radius_px, self.alpha)
             target[label == 2] = 2
-            item[key] = torch.from_numpy(target)[None]
+            item[key] = torch.from_numpy(np.stack([target, label.astype(np.float32)][: self.maps]))
         return item
 
 

@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,9 +11,13 @@ from monai.bundle import ConfigParser
 from PIL import Image
 from scipy import ndimage
 
+from scripts.evaluation.agreement import cohen_kappa, make_cells
+from scripts.evaluation.cluster_froc import ClusterRule
 from scripts.evaluation.evaluate import Evaluation
 from scripts.evaluation.handlers import FROCHandler
+from scripts.evaluation.pixel_curves import PixelCurvesHandler
 from scripts.evaluation.tables import case_row, object_rows
+from scripts.findings.presets import publish_presets
 
 A, B, FAR = (10, 10, 2, 2), (30, 30, 1, 1), (50, 10, 2, 2)
 
@@ -136,7 +141,87 @@ def test_equal_seeds_give_equal_files(two_cases, tmp_path):
     for name in "ab":
         evaluation(tmp_path / name, two_cases, seed=4).write()
         texts.append({p.name: p.read_bytes() for p in (tmp_path / name).iterdir() if p.suffix != ".png"})
-    assert texts[0] == texts[1] and set(texts[0]) == {"metrics.json", "froc.csv", "cases.csv", "objects.csv"}
+    assert texts[0] == texts[1]
+    expected = {
+        "metrics.json",
+        "froc.csv",
+        "cases.csv",
+        "objects.csv",
+        "froc_table.npz",
+        "reliability.csv",
+        "strata.csv",
+    }
+    assert set(texts[0]) == expected
+
+
+def with_extras(case, density):
+    return replace(
+        case,
+        cells=make_cells(np.ones((60, 60), bool), (1.0, 1.0), 10.0),
+        object_values={"contrast_to_noise": np.arange(len(case.annotations)) + 0.5},
+        image_values={"density": density},
+    )
+
+
+def test_further_sections_by_hand(two_cases, tmp_path):
+    pixels = PixelCurvesHandler()
+    map_ = np.zeros((1, 4, 4), np.float32)
+    map_[0, 0] = 0.75
+    pixels.add({"map": map_, "label": (map_ > 0.5).astype(np.uint8), "breast": np.ones((1, 4, 4), bool)})
+    handler = FROCHandler(contrast_gap_mm=0.2)
+    handler.cases = [with_extras(two_cases[0], "dense"), with_extras(two_cases[1], "fatty")]
+    metrics = Evaluation(
+        *(tmp_path, handler),
+        bootstrap_samples=20,
+        operating_threshold=0.5,  # of A and the single pixel B, A is hit; one false positive; nothing in the other
+        fp_rates_per_image=[0.4, 0.5],
+        pixel_curves=pixels,
+        clusters=ClusterRule(40.0, 2, 1),  # A and B, 28 mm apart
+        cluster_fp_rates_per_image=[0],
+        strata_edges={"diameter_mm": [2.0], "contrast_to_noise": [1.0]},
+        calibration_bins=10,
+    ).write()
+    assert json.loads((tmp_path / "metrics.json").read_text()) == metrics
+    per_image = metrics["froc"]["tpr_at_fp_per_image"]
+    assert (per_image["0.4"]["value"], per_image["0.5"]["value"]) == (0.5, 1)
+    assert metrics["agreement"]["specific_agreement"]["value"] == pytest.approx(2 / 4)
+    assert metrics["agreement"]["cells"] == {"both": 1, "first": 1, "second": 1, "neither": 69, "side_mm": 10.0}
+    assert metrics["agreement"]["kappa"]["value"] == pytest.approx(cohen_kappa([1, 1, 1, 69]))
+    assert metrics["clusters"]["annotated"] == 1 and metrics["clusters"]["tpr_at_fp_per_image"]["0.0"]["value"] == 1
+    # objects' scores: true 0.9 and 0.3, false 0.8 and 0.2, each alone in its bin
+    error = metrics["calibration"]["expected_calibration_error_of_objects"]
+    assert error == pytest.approx((0.1 + 0.7 + 0.8 + 0.2) / 4)
+    assert metrics["pixels"]["roc_auc"] == {"value": 1, "binning_low": 1, "binning_high": 1}
+    assert metrics["pixels"]["expected_calibration_error"] == pytest.approx(4 * 0.25 / 16)
+    assert (metrics["pixels"]["positive_px"], metrics["pixels"]["negative_px"]) == (4, 12)
+    strata = {(row["by"], row["stratum"]): row for row in metrics["strata"]}
+    assert strata["diameter_mm", "2 or more"]["tpr"] == 1 and strata["diameter_mm", "single pixel"]["tpr"] == 0
+    assert strata["contrast_to_noise", "below 1"]["annotated"] == 1
+    assert strata["density", "dense"]["tpr"] == 0.5 and strata["density", "fatty"]["tpr"] is None
+    assert strata["density", "dense"]["fp_per_cm2"] == pytest.approx(0.1)
+    assert len(rows_of(tmp_path / "strata.csv")) == len(metrics["strata"]) == 8
+    sizes = {row["diameter_mm"]: row for row in rows_of(tmp_path / "sizes.csv")}
+    assert (sizes["2 or more"]["predicted"], sizes["single pixel"]["annotated"]) == ("2", "1")
+    curve = rows_of(tmp_path / "pixel_curve.csv")
+    assert [(row["precision"], row["recall"], row["threshold"][:4]) for row in curve] == [
+        *(("1", "1", "0.74"), ("0.25", "1", "0"))  # the lowest score of 0.75's bin
+    ]
+    reliability = rows_of(tmp_path / "reliability.csv")
+    assert [row["of"] for row in reliability] == ["objects"] * 10 + ["pixels"] * 15
+    assert (reliability[9]["count"], reliability[9]["share_positive"], reliability[0]["mean_score"]) == ("1", "1", "")
+    assert [row["tp"] for row in rows_of(tmp_path / "cluster_froc.csv")][:2] == ["0", "1"]
+
+
+def test_strata_that_are_not_collected_are_refused_at_the_start(tmp_path):
+    for edges in ({"contrast_to_noise": [1.0]}, {"size": [1.0]}, {"diameter_mm": []}):
+        with pytest.raises(ValueError, match="edges"):
+            Evaluation(tmp_path, FROCHandler(), strata_edges=edges)
+
+
+def test_scores_that_are_no_probabilities_have_no_reliability(make_case, tmp_path):
+    metrics = evaluation(tmp_path, [make_case([A], [(A, 7.5)])]).write()
+    assert metrics["calibration"]["expected_calibration_error_of_objects"] is None
+    assert metrics["froc"]["pauc"]["value"] == 1
 
 
 # ---- the bundle command on small phantoms ----
@@ -151,7 +236,7 @@ def configured(root, monkeypatch, phantoms, tiny_weights, tmp_path):
         parser = ConfigParser()
         parser.read_config([str(root / "configs" / name) for name in ("inference.json", *overlays)])
         values = {"output_dir": str(tmp_path), "weights": str(tiny_weights / "model.pt"), "progress": False}
-        values |= {"device": "$torch.device('cpu')"}
+        values |= {"device": "$torch.device('cpu')", "objects_from": "candidates"}  # untrained maps hold no spots
         if "evaluate.json" in overlays:
             values |= {"dataset_dir": str(phantoms[0]), "datalist": phantoms[1], "bootstrap_samples": 20}
         for key, value in (values | overrides).items():
@@ -173,10 +258,21 @@ def test_the_command_agrees_with_inference_at_the_operating_threshold(configured
     assert metrics["counts"]["annotated"] == sum(area.size for area in areas) > 0
     assert metrics["counts"]["annotated_single_px"] == sum((area == 1).sum() for area in areas)
     assert metrics["provenance"]["weights"]["sha256"]
-    assert metrics["provenance"]["settings"]["proximity_threshold"] == 0
+    assert metrics["provenance"]["settings"]["score_threshold"] == 0
     assert metrics["counts"]["scored_objects"] > 100
     cases = rows_of(tmp_path / "cases.csv")
     assert [row["case_id"] for row in cases] == [item["image_id"] for item in items]
+
+    assert metrics["pixels"]["images"] == 3 and 0 < metrics["pixels"]["roc_auc"]["value"] < 1
+    assert metrics["agreement"]["cells"]["side_mm"] == 2 and metrics["clusters"]["least"] == 3
+    by = {row["by"] for row in metrics["strata"]}
+    assert by == {"diameter_mm", "contrast_to_noise", "density"}
+    densities = {row["stratum"]: row["images"] for row in metrics["strata"] if row["by"] == "density"}
+    assert densities == {d: sum(item["density"] == d for item in items) for d in densities} and len(densities) > 0
+    for name in ("diameter_mm", "contrast_to_noise"):
+        rows = [row for row in metrics["strata"] if row["by"] == name]
+        assert sum(row["annotated"] for row in rows) == metrics["counts"]["annotated"]
+        assert sum(row["tp"] for row in rows) == metrics["operating_point"]["tp"]
 
     kept = sum(value.nbytes for case in parser.get_parsed_content("froc").cases for value in arrays_of(case))
     assert kept < 0.5 * truth[0].size  # tables, no images
@@ -186,7 +282,7 @@ def test_the_command_agrees_with_inference_at_the_operating_threshold(configured
         plain = configured(
             datalist=items,
             output_dir=str(tmp_path / "plain"),
-            proximity_threshold=threshold,
+            score_threshold=threshold,
             handlers=["$@parts[0]", "@run_report"],
             parts=["$@loader"],
             loader={
@@ -225,15 +321,21 @@ def test_choosing_writes_presets_that_inference_can_use(configured, phantoms, tm
     assert all(0 <= preset["threshold"] <= 1 for preset in content["presets"].values())
     assert content["provenance"]["settings"]["section"] == "validation"
     assert content["provenance"]["weights"]["sha256"]
+    published = tmp_path / "points.json"
+    publish_presets(published, "HDoGReg", content)
+    for preset, point in content["presets"].items():
+        parser = configured(operating_points=str(published), preset=preset)
+        assert parser.get_parsed_content("score_threshold") == point["threshold"]
 
 
 def test_slim_fcn_is_evaluated_by_the_same_overlay(configured, tiny_weights, tmp_path):
     parser = configured(
         *("slim_fcn_inference.json", "evaluate.json"),
         weights=str(tiny_weights / "slim_fcn.pt"),
-        probability_threshold=0.3,
+        score_threshold=0.3,
+        objects_from="threshold",
     )
     parser.get_parsed_content("evaluating", instantiate=True, eval_expr=True)
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     assert metrics["provenance"]["settings"]["method"] == "slim FCN"
-    assert metrics["provenance"]["settings"]["probability_threshold"] == 0.3
+    assert metrics["provenance"]["settings"]["score_threshold"] == 0.3

@@ -61,6 +61,24 @@ def test_paucs_limit_is_in_false_positives_per_square_centimetre(make_case):
     assert froc([case]).pauc() == pytest.approx(0.5)
 
 
+def test_rates_per_image_are_asked_for_by_name(hand_worked):
+    curve = froc(hand_worked)  # 0, 0, 1, 2, 3 false positives on two images
+    asked = [0, 0.49, 0.5, 0.99, 1, 9]
+    assert curve.tpr_at(np.array(asked), "image").tolist() == pytest.approx([1 / 3] * 4 + [2 / 3] * 2)
+    assert curve.pauc(2.0, "image") == pytest.approx((1 / 3 + 2 / 3) / 2)
+    assert curve.fp_rate("image").tolist() == [0, 0, 0.5, 1, 1.5] and curve.fp_rate() is curve.fp_per_cm2
+    with pytest.raises(ValueError, match="'cm2' or 'image'"):
+        curve.tpr_at(1.0, "breast")
+
+
+def test_a_table_comes_back_from_its_arrays(hand_worked):
+    table = FrocTable(hand_worked)
+    again = FrocTable.from_arrays({name: values.copy() for name, values in table.arrays().items()})
+    for weights in (None, np.array([2, 0]), np.array([1, 3])):
+        for name in vars(table.curve()):
+            np.testing.assert_array_equal(getattr(again.curve(weights), name), getattr(table.curve(weights), name))
+
+
 def test_the_lowest_threshold_stays_when_every_target_is_hit(make_case):
     case = make_case([A], [(A, 0.9), (FAR, 0.4), (FURTHER, 0.1)], **AREA)
     curve = froc([case])
@@ -172,6 +190,7 @@ def test_corners_hold_the_same_step_function(cases):
 
 def test_empty_prediction_empty_truth_and_both(make_case):
     no_prediction = froc([make_case([A], **AREA)])
+    assert no_prediction.threshold.tolist() == [math.inf]
     assert no_prediction.tpr.tolist() == [0] and no_prediction.pauc() == 0 == no_prediction.tpr_at(0.4)
     assert no_prediction.nearest_to_ideal() is None and no_prediction.corners().tolist() == [0]
     no_truth = froc([make_case([], [(A, 0.5)], **AREA)])

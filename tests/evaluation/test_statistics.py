@@ -5,9 +5,11 @@ import math
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from scripts.evaluation.statistics import (
     bootstrap_difference,
+    bootstrap_differences,
     bootstrap_weights,
     interval,
     paired_wilcoxon,
@@ -72,6 +74,20 @@ def test_difference_of_two_methods_uses_the_same_samples():
     assert noise.low < noise.value < noise.high and 0 < noise.p <= 1
 
 
+def test_several_differences_at_once_are_each_alone():
+    rng = np.random.default_rng(2)
+    values, weights = rng.normal(0, 1, (30, 3)), bootstrap_weights([str(i) for i in range(30)], 100, 0)
+
+    def means(w):
+        return w @ values / w.sum()
+
+    found = bootstrap_differences(means, lambda w: np.array([0.1, 0.0, math.nan]), weights)
+    for i in range(2):
+        alone = bootstrap_difference(lambda w, i=i: means(w)[i], lambda w, i=i: [0.1, 0.0][i], weights)
+        assert found[i] == alone and alone.low < alone.value < alone.high
+    assert all(math.isnan(value) for value in found[2])
+
+
 def test_p_of_a_difference_is_two_sided():
     weights = np.array([[1, 0]] * 8 + [[0, 1]] * 2)  # first better by 1 in eight samples, worse by 1 in two
     found = bootstrap_difference(lambda w: float(w @ [1.0, -1.0]), lambda w: 0.0, weights)
@@ -87,6 +103,27 @@ def test_wilcoxon_equals_enumerating_all_signs():
     expected = min(1.0, 2 * np.mean([s <= observed for s in sums]))
     found = paired_wilcoxon(a, b)
     assert found == pytest.approx((7, np.median(difference), observed, expected))
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_wilcoxon_is_exact_with_ties(seed):
+    rng = np.random.default_rng(seed)
+    a, b = rng.integers(0, 6, (2, 11)) / 4
+    different = (a - b)[a != b]
+    size, n = abs(different), different.size
+    ranks = [(size < s).sum() + ((size == s).sum() + 1) / 2 for s in size]
+    sums = [sum(itertools.compress(ranks, signs)) for signs in itertools.product([0, 1], repeat=n)]
+    plus = sum(itertools.compress(ranks, different > 0))
+    expected = min(1, 2 * min(np.mean([s <= plus for s in sums]), np.mean([s >= plus for s in sums])))
+    assert paired_wilcoxon(a, b) == pytest.approx((n, np.median(a - b), min(plus, sum(ranks) - plus), expected))
+
+
+@pytest.mark.parametrize("n", [20, 50, 51, 400])
+def test_wilcoxon_equals_scipy(n):
+    a, b = np.random.default_rng(n).normal(0, 1, (2, n))
+    expected = stats.wilcoxon(a + 0.2, b, method="exact" if n <= 50 else "asymptotic")
+    found = paired_wilcoxon(a + 0.2, b)
+    assert (found.statistic, found.p) == pytest.approx((expected.statistic, expected.pvalue))
 
 
 def test_wilcoxon_leaves_out_equal_pairs_and_needs_pairs():

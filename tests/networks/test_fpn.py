@@ -138,17 +138,24 @@ def test_he_initialisation_and_head_bias():
 
 
 def test_detail_path_is_finer_than_the_pyramid():
-    """With the pyramid cut off, one pixel of the image reaches exactly the 7 x 7 logits around it."""
+    """With pyramid and half resolution cut off, one pixel of the image reaches exactly the 7 x 7 logits around it."""
+    assert _reach("reduce_half") == (27, 33, 17, 23)
+    top, bottom, left, right = _reach("reduce_quarter")  # half resolution: farther, but within 16 px
+    assert 14 <= top < 27 and 33 < bottom <= 46 and 4 <= left < 17 and 23 < right <= 36
+
+
+def _reach(cut):
+    """First and last row and column of the logits that pixel (30, 20) changes when a layer's weights are zero."""
     torch.manual_seed(0)
     network = FPN("efficientnet-b0", detail_channels=8).eval()
-    torch.nn.init.zeros_(network.detail.reduce.weight)
+    torch.nn.init.zeros_(getattr(network.detail, cut).weight)
     image = torch.rand(1, 1, 64, 64)
     touched = image.clone()
     touched[0, 0, 30, 20] += 1.0
     with torch.no_grad():
         changed = (network(touched) - network(image))[0, 0].abs() > 1e-7
     rows, cols = torch.nonzero(changed).T
-    assert (rows.min(), rows.max(), cols.min(), cols.max()) == (27, 33, 17, 23)
+    return tuple(int(value) for value in (rows.min(), rows.max(), cols.min(), cols.max()))
 
 
 def test_detail_path_starts_around_the_head_bias_and_reaches_both_sides():

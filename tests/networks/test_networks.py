@@ -9,6 +9,7 @@ from scripts.networks.slim_fcn import SlimFCN
 NETWORKS = {
     "fpn_efficientnet_b0": (FPN, {"encoder": "efficientnet-b0"}),
     "fpn_efficientnet_b0_detail": (FPN, {"encoder": "efficientnet-b0", "detail_channels": 8}),
+    "fpn_residual_detail": (FPN, {"encoder": "residual", "detail_channels": 8, "pyramid_channels": 64}),
     "fpn_inception_v4": (FPN, {"encoder": "inception_v4"}),
     "slim_fcn": (SlimFCN, {}),
 }

@@ -177,7 +177,9 @@ def test_image_without_breast_is_outside_everywhere():
     logits = TileInferer()(torch.zeros(1, 1, 50, 60), network)
     assert logits.shape == (1, 1, 50, 60)
     assert (logits == -20.0).all()
-    assert network.shapes == []
+    assert network.shapes == [(1, 1, 50, 60)]  # one small tile, only to learn the number of maps
+    two = TileInferer()(torch.zeros(1, 1, 500, 600), lambda x: torch.cat([x, x], dim=1))
+    assert two.shape == (1, 2, 500, 600) and (two == -20.0).all()
 
 
 # ------------------------------------------------------------------ the rest of the contract

@@ -36,7 +36,7 @@ def sample_mcs(rng: np.random.Generator, outline: OutlineSpec, field: tuple[floa
             if not _free(row, col, outline, field, placed):
                 continue
             placed.append((float(row), float(col)))
-            mcs.append(_sample_mc(rng, float(row), float(col), cluster, str(rng.choice(list(_SHAPES), p=shapes)), size))
+            mcs.append(_sample_mc(rng, float(row), float(col), cluster, str(rng.choice(list(SHAPES), p=shapes)), size))
 
     for cluster in range(1, 1 + int(rng.integers(1, max(2, round(6 * scale)) + 1))):
         count = int(rng.integers(5, max(8, round(30 * scale)) + 1))
@@ -69,7 +69,7 @@ def _sample_mc(rng: np.random.Generator, row: float, col: float, cluster: int, s
         angle=float(rng.uniform(0, math.pi)),
         aspect=aspect,
         shape=shape,
-        primitives=_SHAPES[shape](rng),
+        primitives=SHAPES[shape](rng),
         cluster=cluster,
     )
 
@@ -113,7 +113,7 @@ def _rim(rng: np.random.Generator) -> tuple[Primitive, ...]:
     return ((0.0, 0.0, 1.0, 1.0, 0.0, 1.0), (0.0, 0.0, inner, inner, 0.0, -inner))
 
 
-_SHAPES = {"ellipsoids": _ellipsoids, "rod": _rod, "branching": _branching, "rim": _rim}
+SHAPES = {"ellipsoids": _ellipsoids, "rod": _rod, "branching": _branching, "rim": _rim}
 
 
 def _point_inside(rng: np.random.Generator, outline: OutlineSpec, reach: float) -> np.ndarray:
@@ -154,14 +154,14 @@ def _free(
     return all((row - r) ** 2 + (col - c) ** 2 > 0.28**2 for r, c in placed)
 
 
-def unit_thickness(mc: McSpec, rows: np.ndarray, cols: np.ndarray) -> np.ndarray:
-    """Thickness of the MC's shape at (rows, cols) of its own unit frame, before aspect and rotation.
+def unit_thickness(primitives: tuple[Primitive, ...], rows: np.ndarray, cols: np.ndarray) -> np.ndarray:
+    """Thickness of an MC's shape at (rows, cols) of its own unit frame, before aspect and rotation.
 
     Positive ellipsoids are united (maximum of their chords), cavities are subtracted.
     """
     solid = np.zeros(np.broadcast(rows, cols).shape, np.float32)
     cavity = np.zeros_like(solid)
-    for row, col, a, b, angle, height in mc.primitives:
+    for row, col, a, b, angle, height in primitives:
         dr, dc = rows - row, cols - col
         sine, cosine = math.sin(angle), math.cos(angle)
         rho2 = ((dr * cosine + dc * sine) / a) ** 2 + ((dc * cosine - dr * sine) / b) ** 2
@@ -186,11 +186,11 @@ def mc_thickness_mm(mc: McSpec, rows_mm: np.ndarray, cols_mm: np.ndarray) -> np.
     Scaled so that the filled area over half of the peak has the equivalent diameter `mc.diameter_mm`.
     """
     axis = np.linspace(-2.6, 2.6, 105)
-    unit = unit_thickness(mc, axis[:, None], axis[None, :])
+    unit = unit_thickness(mc.primitives, axis[:, None], axis[None, :])
     peak = float(unit.max())
     area = float(ndimage.binary_fill_holes(unit > 0.5 * peak).sum()) * (axis[1] - axis[0]) ** 2
     unit_mm = mc.diameter_mm / 2.0 / math.sqrt(area / math.pi)
-    thickness = unit_thickness(mc, *_mc_frame(mc, rows_mm, cols_mm, unit_mm))
+    thickness = unit_thickness(mc.primitives, *_mc_frame(mc, rows_mm, cols_mm, unit_mm))
     return thickness * (mc.thickness_um / 1000.0 / peak)
 
 

@@ -41,6 +41,7 @@ def write_phantom_dicom(
     detector_type: str = "DIRECT",
     compression_force_n: float = 100.0,
     comment: str = "",
+    monochrome1: bool = False,
 ) -> Path:
     """Write `image` atomically and return its path.
 
@@ -57,6 +58,7 @@ def write_phantom_dicom(
         detector_type: "DIRECT" or "SCINTILLATOR".
         compression_force_n: compression force.
         comment: appended to ImageComments.
+        monochrome1: store the inverted values, as some vendors do.
 
     Raises:
         ValueError: if `image` is not 2-D uint16 within `bits`, or side or view is unknown.
@@ -74,6 +76,9 @@ def write_phantom_dicom(
     _equipment_and_detector(ds, spacing_mm, image.shape, detector_type, thickness_mm, compression_force_n)
     _view(ds, laterality, view)
     _pixels(ds, image, bits)
+    if monochrome1:
+        ds.PhotometricInterpretation, ds.PresentationLUTShape = "MONOCHROME1", "INVERSE"
+        ds.PixelData = (2**bits - 1 - image).astype("<u2").tobytes()
     ds.ImageComments = f"{SIMULATED}. {comment}".strip()
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)

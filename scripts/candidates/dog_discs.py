@@ -1,0 +1,130 @@
+"""Candidates of the context-sensitive CNN: DoG blobs without shape, drawn as discs; and HDoG objects by strength.
+
+Wang & Yang 2018 classify the positions of DoG blobs; HDoGReg compares with them by detection. A disc of the radius
+that the blob's scale stands for, sqrt(2) * sigma, makes an object of each position.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from scripts.candidates.dog import dog_responses, prune_overlaps, scale_space_maxima
+from scripts.candidates.hdog import HDoGParameters
+
+
+def dog_blobs(image: np.ndarray, parameters: HDoGParameters, within: np.ndarray | None = None) -> np.ndarray:
+    """Local maxima of the DoG responses above the threshold, one per pixel; no Hessian mask.
+
+    Args:
+        image: float (rows, cols), [0, 1], MCs bright.
+        parameters: scales, threshold and overlap in px of this image; the Hessian threshold is not used.
+        within: bool (rows, cols); only blobs whose pixel is in it are returned.
+
+    Returns:
+        float32 (n, 3), columns [row, col, sigma] in px, strongest response first.
+
+    Raises:
+        ValueError: the image is not 2-D, or the mask does not fit it.
+    """
+    if image.ndim != 2 or (within is not None and within.shape != image.shape):
+        raise ValueError(f"image {image.shape} and within must be 2-D and of one shape")
+    if image.size == 0:
+        return np.empty((0, 3), np.float32)
+    sigmas = parameters.sigmas
+    maxima, strengths = scale_space_maxima(
+        dog_responses(np.ascontiguousarray(image, np.float32), sigmas), parameters.dog_threshold
+    )
+    maxima = maxima[np.lexsort((maxima[:, 2], maxima[:, 1], maxima[:, 0], -strengths))]
+    _, first = np.unique(maxima[:, 0] * image.shape[1] + maxima[:, 1], return_index=True)
+    maxima = maxima[np.sort(first)]
+    blobs = maxima.astype(np.float32)
+    blobs[:, 2] = sigmas[maxima[:, 2]]
+    stays = prune_overlaps(blobs, parameters.overlap)
+    if within is not None:
+        stays &= within[maxima[:, 0], maxima[:, 1]]
+    return blobs[stays]
+
+
+def draw_discs(
+    blobs: np.ndarray, scores: np.ndarray, shape: tuple[int, ...], within: np.ndarray | None = None
+) -> np.ndarray:
+    """Number the discs of radius sqrt(2) * sigma around the blobs; a shared pixel goes to the nearest blob.
+
+    Between blobs at the same distance the higher score has it. Centres must differ, so that each disc keeps its own.
+
+    Args:
+        blobs: float (n, 3), columns [row, col, sigma] in px, at whole pixels.
+        scores: float (n,).
+        shape: (rows, cols) of the result.
+        within: bool (rows, cols); discs are cut at it.
+
+    Returns:
+        int32 (rows, cols): 0 background, i + 1 the disc of blob i.
+    """
+    labels = np.zeros(shape, np.int32)
+    if len(blobs) == 0:
+        return labels
+    order = np.argsort(scores, kind="stable")  # written later, so the last one stays
+    centres = np.asarray(blobs)[order, :2].astype(np.int64)
+    reach = 2 * np.asarray(blobs, np.float64)[order, 2] ** 2
+    limit = int(np.sqrt(reach.max()))
+    rows, cols = np.mgrid[-limit : limit + 1, -limit : limit + 1]
+    squared = rows**2 + cols**2
+    for distance in np.unique(squared)[::-1]:  # farthest first
+        offsets = np.stack([rows[squared == distance], cols[squared == distance]], axis=1)
+        near = reach >= distance
+        points = (centres[near][:, None] + offsets).reshape(-1, 2)
+        numbers = np.repeat(order[near] + 1, len(offsets))
+        inside = ((points >= 0) & (points < shape)).all(axis=1)
+        labels[tuple(points[inside].T)] = numbers[inside]
+    return labels if within is None else np.where(within, labels, 0)
+
+
+def peak_differences(image: np.ndarray, labels: np.ndarray, parameters: HDoGParameters) -> np.ndarray:
+    """Score of each object by its own strength: the largest difference of Gaussians within it, over all scales.
+
+    The scale-normalised response of `dog_responses` is this difference times 1 / (k - 1), the same for every scale, so
+    the score is the response mapped linearly to [0, 1]: for images in [0, 1] no difference exceeds 1.
+
+    Args:
+        image: float (rows, cols), [0, 1].
+        labels: int (rows, cols), 0 background, 1..n objects.
+        parameters: those that found the candidates.
+
+    Returns:
+        float32 (n + 1,) in [0, 1]; index 0 (background) is 0.
+    """
+    image = np.ascontiguousarray(image, np.float32)
+    scores = np.zeros(int(labels.max(initial=0)) + 1, np.float32)
+    if scores.size == 1:
+        return scores
+    strongest = np.maximum.reduce(dog_responses(image, parameters.sigmas)) * np.float32(parameters.sigma_ratio - 1)
+    where = np.nonzero(labels)
+    np.maximum.at(scores, labels[where], strongest[where])
+    return np.clip(scores, 0, 1)
+
+
+def extract_patches(image: np.ndarray, centres: np.ndarray, side_px: int) -> np.ndarray:
+    """Square windows around pixels; beyond the border the image is mirrored.
+
+    Args:
+        image: (rows, cols), any number type.
+        centres: int (n, 2), columns [row, col].
+        side_px: odd side.
+
+    Returns:
+        (n, side_px, side_px), the image's type.
+    """
+    if side_px % 2 == 0 or side_px < 1:
+        raise ValueError(f"side_px: got {side_px}; want an odd number of pixels")
+    half, (rows, cols) = side_px // 2, image.shape
+    patches = np.empty((len(centres), side_px, side_px), image.dtype)
+    for patch, (row, col) in zip(patches, np.asarray(centres, np.int64), strict=True):
+        top, left = max(row - half, 0), max(col - half, 0)
+        window = np.asarray(image[top : row + half + 1, left : col + half + 1])
+        if window.shape != patch.shape:
+            before = top - (row - half), left - (col - half)
+            after = max(row + half + 1 - rows, 0), max(col + half + 1 - cols, 0)
+            window = np.pad(window, list(zip(before, after, strict=True)), mode="symmetric")
+        patch[:] = window
+    return patches

@@ -1,0 +1,184 @@
+"""Frozen benchmark sets: held-out real backgrounds with simulated MCs, the same ones plain, and under single shifts.
+
+    dataset_dir/
+      datalist.json            validation and testing, with MCs
+      plain.json               the same backgrounds as they are (label "": known to hold no MC)
+      shift_<name>.json        testing only: `SHIFTS` of domain.py, pixel_0.7, pixel_1.4, monochrome1
+      images/ labels/ records/ MG DICOM, PNG {0, 1, 2 = ignore}, JSON (one record per MC)
+
+The sets depend on the backgrounds' bytes, the seed and the settings; all is written into `benchmark.json`.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from scripts.candidates.breast_mask import breast_mask, erode_breast
+from scripts.data.insertion.backgrounds import background_datalist
+from scripts.data.insertion.domain import SHIFTS, apply_domain
+from scripts.data.insertion.rendering import insert_mcs
+from scripts.data.insertion.sampling import InsertionSettings, sample_mcs
+from scripts.data.insertion.shapes import KINDS, shape_bank
+from scripts.data.phantom.dicom import write_phantom_dicom
+from scripts.files import sha256_of, write_atomically, write_json
+from scripts.findings.objects import label_objects
+from scripts.training.augment import warp_label
+
+VERSION = 1
+BITS = 14
+#: Shapes of training, validation and testing are different ones.
+SHAPE_SEEDS = {"training": 0, "validation": 1, "testing": 2}
+PIXEL_SHIFTS = {"pixel_0.7": 0.7, "pixel_1.4": 1.4}
+#: Side of the square that keeps MCs off the skin, px.
+MARGIN_PX = 25
+
+logger = logging.getLogger(__name__)
+
+
+def freeze_benchmark(
+    background_dir: str | Path,
+    dataset_dir: str | Path,
+    loader: Callable,
+    seed: int = 0,
+    spacing_mm: float = 0.07,
+    settings: InsertionSettings | None = None,
+    shifts: bool = True,
+    progress: bool = True,
+) -> dict[str, int]:
+    """Write the sets; what exists with the same digest is left as it is.
+
+    Args:
+        background_dir: normal mammograms, split by `background_datalist`.
+        dataset_dir: folder of the sets.
+        loader: chain that reads one item into image [1, rows, cols] in [0, 1].
+        seed: image i depends on (seed, its name) only.
+        spacing_mm: pixel size that the backgrounds are taken to have.
+        settings: distributions of the MCs.
+        shifts: also write the shifted testing sets.
+        progress: show a progress bar.
+
+    Returns:
+        Number of images per list.
+    """
+    settings = settings or InsertionSettings()
+    root = Path(dataset_dir).expanduser()
+    parts = background_datalist(background_dir)
+    lists: dict[str, dict[str, list[dict[str, Any]]]] = {}
+    jobs = [(section, item) for section in ("validation", "testing") for item in parts[section]]
+    sources = []
+    for section, item in tqdm(jobs, desc="benchmark", unit="image", disable=not progress):
+        background = np.asarray(loader(dict(item))["image"], np.float32)[0]
+        sources.append({"file": Path(item["image"]).name, "section": section, "sha256": sha256_of(item["image"])})
+        for name, entry in _write_image(root, section, item, background, seed, spacing_mm, settings, shifts):
+            lists.setdefault(name, {}).setdefault(section, []).append(entry)
+    for name, sections in lists.items():
+        text = json.dumps({"name": name, "description": "Simulated MCs in real mammograms", **sections}, indent=1)
+        _write_text(root / f"{name}.json", text)
+    facts = {"version": VERSION, "seed": seed, "spacing_mm": spacing_mm, "settings": vars(settings), "sources": sources}
+    write_json(root / "benchmark.json", facts)
+    return {name: sum(map(len, sections.values())) for name, sections in lists.items()}
+
+
+def _write_image(
+    root: Path,
+    section: str,
+    item: Mapping[str, Any],
+    background: np.ndarray,
+    seed: int,
+    spacing_mm: float,
+    settings: InsertionSettings,
+    shifts: bool,
+) -> list[tuple[str, dict[str, Any]]]:
+    """All versions of one background: (name of the list, entry)."""
+    name = str(item["image_id"])
+    rng = np.random.default_rng([seed, SHAPE_SEEDS[section], *name.encode()])
+    bank = shape_bank(SHAPE_SEEDS[section])
+    allowed = erode_breast(breast_mask(background, spacing_mm), 2 * MARGIN_PX + 1)
+    clusters, singles = int(rng.integers(1, 4)), int(rng.poisson(4))
+    mcs = sample_mcs(rng, allowed, spacing_mm, clusters, singles, bank, settings)
+    inserted = insert_mcs(background, mcs, bank, float(rng.uniform(0.35, 0.9)), settings)
+    records = [{**record, "kind": KINDS[int(record["kind"])]} for record in inserted.records]
+
+    def write(version: str, image: np.ndarray, label: np.ndarray | None, **options: Any) -> tuple[str, dict[str, Any]]:
+        return version, _write_version(root, section, name, version, image, label, spacing_mm, **options)
+
+    write_json(root / "records" / f"{name}.json", {"image_id": name, "section": section, "mcs": records})
+    written = [write("datalist", inserted.image, inserted.label), write("plain", background, None)]
+    if not shifts or section != "testing":
+        return written
+    for shift, domain in SHIFTS.items():
+        written.append(write(f"shift_{shift}", apply_domain(inserted.image, domain), inserted.label))
+    for shift, factor in PIXEL_SHIFTS.items():
+        image, label = resample(inserted.image, inserted.label, 1 / factor)
+        written.append(write(f"shift_{shift}", image, label, factor=factor))
+    written.append(write("shift_monochrome1", inserted.image, inserted.label, monochrome1=True))
+    return written
+
+
+def resample(image: np.ndarray, label: np.ndarray, magnification: float) -> tuple[np.ndarray, np.ndarray]:
+    """Another pixel grid: area mean or cubic for the image, nearest for the label (no MC gets lost).
+
+    Args:
+        image: float32 (rows, cols), [0, 1].
+        label: uint8 (rows, cols) {0, 1, 2}.
+        magnification: new over old number of pixels per length.
+    """
+    size = tuple(round(length * magnification) for length in image.shape[::-1])
+    interpolation = cv2.INTER_AREA if magnification < 1 else cv2.INTER_CUBIC
+    resized = np.clip(cv2.resize(image, size, interpolation=interpolation), 0, 1)
+    matrix = np.array(
+        [[1 / magnification, 0, 0.5 / magnification - 0.5], [0, 1 / magnification, 0.5 / magnification - 0.5]]
+    )
+    square = max(size)
+    return resized, warp_label(label, matrix, square)[: size[1], : size[0]]
+
+
+def _write_version(
+    root: Path,
+    section: str,
+    name: str,
+    version: str,
+    image: np.ndarray,
+    label: np.ndarray | None,
+    spacing_mm: float,
+    factor: float = 1.0,
+    monochrome1: bool = False,
+) -> dict[str, Any]:
+    """Write image and label of one version and return its entry, with paths relative to `root`."""
+    stem = f"{name}_{version.removeprefix('shift_')}"
+    levels = np.round(np.clip(image, 0, 1) * (2**BITS - 1)).astype(np.uint16)
+    count = 0 if label is None else label_objects(label == 1)[1]
+    write_phantom_dicom(
+        root / "images" / f"{stem}.dcm",
+        levels,
+        spacing_mm=round(spacing_mm * factor, 6),
+        laterality="L",
+        view="CC",
+        seed=0,
+        patient_id=name,
+        bits=BITS,
+        comment=f"Real background {name}, {count} simulated microcalcifications",
+        monochrome1=monochrome1,
+    )
+    entry = {"image": f"images/{stem}.dcm", "label": "", "image_id": stem, "patient": name, "annotation": "none"}
+    if label is not None:
+        entry["annotation"] = "full"
+        entry["label"] = f"labels/{stem}.png"
+        _, encoded = cv2.imencode(".png", label)
+        target = root / entry["label"]
+        target.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(target, lambda path: path.write_bytes(encoded.tobytes()))
+    return entry
+
+
+def _write_text(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, lambda temporary: temporary.write_text(text))

@@ -1,0 +1,77 @@
+"""Objects from a probability map itself: one per peak, each cut off at a share of its own peak.
+
+A fixed threshold joins close MCs where the map is high and loses faint ones where it is low; a share of each object's
+own peak does neither, and is how the width of a blurred spot is defined (full width at half maximum).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import ndimage
+from skimage.morphology import local_maxima, reconstruction
+from skimage.segmentation import watershed
+
+from scripts.findings.objects import label_objects
+
+_EIGHT = np.ones((3, 3), bool)
+
+
+def peak_objects(
+    probability: np.ndarray,
+    *,
+    floor: float = 0.002,
+    share: float = 0.5,
+    prominence: float = 0.3,
+    within: np.ndarray | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Objects of a map, each around one peak.
+
+    A peak counts if the map falls by more than `prominence` of its height on every way to a higher one. Watersheds
+    part the peaks of one component of {map >= floor}; of each basin the piece that holds the peak and reaches
+    `share` of its height is the object.
+
+    Args:
+        probability: float (rows, cols), [0, 1].
+        floor: nothing below this is looked at; in (0, 1).
+        share: in (0, 1].
+        prominence: in (0, 1); larger values part less.
+        within: bool (rows, cols); objects are restricted to it.
+
+    Returns:
+        labels int32 (rows, cols), and scores float32 (n + 1,): the mean of the map over each object (its peak
+        saturates at 1 and ranks nothing), index = number.
+    """
+    for name, value in (("floor", floor), ("share", share), ("prominence", prominence)):
+        if not 0 < value <= 1:
+            raise ValueError(f"{name}: got {value}, want a value in (0, 1]")
+    mask = probability >= floor
+    if within is not None:
+        mask &= within
+    components, _ = label_objects(mask)
+    labels = np.zeros(probability.shape, np.int32)
+    scores = [0.0]
+    for number, box in enumerate(ndimage.find_objects(components), start=1):
+        inside = np.pad(components[box] == number, 1)
+        values = np.where(inside, np.pad(probability[box].astype(np.float32), 1), 0)
+        basins = _basins(values, inside, floor, prominence)
+        for basin in range(1, int(basins.max()) + 1):
+            own = np.where(basins == basin, values, 0)
+            height = float(own.max())
+            pieces, _ = ndimage.label(own >= share * height, _EIGHT)
+            piece = pieces == pieces.flat[int(own.argmax())]
+            labels[box][piece[1:-1, 1:-1]] = len(scores)
+            scores.append(float(own[piece].mean()))
+    return labels, np.array(scores, np.float32)
+
+
+def _basins(values: np.ndarray, inside: np.ndarray, floor: float, prominence: float) -> np.ndarray:
+    """Watershed basins of the prominent peaks, 1..n; a small component is one basin."""
+    if np.count_nonzero(inside) <= 4:
+        return inside.astype(np.int32)
+    # regional maxima of the map flooded from below, so that only prominent peaks are left (as extended maxima)
+    lowered = np.where(inside, values * (1 - prominence), 0)
+    flooded = reconstruction(lowered, values, method="dilation", footprint=_EIGHT)
+    tops, count = ndimage.label(inside & local_maxima(flooded, connectivity=2), _EIGHT)
+    if count <= 1:
+        return inside.astype(np.int32)
+    return watershed(-values, tops, connectivity=2, mask=inside)

@@ -1,0 +1,119 @@
+"""Two methods on the same images: files, order of images, differences and tests."""
+
+import csv
+import json
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from scripts.evaluation.compare import CASES_NAME, TABLE_NAME, compare, froc_differences, main, save_table, value_tests
+from scripts.evaluation.froc import FrocTable
+from scripts.evaluation.statistics import bootstrap_weights
+from scripts.evaluation.tables import CASE_FIELDS, case_row, write_csv
+
+A, B, FAR = (10, 10, 2, 2), (30, 30, 2, 2), (50, 10, 2, 2)
+MM = {"spacing": (1.0, 1.0)}  # 36 cm^2 each
+
+
+def written(folder, cases):
+    """What an evaluation at threshold 0.3 leaves for comparing."""
+    save_table(folder / TABLE_NAME, FrocTable(cases), cases)
+    write_csv(folder / CASES_NAME, CASE_FIELDS, [case_row(case, 0.3, "greedy") for case in cases])
+    return folder
+
+
+@pytest.fixture
+def methods(make_case):
+    """Twelve images: the first method hits both MCs, the second one alone and has a false positive of high score."""
+    names = [f"image {i}" for i in range(12)]
+    patients = [f"patient {i // 2}" for i in range(12)]
+    better = [
+        make_case([A, B], [(A, 0.9), (B, 0.5 + i / 100)], case_id=n, patient=p, **MM)
+        for i, (n, p) in enumerate(zip(names, patients, strict=True))
+    ]
+    worse = [
+        make_case([A, B], [(A, 0.5), (FAR, 0.9 - i / 100)], case_id=n, patient=p, **MM)
+        for i, (n, p) in enumerate(zip(names, patients, strict=True))
+    ]
+    return better, worse
+
+
+def test_differences_are_those_of_the_curves(methods):
+    first, second = (FrocTable(cases) for cases in methods)
+    weights = bootstrap_weights([str(i) for i in range(12)], 40, 0)
+    found = froc_differences(first, second, weights, 0.5, [0.01], [0.5, 2])
+    pauc = first.curve().pauc(0.5) - second.curve().pauc(0.5)
+    assert found["pauc"].value == pytest.approx(pauc) and pauc > 0.4
+    sampled = [first.curve(w).pauc(0.5) - second.curve(w).pauc(0.5) for w in weights]
+    assert (found["pauc"].low, found["pauc"].high) == pytest.approx(tuple(np.quantile(sampled, [0.025, 0.975])))
+    assert found["tpr_at_fp_per_cm2"]["0.01"].value == 1 and found["tpr_at_fp_per_image"]["2.0"].value == 0.5
+    back = froc_differences(second, first, weights, 0.5)
+    assert back["pauc"].value == -found["pauc"].value and back["pauc"].low == pytest.approx(-found["pauc"].high)
+    assert froc_differences(first, first, weights)["pauc"] == (0, 0, 0, 1)
+
+
+def test_files_are_enough_and_the_order_of_images_does_not_matter(methods, tmp_path):
+    better, worse = methods
+    one, two = written(tmp_path / "a", better), written(tmp_path / "b", worse[::-1])
+    found = compare(one, two, samples=30, seed=3)
+    weights = bootstrap_weights([str(i) for i in range(12)], 30, 3)
+    order = sorted(range(12), key=lambda i: better[i].case_id)
+    first, second = (FrocTable([cases[i] for i in order]) for cases in methods)
+    expected = froc_differences(first, second, weights)["pauc"]
+    assert found["differences"]["pauc"] == pytest.approx(expected._asdict())
+    assert found["images"] == 12 and list(found["differences"]["tpr_at_fp_per_cm2"]) == ["0.1", "0.2", "0.4", "1.0"]
+    tpr = found["wilcoxon"]["tpr"]
+    assert (tpr["n"], tpr["median"]) == (12, 0.5) and tpr["p"] == pytest.approx(stats.wilcoxon([0.5] * 12).pvalue)
+    assert found["wilcoxon"]["fp_per_cm2"]["median"] == pytest.approx(-1 / 36)
+    by_patient = compare(one, two, samples=30, unit="patient", seed=3)
+    assert by_patient["differences"]["pauc"]["value"] == found["differences"]["pauc"]["value"]
+    with np.load(one / TABLE_NAME, allow_pickle=False) as file:
+        assert file["patient"][3] == "patient 1" and file["score"].size == 24
+
+
+def test_the_command_writes_json(methods, tmp_path):
+    one, two = (written(tmp_path / name, cases) for name, cases in zip("ab", methods, strict=True))
+    main([str(one), str(two), "--output", str(tmp_path / "c.json"), "--samples", "20", "--fp-limit", "0.5"])
+    found = json.loads((tmp_path / "c.json").read_text(), parse_constant=pytest.fail)
+    assert found["differences"]["pauc"]["value"] > 0.4 and found["bootstrap"] == {
+        "samples": 20,
+        "unit": "image",
+        "seed": 0,
+    }
+
+
+def test_images_without_a_value_are_left_out():
+    base = {"tpr": 1.0, "fp_per_cm2": 0.0, "foreground_iou": 0.0, "background_iou": 0.0, "mean_iou": 0.0}
+    first = [base | {"tpr": v} for v in (1.0, math.nan, 0.5, 0.8)]
+    second = [base | {"tpr": v} for v in (0.5, 0.5, math.nan, 0.7)]
+    found = value_tests(first, second)["tpr"]
+    assert found.n == 2 and found.median == pytest.approx(0.3)
+    assert value_tests([], [])["tpr"].n == 0
+
+
+def test_other_images_and_missing_files_are_named(methods, make_case, tmp_path):
+    better, worse = methods
+    one, fewer = written(tmp_path / "a", better), written(tmp_path / "b", worse[1:])
+    with pytest.raises(ValueError, match="image 0"):
+        compare(one, fewer, samples=5)
+    with pytest.raises(ValueError, match=r"found no froc_table\.npz"):
+        compare(one, tmp_path, samples=5)
+    with pytest.raises(ValueError, match="unit"):
+        compare(one, one, unit="breast")
+    twice = written(tmp_path / "c", [better[0], better[0]])
+    with pytest.raises(ValueError, match="twice"):
+        compare(twice, twice, samples=5)
+    with pytest.raises(ValueError, match="same images"):
+        froc_differences(FrocTable(better), FrocTable([make_case([A])] * 12), np.ones((2, 12), np.int64))
+
+
+def test_cases_without_a_row_are_named(methods, tmp_path):
+    one = written(tmp_path / "a", methods[0])
+    with (one / "cases.csv").open(newline="") as file:
+        rows = list(csv.reader(file))
+    with (one / "cases.csv").open("w", newline="") as file:
+        csv.writer(file).writerows(rows[:-1])
+    with pytest.raises(ValueError, match="image 11"):
+        compare(one, one, samples=5)

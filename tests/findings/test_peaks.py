@@ -1,0 +1,80 @@
+"""Objects around the peaks of a map: hand-made spots of known width, height and distance."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from scripts.findings.objects import label_objects
+from scripts.findings.peaks import peak_objects
+
+ROWS, COLS = np.indices((60, 80))
+
+
+def spot(row, col, sigma, height):
+    return height * np.exp(-((ROWS - row) ** 2 + (COLS - col) ** 2) / 2 / sigma**2)
+
+
+@pytest.mark.parametrize("height", [0.1, 0.5, 1.0])
+def test_the_width_at_half_of_the_peak_does_not_depend_on_the_height(height):
+    labels, scores = peak_objects(spot(30, 40, 4, height))
+    assert len(scores) == 2
+    # a Gaussian is over half of its peak within sigma * sqrt(2 ln 2); its mean there is 0.5 / ln 2 of the peak
+    assert np.count_nonzero(labels) == pytest.approx(np.pi * 2 * np.log(2) * 16, rel=0.05)
+    assert scores[1] == pytest.approx(height * 0.5 / np.log(2), rel=0.03)
+
+
+def test_close_spots_are_parted_and_plain_ripple_is_not():
+    two = np.maximum(spot(30, 30, 2.5, 0.9), spot(30, 38, 2.5, 0.6))
+    labels, scores = peak_objects(two)
+    assert len(scores) == 3
+    assert labels[30, 30] != labels[30, 38]
+    ripple = spot(30, 30, 5, 0.8) * (1 + 0.1 * np.cos(2 * np.pi * COLS / 4))
+    assert len(peak_objects(ripple)[1]) == 2
+
+
+def test_a_large_plateau_is_one_object():
+    flat = np.zeros((40, 40))
+    flat[10:25, 5:30] = 1.0
+    labels, scores = peak_objects(flat)
+    np.testing.assert_array_equal(labels > 0, flat > 0)
+    np.testing.assert_array_equal(scores, [0, 1])
+
+
+def test_floor_and_mask_bound_the_objects():
+    values = np.maximum(spot(20, 20, 2, 0.9), spot(40, 60, 2, 0.015))
+    assert len(peak_objects(values)[1]) == 2
+    assert len(peak_objects(values, floor=0.01)[1]) == 3
+    within = np.zeros(values.shape, bool)
+    assert peak_objects(values, within=within)[0].max() == 0
+    within[:, 20:] = True
+    labels, _ = peak_objects(values, within=within)
+    assert not labels[:, :20].any()
+    assert labels[20, 20] == 1
+
+
+def test_an_object_is_only_the_piece_around_its_peak():
+    ring = np.zeros((9, 30))
+    ring[4, 4:26] = 0.3
+    ring[4, 4], ring[4, 25] = 1.0, 0.55
+    labels, _ = peak_objects(ring, prominence=0.9)  # one basin, two pieces over half of the peak
+    np.testing.assert_array_equal(np.argwhere(labels), [[4, 4]])
+
+
+@pytest.mark.parametrize("name", ["floor", "share", "prominence"])
+def test_values_out_of_range_are_refused(name):
+    with pytest.raises(ValueError, match=name):
+        peak_objects(np.zeros((4, 4)), **{name: 0.0})
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 10**6))
+def test_every_object_is_connected_and_over_its_bound(seed):
+    values = np.clip(np.random.default_rng(seed).normal(0.1, 0.3, (25, 30)), 0, 1)
+    labels, scores = peak_objects(values, floor=0.1, share=0.5, prominence=0.3)
+    for number in range(1, len(scores)):
+        own = labels == number
+        assert label_objects(own)[1] == 1
+        assert values[own].min() >= 0.5 * values[own].max()
+        assert scores[number] == pytest.approx(values[own].mean(), rel=1e-5)
+    assert set(np.unique(labels)) == set(range(len(scores))) if 0 in labels else True

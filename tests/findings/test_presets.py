@@ -1,0 +1,40 @@
+"""Operating points by name: reading, publishing, and every way the file can be wrong."""
+
+import json
+
+import pytest
+
+from scripts.findings.presets import preset_threshold, publish_presets
+
+POINTS = {"presets": {"balanced": {"threshold": 0.4}, "specific": {"threshold": 0.7}}}
+
+
+def test_a_published_point_is_read_back_and_other_methods_stay(tmp_path):
+    file = tmp_path / "points.json"
+    publish_presets(file, "B", POINTS)
+    publish_presets(file, "A", {"presets": {"balanced": {"threshold": 0.1}}})
+    publish_presets(file, "B", {"presets": {"balanced": {"threshold": 0.2}}})
+    assert preset_threshold(file, "A") == 0.1
+    assert preset_threshold(file, "B", "balanced") == 0.2
+    assert list(json.loads(file.read_text())) == ["A", "B"]
+
+
+def test_what_is_missing_is_named(tmp_path):
+    file = tmp_path / "points.json"
+    with pytest.raises(FileNotFoundError, match=r"points\.json"):
+        preset_threshold(file, "A")
+    publish_presets(file, "A", POINTS)
+    with pytest.raises(ValueError, match="no points of 'C'"):
+        preset_threshold(file, "C")
+    with pytest.raises(ValueError, match="balanced, specific"):
+        preset_threshold(file, "A", "fast")
+    assert preset_threshold(file, "C", optional=True) is None
+    assert preset_threshold(tmp_path / "none.json", "A", optional=True) is None
+
+
+@pytest.mark.parametrize("text", ["{", "[1]", '{"A": 3}'])
+def test_a_damaged_file_is_refused(tmp_path, text):
+    file = tmp_path / "points.json"
+    file.write_text(text)
+    with pytest.raises(ValueError, match="operating_points"):
+        preset_threshold(file, "A")

@@ -1,0 +1,82 @@
+"""Tables of grids and folds against hand-worked figures; reading a training's metrics; fold splits."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+
+from scripts.data.folds import folded_datalist
+from scripts.sweeps.report import Row, best_of, ranked
+from scripts.sweeps.tables import FoldReport, GridReport, summarise
+from scripts.sweeps.training import BEST, TrainAndEvaluate, best_epoch, folder_name
+
+
+def test_a_grid_is_tabled_down_and_across_with_gaps_for_missing_cells(tmp_path):
+    cells = [(6, -2, 0.5), (6, 1, 0.75), (8, 1, 0.25)]
+    rows = [Row(n, "complete", {"xi": xi, "alpha": a}, v, True, {"iou": v / 2}) for n, (xi, a, v) in enumerate(cells)]
+    rows.append(Row(3, "fail", {"xi": 8, "alpha": -2}, reason="crash"))
+    report = GridReport("Grid", down="alpha", across="xi", figures=["value", "iou", "unknown"])
+    report.write(tmp_path, rows, "maximize")
+    text = (tmp_path / "results.md").read_text()
+    assert "| alpha / xi | 6 | 8 |\n| --- | --- | --- |\n| -2 | 0.5 |  |\n| 1 | 0.75 | 0.25 |\n" in text
+    assert "| -2 | 0.25 |  |\n| 1 | 0.375 | 0.125 |\n" in text and "unknown" not in text
+    best = json.loads((tmp_path / "best.json").read_text())
+    assert (best["xi"], best["alpha"]) == (6, 1) and (tmp_path / "results.png").stat().st_size > 5000
+    with (tmp_path / "results.csv").open() as file:
+        assert [row["reason"] for row in csv.DictReader(file)] == ["", "", "", "crash"]
+
+
+def test_folds_end_with_mean_and_standard_deviation(tmp_path):
+    folds = [(2, 3.0, 1.0), (0, 1.0, None), (1, 2.0, 2.0)]
+    rows = [Row(n, "complete", {"fold": f}, a, True, {"a": a, "b": b}) for n, (f, a, b) in enumerate(folds)]
+    FoldReport("Folds", "fold", ["a", "b"]).write(tmp_path, rows, "maximize")
+    lines = (tmp_path / "results.md").read_text().splitlines()[-5:]
+    assert lines == ["| 0 | 1 |  |", "| 1 | 2 | 2 |", "| 2 | 3 | 1 |"] + [
+        "| mean | 2 | 1.5 |",
+        "| standard deviation | 1 | 0.7071 |",
+    ]
+    mean, std = summarise(np.array([[1.0, np.nan]]))
+    assert mean[0] == 1 and np.isnan([mean[1], *std]).all()
+
+
+def test_feasible_trials_come_first_whatever_their_value():
+    given = [(0, 0.9, False), (1, 0.5, True), (2, 0.7, True), (3, 0.7, True)]
+    rows = [Row(n, "complete", {"x": n}, value, good) for n, value, good in given]
+    assert [row.trial for row in ranked(rows, "maximize")] == [2, 3, 1, 0]
+    assert [row.trial for row in ranked(rows, "minimize")] == [1, 2, 3, 0]
+    assert best_of(rows[:1], "maximize") is None
+
+
+def test_the_best_epoch_is_the_first_highest_one(tmp_path):
+    path = tmp_path / "metrics.csv"
+    path.write_text("epoch,loss,iou\n1,0.9,0.2\n2,0.8,\n3,0.7,0.6\n4,0.6,0.6\n")
+    assert best_epoch(path, "iou") == (0.6, 3)
+    with pytest.raises(ValueError, match="no values of 'dice'"):
+        best_epoch(path, "dice")
+    assert folder_name({"r": 6, "alpha": 1e-4, "x": "a/b"}) == "r_6_alpha_0.0001_x_a_b"
+    with pytest.raises(ValueError, match="metric: got 'pauc'"):
+        TrainAndEvaluate(tmp_path, ["train.json"], metric="pauc")
+    assert TrainAndEvaluate(tmp_path, ["train.json"], metric=BEST).metric == BEST
+
+
+def test_every_patient_is_tested_once_and_never_stands_on_two_sides():
+    items = [{"image": f"{p}{n}", "patient": f"P{p}", "annotation": "full"} for p in range(7) for n in range(2)]
+    parts = {"training": items[:8], "validation": items[8:10], "testing": items[10:]}
+    tested = []
+    for fold in range(3):
+        folded = folded_datalist(parts, 3, fold, seed=1)
+        patients = [{item["patient"] for item in folded[part]} for part in ("training", "validation", "testing")]
+        assert sum(map(len, patients)) == len(set().union(*patients)) == 7
+        tested += folded["testing"]
+    assert sorted(item["image"] for item in tested) == sorted(item["image"] for item in items)
+
+
+def test_the_configs_that_sweeps_name_are_there(root):
+    for name in ("sweep_proximity.json", "cross_validation.json"):
+        config = json.loads((root / "configs" / name).read_text())
+        named = [path for key in config if key.endswith("_configs") for path in config[key]]
+        assert named and all((root / path).is_file() for path in named)
+    proximity = json.loads((root / "configs" / "sweep_proximity.json").read_text())
+    assert proximity["proximity_radii_px"] == [6, 8, 10, 12]  # the paper's table I
+    assert proximity["proximity_alphas"] == [-2, -1, 1e-4, 1, 2]

@@ -1,0 +1,203 @@
+"""Sweeps with a fake objective: the optimum, shared studies, kills, failures, constraints."""
+
+import csv
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import optuna
+import pytest
+
+from scripts.sweeps.report import RankingReport, best_of
+from scripts.sweeps.space import SeededTPESampler, check_space, grid_cells
+from scripts.sweeps.storage import open_storage, open_study
+from scripts.sweeps.sweep import Outcome, SkipTrial, Sweep
+from tests.sweeps.fake_sweep import GRID, RANGES, Fake, sweep
+
+CELLS = sorted(str(sorted(cell.items())) for cell in grid_cells(GRID))
+
+
+def start(root, folder, method="grid", delay_s=0.0, storage=""):
+    environment = os.environ | {"PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, str(Path(__file__).parent / "fake_sweep.py"), str(folder), storage, method, str(delay_s)]
+    return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+
+
+def calls(folder, word):
+    path = folder / "calls.txt"
+    lines = path.read_text().splitlines() if path.is_file() else []
+    return [line.split(" ", 2)[1:] for line in lines if line.startswith(word)]
+
+
+def wait_until(condition, seconds=120):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_a_grid_tries_every_cell_once_and_finds_the_best(tmp_path):
+    rows = sweep(tmp_path).run()
+    assert sorted(place for _, place in calls(tmp_path, "end")) == CELLS
+    assert best_of(rows, "maximize").parameters == {"x": 2, "y": 1}
+    best = json.loads((tmp_path / "best.json").read_text())
+    assert (best["x"], best["y"]) == (2, 1)
+    with (tmp_path / "results.csv").open() as file:
+        table = list(csv.DictReader(file))
+    values = {(int(row["x"]), int(row["y"])): float(row["value"]) for row in table}
+    assert values == {(x, y): -((x - 2) ** 2) - (y - 1) ** 2 for x in (0, 1, 2) for y in (0, 1)}
+    assert {(row["x"], row["feasible"]) for row in table} == {("0", "False"), ("1", "True"), ("2", "True")}
+    assert "| 2 | 1 | " in (tmp_path / "results.md").read_text() and (tmp_path / "results.png").stat().st_size > 5000
+    sweep(tmp_path).run()  # nothing is left to do
+    assert len(calls(tmp_path, "begin")) == len(CELLS)
+
+
+def test_two_processes_share_a_study(root, tmp_path):
+    first, second = (start(root, tmp_path, delay_s=0.4) for _ in range(2))
+    for process in (first, second):
+        assert process.wait(120) == 0, process.stderr.read()
+    done = calls(tmp_path, "end")
+    assert sorted(place for _, place in done) == CELLS  # each cell by exactly one of them
+    assert len({process for process, _ in done}) == 2
+    connection = sqlite3.connect(tmp_path / "study.db")
+    assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    connection.close()
+    with (tmp_path / "results.csv").open() as file:
+        assert sum(row["state"] == "complete" for row in csv.DictReader(file)) == len(CELLS)
+
+
+@pytest.mark.parametrize("forgotten", [False, True])
+def test_a_killed_sweep_goes_on_where_it_stopped(root, tmp_path, forgotten):
+    process = start(root, tmp_path, delay_s=0.3)
+    wait_until(lambda: len(calls(tmp_path, "begin")) == 2)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    ended = [place for _, place in calls(tmp_path, "end")]
+    cut = [place for _, place in calls(tmp_path, "begin") if place not in ended]
+    assert len(cut) == 1
+    study = optuna.load_study(study_name="sweep", storage=f"sqlite:///{tmp_path / 'study.db'}")
+    running = study.get_trials(states=(optuna.trial.TrialState.RUNNING,))
+    assert len(running) == 1
+    if forgotten:  # as if it had run on another machine: only the heartbeat tells
+        study._storage.set_trial_user_attr(running[0]._trial_id, "worker", "elsewhere|1")
+    times = {"heartbeat_s": 1, "grace_s": 2} if forgotten else {"heartbeat_s": 300, "grace_s": 600}
+    rows = sweep(tmp_path, **times).run()  # not forgotten: its process id tells, at once
+    assert sorted(place for _, place in calls(tmp_path, "end")) == CELLS
+    again = Counter(place for _, place in calls(tmp_path, "begin"))
+    assert {place for place, count in again.items() if count > 1} == set(cut)
+    assert Counter(row.state for row in rows) == {"complete": len(CELLS), "fail": 1}
+
+
+def test_a_search_finds_the_optimum_keeps_to_constraints_and_repeats_itself(tmp_path):
+    rows = sweep(tmp_path / "a", method="tpe", trials=24).run()
+    best = best_of(rows, "maximize")
+    assert best.parameters["y"] == 1 and abs(best.parameters["x"] - 2) < 0.5
+    assert all(row.feasible == (row.parameters["x"] >= 0.5) for row in rows)
+    for trials in (13, 24):  # interrupted between trials
+        again = sweep(tmp_path / "b", method="tpe", trials=trials).run()
+    assert [row.parameters for row in again] == [row.parameters for row in rows]
+
+
+class Edge(Fake):
+    """The unconstrained optimum, x = 2, is not allowed."""
+
+    def __call__(self, parameters, note):
+        if parameters["y"] == 3:
+            raise SkipTrial("3 makes no sense")
+        return Outcome(parameters["x"], {}, {"limit": parameters["x"] - 1.2})
+
+
+def test_the_best_keeps_the_constraints_and_senseless_parameters_are_passed_over(tmp_path):
+    def make(first=()):
+        report = RankingReport("edge")
+        more = {"method": "tpe", "trials": 24, "first": first, "progress": False}
+        return Sweep(Edge(tmp_path), RANGES, tmp_path, report, "", **more)
+
+    rows = make([{"x": 3.0, "y": 0}, {"x": 0.1, "y": 3}]).run()
+    assert (rows[0].value, rows[0].feasible) == (3.0, False)
+    assert (rows[1].state, rows[1].reason) == ("pruned", "3 makes no sense")
+    assert 1.0 < best_of(rows, "maximize").parameters["x"] <= 1.2
+    later = [row.feasible for row in rows[15:] if row.feasible is not None]
+    assert sum(later) > len(later) / 2  # the search has learnt where it may look
+
+
+def test_no_feasible_trial_means_no_best_one(tmp_path):
+    class Never(Edge):
+        def __call__(self, parameters, note):
+            return Outcome(1.0, {}, {"limit": 1.0})
+
+    rows = Sweep(Never(tmp_path), GRID, tmp_path, RankingReport("never"), progress=False).run()
+    assert best_of(rows, "maximize") is None and not (tmp_path / "best.json").exists()
+
+
+class Moody(Fake):
+    mood = "bad"
+
+    def __call__(self, parameters, note):
+        if self.mood == "bad" and parameters["x"] == 1:
+            raise OSError("disk full")
+        return Outcome(1.0)
+
+
+def test_failed_cells_are_told_and_tried_again_by_the_next_command(tmp_path):
+    moody = Moody(tmp_path)
+    with pytest.raises(SystemExit) as stop:
+        Sweep(moody, GRID, tmp_path, RankingReport("moody"), progress=False).run()
+    assert stop.value.code == 1
+    assert "disk full" in (tmp_path / "results.csv").read_text()
+    moody.mood = "good"
+    rows = Sweep(moody, GRID, tmp_path, RankingReport("moody"), progress=False).run()
+    assert sum(row.state == "complete" for row in rows) == len(CELLS)
+
+
+def test_a_hopeless_sweep_ends_early(tmp_path):
+    space = {"x": [1], "y": list(range(9))}
+    with pytest.raises(RuntimeError, match="3 trials failed one after the other"):
+        Sweep(Moody(tmp_path), space, tmp_path, RankingReport("moody"), progress=False).run()
+
+
+def test_a_study_of_other_settings_is_refused(tmp_path):
+    storage = open_storage(f"sqlite:///{tmp_path / 'deep' / 'study.db'}")
+    open_study(storage, "s", "maximize", {"seed": 0, "a": [1]})
+    open_study(storage, "s", "maximize", {"seed": 0, "a": [1]})
+    with pytest.raises(ValueError, match="a \\[1\\] there, \\[2\\] here"):
+        open_study(storage, "s", "maximize", {"seed": 0, "a": [2]})
+
+
+def test_grids_and_their_faults():
+    assert grid_cells({"a": [1, 2], "b": ["u", "v"]}) == [
+        {"a": 1, "b": "u"},
+        {"a": 1, "b": "v"},
+        {"a": 2, "b": "u"},
+        {"a": 2, "b": "v"},
+    ]
+    faults = [{}, {"a": []}, {"a": [1, 1]}, {"a": "xyz"}, {"a": {"low": 2, "high": 1}}, {"a": {"low": 0}}]
+    for space in [*faults, {"a": {"low": 0, "high": 1, "log": True}}, {"a": {"low": 0, "high": 1, "lgo": 1}}]:
+        with pytest.raises(ValueError, match="space: found"):
+            check_space(space)
+    with pytest.raises(ValueError, match="ranges for \\['a'\\]"):
+        grid_cells({"a": {"low": 0, "high": 1}})
+
+
+def test_draws_depend_on_seed_and_number_only():
+    def draws(seed, skipped):
+        study = optuna.create_study(sampler=SeededTPESampler(seed, startup_trials=99))
+        found = []
+        for number in range(4):
+            if number in skipped:  # done by another process, with a sampler of its own
+                study.sampler = SeededTPESampler(seed, startup_trials=99)
+            trial = study.ask()
+            found.append((trial.suggest_float("a", 0, 1), trial.suggest_float("b", 0, 1)))
+            study.tell(trial, 0.0)
+        return found
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    assert draws(0, ()) == draws(0, (1, 3)) != draws(1, ())
+    numbers = [value for pair in draws(0, ()) for value in pair]
+    assert len(set(numbers)) == len(numbers)
