@@ -43,12 +43,12 @@ def test_a_large_plateau_is_one_object():
 
 def test_floor_and_mask_bound_the_objects():
     values = np.maximum(spot(20, 20, 2, 0.9), spot(40, 60, 2, 0.015))
-    assert len(peak_objects(values)[1]) == 2
+    assert len(peak_objects(values, floor=0.02)[1]) == 2
     assert len(peak_objects(values, floor=0.01)[1]) == 3
     within = np.zeros(values.shape, bool)
     assert peak_objects(values, within=within)[0].max() == 0
     within[:, 20:] = True
-    labels, _ = peak_objects(values, within=within)
+    labels, _ = peak_objects(values, floor=0.02, within=within)
     assert not labels[:, :20].any()
     assert labels[20, 20] == 1
 
