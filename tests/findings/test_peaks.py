@@ -77,4 +77,4 @@ def test_every_object_is_connected_and_over_its_bound(seed):
         assert label_objects(own)[1] == 1
         assert values[own].min() >= 0.5 * values[own].max()
         assert scores[number] == pytest.approx(values[own].mean(), rel=1e-5)
-    assert set(np.unique(labels)) == set(range(len(scores))) if 0 in labels else True
+    assert {0, *np.unique(labels)} == set(range(len(scores)))
