@@ -17,7 +17,7 @@ from scripts.candidates.dog_discs import draw_discs, peak_differences
 from scripts.candidates.hdog import HDoGParameters, hdog
 from scripts.candidates.morphology import MorphologyParameters, morphology_objects
 from scripts.findings.objects import fill_holes, label_objects
-from scripts.tensors import plane, spacing_of
+from scripts.tensors import length_factor, plane, spacing_of
 from scripts.transforms import Data
 
 
@@ -139,7 +139,7 @@ class HDoGObjectsd(_ScoredObjectsd):
         """Find and score the candidates."""
         item = dict(data)
         image = item[self.image_key]
-        factor = self.reference_spacing_mm / spacing_of(image)[0] if self.reference_spacing_mm else 1.0
+        factor = length_factor(image, self.reference_spacing_mm)
         parameters = self.parameters.scaled(factor)
         labels, _ = label_objects(hdog(plane(image), parameters, self._within(item)).mask)
         scores = peak_differences(plane(image), labels, parameters)

@@ -34,3 +34,19 @@ def spacing_of(image: Any) -> Spacing:
         )
     row_mm, col_mm = (float(value) for value in meta["spacing_mm"])
     return row_mm, col_mm
+
+
+def row_spacing_of(images: Any, default_mm: float = 0.07) -> float:
+    """Row spacing in mm of the first image of a batch.
+
+    Args:
+        images: [B, 1, rows, cols]; the reader's metadata may be collated or not.
+        default_mm: where the metadata holds none.
+    """
+    rows = getattr(images, "meta", {}).get("spacing_mm", [default_mm])[0]
+    return float(torch.as_tensor(rows).flatten()[0])
+
+
+def length_factor(image: Any, reference_spacing_mm: float) -> float:
+    """Pixels of an image per pixel of `reference_spacing_mm`; 1 for a reference of 0, which takes lengths as px."""
+    return reference_spacing_mm / spacing_of(image)[0] if reference_spacing_mm else 1.0

@@ -23,7 +23,7 @@ from scripts.findings.combining import combine, keep_objects, threshold_objects
 from scripts.findings.objects import measure_objects
 from scripts.findings.peaks import peak_objects
 from scripts.findings.report import build_report
-from scripts.tensors import plane, spacing_of
+from scripts.tensors import length_factor, plane, spacing_of
 
 Data = dict[Hashable, Any]
 #: Where HDoGReg's objects come from, and which of the network's maps scores them.
@@ -109,7 +109,7 @@ class BreastMaskd(MapTransform):
         """Compute both masks."""
         item = dict(data)
         image = plane(item[self.first_key(item)])
-        factor = _length_factor(item[self.first_key(item)], self.reference_spacing_mm)
+        factor = length_factor(item[self.first_key(item)], self.reference_spacing_mm)
         mask = breast_mask(image, spacing_of(item[self.first_key(item)])[0])
         item[self.breast_key] = torch.from_numpy(mask)[None]
         side = 2 * round(self.erosion_px // 2 * factor) + 1
@@ -161,7 +161,7 @@ class HDoGCandidatesd(MapTransform):
         item = dict(data)
         image = item[self.first_key(item)]
         within = None if self.within_key is None else plane(item[self.within_key])
-        parameters = self.parameters.scaled(_length_factor(image, self.reference_spacing_mm))
+        parameters = self.parameters.scaled(length_factor(image, self.reference_spacing_mm))
         item[self.output_key] = torch.from_numpy(hdog(plane(image), parameters, within).mask)[None]
         return item
 
@@ -335,10 +335,6 @@ class RestoreFileGeometryd(MapTransform):
             kept = {name: value for name, value in meta.items() if name not in ("affine", "spatial_shape", "space")}
             item[key] = MetaTensor(torch.from_numpy(np.ascontiguousarray(restored))[None], affine=affine, meta=kept)
         return item
-
-
-def _length_factor(image: MetaTensor, reference_spacing_mm: float) -> float:
-    return reference_spacing_mm / spacing_of(image)[0] if reference_spacing_mm else 1.0
 
 
 def _put_objects(transform: Any, item: Data, key: Hashable, labels: np.ndarray, scores: np.ndarray) -> Data:

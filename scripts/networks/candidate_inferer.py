@@ -14,6 +14,7 @@ from scripts.candidates.breast_mask import breast_mask, erode_breast
 from scripts.candidates.dog_discs import dog_blobs, extract_patches
 from scripts.candidates.hdog import HDoGParameters
 from scripts.networks.precision import PRECISIONS, autocast_dtype
+from scripts.tensors import row_spacing_of
 
 
 class CandidateInferer(Inferer):
@@ -86,7 +87,7 @@ class CandidateInferer(Inferer):
         found = torch.zeros(len(inputs), 2, *inputs.shape[2:], device=inputs.device)
         found[:, 0] = self.outside_value
         for index, image in enumerate(inputs[:, 0].detach().float().cpu().numpy()):
-            whole = breast_mask(image, _row_spacing(inputs)) if breast is None else _array(breast[index, 0])
+            whole = breast_mask(image, row_spacing_of(inputs)) if breast is None else _array(breast[index, 0])
             mask = erode_breast(whole, self.breast_erosion_px)
             blobs = dog_blobs(image, self.parameters, mask)
             logits = self._classify(image, blobs, network, inputs.device, *args, **kwargs)
@@ -113,12 +114,6 @@ class CandidateInferer(Inferer):
             with torch.no_grad(), torch.autocast(device.type, dtype or torch.bfloat16, enabled=dtype is not None):
                 logits.append(network(batch, *args, **kwargs).float().flatten())
         return torch.cat(logits)
-
-
-def _row_spacing(inputs: torch.Tensor, default_mm: float = 0.07) -> float:
-    """Row spacing in mm from the reader's metadata, collated or not."""
-    rows = getattr(inputs, "meta", {}).get("spacing_mm", [default_mm])[0]
-    return float(torch.as_tensor(rows).flatten()[0])
 
 
 def _array(mask: torch.Tensor) -> np.ndarray:

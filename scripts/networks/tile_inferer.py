@@ -19,6 +19,7 @@ from scripts.networks.averaging import MIRRORS, MirrorAverage
 from scripts.networks.precision import PRECISIONS, autocast_dtype
 from scripts.networks.slim_fcn import SlimFCN
 from scripts.networks.slim_fcn_fused import FusedSlimFCN, fuse
+from scripts.tensors import row_spacing_of
 
 PROBE_PX = 64
 
@@ -167,7 +168,7 @@ class TileInferer(Inferer):
         if inputs.ndim != 4:
             raise ValueError(f"inputs: got shape {tuple(inputs.shape)}; wanted [B, 1, H, W]")
         images = convert_to_tensor(inputs, track_meta=False)
-        masks = self._breast(images, breast, _spacing_mm(inputs, self.spacing_mm))
+        masks = self._breast(images, breast, row_spacing_of(inputs, self.spacing_mm))
         batches = list(self._batches(images, masks))
         arithmetic: contextlib.AbstractContextManager[Any] = self._arithmetic(images.device)
         if self.fuse and isinstance(network, SlimFCN):
@@ -241,12 +242,6 @@ class TileInferer(Inferer):
     def _arithmetic(self, device: torch.device) -> contextlib.AbstractContextManager[Any]:
         dtype = autocast_dtype(self.precision, device)
         return contextlib.nullcontext() if dtype is None else torch.autocast(device.type, dtype=dtype)
-
-
-def _spacing_mm(inputs: torch.Tensor, default_mm: float) -> float:
-    """Row spacing of the first image from the reader's metadata (collated or not)."""
-    rows = getattr(inputs, "meta", {}).get("spacing_mm", [default_mm])[0]
-    return float(torch.as_tensor(rows).flatten()[0])
 
 
 def _cropped(tile: Tile, breast: np.ndarray, margin_px: int) -> Tile:
