@@ -14,7 +14,9 @@ import pydicom
 import pytest
 import torch
 from PIL import Image
+from scipy import ndimage
 
+from scripts.data.annotations import load_label
 from scripts.data.reader import read_mammogram
 
 SIZES = {
@@ -140,6 +142,30 @@ def test_one_good_file_ends_with_exit_status_zero_and_the_slim_fcn_writes_its_ma
     assert values.shape == mask.shape and values.min() >= 0 and values.max() <= 1
     assert (values[mask] >= 0.6).all()
     assert Image.open(tmp_path / "good" / "heat_map.png").mode == "RGB"
+
+
+@pytest.mark.parametrize(
+    ("method", "overlay"),
+    [("HDoGReg", ""), ("slim FCN", ",'configs/slim_fcn_inference.json'")],
+    ids=["hdogreg", "slim"],
+)
+def test_shipped_weights_and_preset_find_a_phantoms_mcs(root, phantoms, inputs, tmp_path, method, overlay):
+    bundle(
+        root,
+        *("--config_file", f"['configs/inference.json'{overlay}]"),
+        *("--input_dir", inputs / "good.dcm", "--output_dir", tmp_path, "--preset", "sensitive"),
+    )
+    points = json.loads((root / "models" / "operating_points.json").read_text())
+    settings = json.loads((tmp_path / "run_report.json").read_text())["settings"]
+    assert settings["objects_from"] == "map" and settings["preset"] == "sensitive"
+    assert str(settings["score_threshold"]) in json.dumps(points[method])
+    truth = load_label(phantoms[1]["testing"][0]["label"], (416, 320), (0.07, 0.07), "full")
+    mask = np.asarray(nibabel.load(tmp_path / "good" / "mask.nii.gz").dataobj).T > 0
+    labels, count = ndimage.label(truth == 1, np.ones((3, 3)))
+    large = [number for number in range(1, count + 1) if (labels == number).sum() >= 6]
+    found = [number for number in large if mask[labels == number].any()]
+    assert len(large) >= 5 and len(found) >= 2  # a chance mask of this size would meet none
+    assert mask[truth == 0].sum() < mask.sum() * 0.5
 
 
 def test_missing_input_and_missing_weights_say_what_is_wanted(root, inputs, tmp_path):

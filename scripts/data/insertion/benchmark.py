@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,7 @@ def freeze_benchmark(
     spacing_mm: float = 0.07,
     settings: InsertionSettings | None = None,
     shifts: bool = True,
+    sections: Sequence[str] = ("validation", "testing"),
     progress: bool = True,
 ) -> dict[str, int]:
     """Write the sets; what exists with the same digest is left as it is.
@@ -63,16 +64,23 @@ def freeze_benchmark(
         spacing_mm: pixel size that the backgrounds are taken to have.
         settings: distributions of the MCs.
         shifts: also write the shifted testing sets.
+        sections: parts of the backgrounds; with "training" too, the set also serves methods that train on whole images.
         progress: show a progress bar.
 
     Returns:
         Number of images per list.
+
+    Raises:
+        ValueError: an unknown section.
     """
+    unknown = set(sections) - set(SHAPE_SEEDS)
+    if unknown:
+        raise ValueError(f"sections: got {sorted(unknown)}; wanted some of {', '.join(SHAPE_SEEDS)}")
     settings = settings or InsertionSettings()
     root = Path(dataset_dir).expanduser()
     parts = background_datalist(background_dir)
     lists: dict[str, dict[str, list[dict[str, Any]]]] = {}
-    jobs = [(section, item) for section in ("validation", "testing") for item in parts[section]]
+    jobs = [(section, item) for section in sections for item in parts[section]]
     sources = []
     for section, item in tqdm(jobs, desc="benchmark", unit="image", disable=not progress):
         background = np.asarray(loader(dict(item))["image"], np.float32)[0]

@@ -129,3 +129,14 @@ def test_resampling_keeps_every_mc():
         centres = [np.argwhere(objects == i).mean(axis=0) for i in (1, 2, 3)]
         expected = (np.array([[10, 10], [30, 41], [51, 71.5]]) + 0.5) * magnification - 0.5
         np.testing.assert_allclose(sorted(map(tuple, centres)), expected, atol=0.75)
+
+
+def test_a_training_part_is_written_on_demand(folder, tmp_path):
+    parts = ["training", "validation"]
+    freeze_benchmark(folder, tmp_path, LoadMammogramd(), shifts=False, sections=parts, progress=False)
+    lists = generic_datalist("datalist.json", tmp_path)
+    assert [len(lists[part]) for part in ("training", "validation", "testing")] == [3, 2, 0]
+    ids = {int(item["image_id"][2:6]) for item in lists["training"]}
+    assert all(number % 5 not in (0, 1) for number in ids)
+    with pytest.raises(ValueError, match="sections: got .'trainig'.; wanted"):
+        freeze_benchmark(folder, tmp_path, LoadMammogramd(), sections=["trainig"])
