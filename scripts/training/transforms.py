@@ -8,12 +8,39 @@ from typing import Any
 import numpy as np
 import torch
 from monai.config import KeysCollection
+from monai.data import MetaTensor
 from monai.transforms import MapTransform, RandomizableTransform
 
-from scripts.tensors import plane
-from scripts.training.augment import clahe, sample_warp, warp_image, warp_label
+from scripts.tensors import plane, spacing_of
+from scripts.training.augment import clahe, resample, sample_warp, warp_image, warp_label
 from scripts.training.proximity import proximity_map
 from scripts.transforms import Data
+
+
+class WorkingGridd(MapTransform):
+    """Resample a loaded mammogram and its label to the pixel size that networks work at (see `WorkingGridInferer`).
+
+    Args:
+        keys: image key and label key, in this order.
+        spacing_mm: pixel size of the working grid; 0 keeps the image's own pixels.
+        tolerance: images whose spacing differs by at most this share are left as they are.
+    """
+
+    def __init__(self, keys: KeysCollection = ("image", "label"), spacing_mm: float = 0.0, tolerance: float = 0.05):
+        super().__init__(keys)
+        self.spacing_mm, self.tolerance = spacing_mm, tolerance
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> Data:
+        """Resample both."""
+        item, (image_key, label_key) = dict(data), self.keys
+        spacing = spacing_of(item[image_key])
+        factor = spacing[0] / self.spacing_mm if self.spacing_mm else 1.0
+        if abs(factor - 1) > self.tolerance:
+            image, label = resample(plane(item[image_key]), plane(item[label_key]), factor)
+            meta = dict(item[image_key].meta) | {"spacing_mm": tuple(length / factor for length in spacing)}
+            item[image_key] = MetaTensor(torch.from_numpy(image)[None], meta=meta)
+            item[label_key] = torch.from_numpy(np.ascontiguousarray(label))[None]
+        return item
 
 
 class ProximityTargetd(MapTransform):

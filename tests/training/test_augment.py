@@ -2,10 +2,13 @@
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from monai.data import MetaTensor
 
 from scripts.training.augment import clahe, sample_warp, warp_image, warp_label
+from scripts.training.transforms import WorkingGridd
 
 IDENTITY = np.array([[1.0, 0, 0], [0, 1, 0]])
 
@@ -85,3 +88,39 @@ def test_clahe_shows_a_faint_dot_more_than_the_noise_around_it():
     image[100:104, 100:104] += 0.06
     out = clahe(image, 3.0)
     assert out[100:104, 100:104].mean() > out[80:130, 80:130].mean() + 2 * out[80:130, 80:130].std()
+
+
+def loaded(image, label, spacing_mm):
+    meta = {"spacing_mm": (spacing_mm, spacing_mm)}
+    return {
+        "image": MetaTensor(torch.as_tensor(image, dtype=torch.float32)[None], meta=meta),
+        "label": torch.as_tensor(label, dtype=torch.uint8)[None],
+    }
+
+
+@pytest.mark.parametrize(("spacing_mm", "side"), [(0.14, 80), (0.035, 20)])
+def test_the_working_grid_keeps_image_and_label_together(spacing_mm, side):
+    rows, cols = np.indices((40, 40))
+    disc = (rows - 14.5) ** 2 + (cols - 24.5) ** 2 < 64
+    item = WorkingGridd(spacing_mm=0.07)(loaded(disc, disc, spacing_mm))
+    image, label = item["image"][0].numpy(), item["label"][0].numpy()
+    assert image.shape == label.shape == (side, side)
+    assert item["image"].meta["spacing_mm"] == pytest.approx((0.07, 0.07))
+    scale = spacing_mm / 0.07
+    assert label.sum() == pytest.approx(disc.sum() * scale**2, rel=0.03)
+    centre = np.argwhere(label).mean(0)
+    np.testing.assert_allclose(centre, (np.array([14.5, 24.5]) + 0.5) * scale - 0.5, atol=0.3)
+    assert (image[label == 1] > 0.4).all() and (image[label == 0] < 0.6).all()
+
+
+def test_a_single_labelled_pixel_survives_a_coarser_grid():
+    label = np.zeros((60, 60), np.uint8)
+    label[31, 17], label[40:44, 8:12] = 1, 2
+    item = WorkingGridd(spacing_mm=0.07)(loaded(np.zeros((60, 60)), label, 0.03))
+    assert (item["label"] == 1).sum() == 1 and (item["label"] == 2).any()
+
+
+@pytest.mark.parametrize(("working_mm", "spacing_mm"), [(0.0, 0.2), (0.07, 0.0728)])
+def test_own_pixels_without_a_grid_and_near_it(working_mm, spacing_mm):
+    item = loaded(np.zeros((9, 9)), np.zeros((9, 9)), spacing_mm)
+    assert WorkingGridd(spacing_mm=working_mm)(item)["image"] is item["image"]

@@ -30,7 +30,7 @@ from scripts.data.insertion.shapes import KINDS, shape_bank
 from scripts.data.phantom.dicom import write_phantom_dicom
 from scripts.files import sha256_of, write_atomically, write_json
 from scripts.findings.objects import label_objects
-from scripts.training.augment import warp_label
+from scripts.training.augment import resample
 
 VERSION = 1
 BITS = 14
@@ -129,24 +129,6 @@ def _write_image(
         written.append(write(f"shift_{shift}", image, label, factor=factor))
     written.append(write("shift_monochrome1", inserted.image, inserted.label, monochrome1=True))
     return written
-
-
-def resample(image: np.ndarray, label: np.ndarray, magnification: float) -> tuple[np.ndarray, np.ndarray]:
-    """Another pixel grid: area mean or cubic for the image, nearest for the label (no MC gets lost).
-
-    Args:
-        image: float32 (rows, cols), [0, 1].
-        label: uint8 (rows, cols) {0, 1, 2}.
-        magnification: new over old number of pixels per length.
-    """
-    size = tuple(round(length * magnification) for length in image.shape[::-1])
-    interpolation = cv2.INTER_AREA if magnification < 1 else cv2.INTER_CUBIC
-    resized = np.clip(cv2.resize(image, size, interpolation=interpolation), 0, 1)
-    matrix = np.array(
-        [[1 / magnification, 0, 0.5 / magnification - 0.5], [0, 1 / magnification, 0.5 / magnification - 0.5]]
-    )
-    square = max(size)
-    return resized, warp_label(label, matrix, square)[: size[1], : size[0]]
 
 
 def _write_version(
