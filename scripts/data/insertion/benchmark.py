@@ -87,8 +87,8 @@ def freeze_benchmark(
         sources.append({"file": Path(item["image"]).name, "section": section, "sha256": sha256_of(item["image"])})
         for name, entry in _write_image(root, section, item, background, seed, spacing_mm, settings, shifts):
             lists.setdefault(name, {}).setdefault(section, []).append(entry)
-    for name, sections in lists.items():
-        text = json.dumps({"name": name, "description": "Simulated MCs in real mammograms", **sections}, indent=1)
+    for name, entries in lists.items():
+        text = json.dumps({"name": name, "description": "Simulated MCs in real mammograms", **entries}, indent=1)
         _write_text(root / f"{name}.json", text)
     facts = {"version": VERSION, "seed": seed, "spacing_mm": spacing_mm, "settings": vars(settings), "sources": sources}
     write_json(root / "benchmark.json", facts)
