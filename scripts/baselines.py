@@ -17,7 +17,7 @@ from scripts.candidates.dog_discs import draw_discs, peak_differences
 from scripts.candidates.hdog import HDoGParameters, hdog
 from scripts.candidates.morphology import MorphologyParameters, morphology_objects
 from scripts.findings.objects import fill_holes, label_objects
-from scripts.tensors import length_factor, plane, spacing_of
+from scripts.tensors import length_factor, plane
 from scripts.transforms import Data
 
 

@@ -19,7 +19,7 @@ OVERLAYS = {
     + ["baseline_context_cnn_inference.json", "baseline_deeplab_v3_inference.json"]
     + ["evaluate.json+sweep_hdog.json", "evaluate.json+sweep_combining.json"],
     "data_benchmark.json": [],
-    "sweep_proximity.json": [],
+    "sweep_proximity.json": ["sweep_insertion.json"],
     "cross_validation.json": [],
 }
 FILES = sorted({name for names in OVERLAYS.values() for entry in names for name in entry.split("+")} | set(OVERLAYS))
@@ -88,7 +88,7 @@ def test_every_reference_resolves_and_every_key_is_read(configs, base, overlay):
             assert reference in items, f"{name} refers to {reference}"
     used = set(re.findall(r"@(\w+)", json.dumps(parser.config)))
     entry = {"_desc_", "dataset_dir", "initialize", "training", "inference", "generate", "evaluating", "choosing"}
-    entry |= {"run", "train", "validate", "sweeping", "freezing", "picturing", "datalist_file", "source"}
+    entry |= {"run", "train", "validate", "sweeping", "freezing", "picturing", "datalist_file", "source", "data_note"}
     own = {key for path in added or [configs / base] for key in json.loads(path.read_text()) if "::" not in key}
     assert not own - used - entry, "keys that nothing reads"
 
@@ -105,6 +105,7 @@ def test_train_and_inference_define_the_same_network_and_reading(configs):
         "voi",
         "allow_for_processing",
         "default_spacing_mm",
+        "working_spacing_mm",
     ):
         assert train[key] == infer[key], key
     weights = {key: value for key, value in train["network_def"].items() if key != "encoder_weights"}
@@ -122,7 +123,8 @@ def test_every_setting_lands_in_the_run_report(configs, overlay):
     own = json.loads((configs / overlay).read_text()) if overlay else config
     settings = own["settings"]
     assert settings == {key: f"@{key}" for key in settings}
-    elsewhere = {"bundle_root", "save_picture", "save_map", "progress", "dropout", "head_bias"}  # no effect on results
+    elsewhere = {"bundle_root", "save_picture", "save_map", "progress", "overlap_images"}  # no effect on results
+    elsewhere |= {"dropout", "head_bias"}
     plain = {k for k, v in own.items() if not isinstance(v, dict | list) and not str(v).startswith(("$", "@", "%"))}
     assert plain - elsewhere - {"_desc_"} <= set(settings)
 

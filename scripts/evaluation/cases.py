@@ -131,6 +131,7 @@ class CaseScores:
         annotations, predictions, pairs: the tables.
         cells: units of Cohen's kappa, or None.
         object_values: further values of the annotated objects, (annotations,) each, e.g. contrast to noise.
+        prediction_values: further values of the predictions, (predictions,) each.
         image_values: further names or values of the image, e.g. its density class.
     """
 
@@ -144,6 +145,7 @@ class CaseScores:
     pairs: Pairs
     cells: Cells | None = None
     object_values: Mapping[str, np.ndarray] = field(default_factory=dict)
+    prediction_values: Mapping[str, np.ndarray] = field(default_factory=dict)
     image_values: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -211,6 +213,11 @@ def score_case(
 def annotated_objects(label: np.ndarray) -> np.ndarray:
     """Number the annotated objects 1..n in label order, int64 (rows, cols); see `score_case`."""
     return _raster_order(label_objects(label == MC)[0])[0]
+
+
+def predicted_objects(instances: np.ndarray) -> np.ndarray:
+    """Renumber a method's objects 1..n in label order, int64 (rows, cols); see `score_case`."""
+    return _raster_order(instances)[0]
 
 
 def _raster_order(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

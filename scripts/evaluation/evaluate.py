@@ -6,6 +6,7 @@ import logging
 import math
 import sys
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,13 @@ from scripts.evaluation.cases import CaseScores
 from scripts.evaluation.cluster_froc import ClusterRule
 from scripts.evaluation.compare import TABLE_NAME, save_table
 from scripts.evaluation.contrast import CONTRAST
+from scripts.evaluation.failure_classes import FailureClasses, failure_section
 from scripts.evaluation.figures import band_rates, draw_froc
+from scripts.evaluation.froc import CM2, Froc, FrocTable, choose_presets, point_of
 from scripts.evaluation.froc import IMAGE as PER_IMAGE
-from scripts.evaluation.froc import Froc, FrocTable, choose_presets, point_of
 from scripts.evaluation.handlers import FROCHandler
 from scripts.evaluation.matching import GREEDY
+from scripts.evaluation.part_tpr import PartTable, large_objects, large_section
 from scripts.evaluation.pixel_curves import PixelCurvesHandler
 from scripts.evaluation.plain import column, named, plain
 from scripts.evaluation.sections import (
@@ -37,6 +40,7 @@ from scripts.evaluation.sections import (
 )
 from scripts.evaluation.statistics import IMAGE, PATIENT, Interval, bootstrap_weights, interval, ratio_interval
 from scripts.evaluation.strata import DIAMETER, SIZE_FIELDS, STRATUM_FIELDS, bin_names, size_histogram
+from scripts.evaluation.surroundings import GAP, NEIGHBOURS
 from scripts.evaluation.tables import (
     CASE_FIELDS,
     FROC_FIELDS,
@@ -51,6 +55,8 @@ from scripts.findings.presets import publish_presets
 from scripts.findings.run import describe_weights, package_versions, source_commit
 
 logger = logging.getLogger(__name__)
+TPR_PER_CM2, TPR_PER_IMAGE = "tpr_at_fp_per_cm2", "tpr_at_fp_per_image"
+PER = {TPR_PER_CM2: CM2, TPR_PER_IMAGE: PER_IMAGE}
 
 
 class Evaluation:
@@ -73,8 +79,11 @@ class Evaluation:
         pixel_curves: holds the pixels' counts after the run; None, or no image with a map, leaves pixel curves out.
         clusters: what a cluster is; None leaves clusters out.
         cluster_fp_rates_per_image: false-positive clusters per image at which the share of clusters found is given.
-        strata_edges: {"diameter_mm" or "contrast_to_noise": ascending edges of bins} to give TPR by.
+        strata_edges: {"diameter_mm", "contrast_to_noise", "gap_px" or "neighbours": ascending edges of bins} to give
+            TPR by.
         calibration_bins: bins of the reliability curve of object scores.
+        failure_classes: kinds of objects that methods fail on, as given to the handler; None leaves them out.
+        large_mc_mm: TPR is also given for annotated objects whose area's circle has at least this diameter, mm.
         publish_presets: file that `write_presets` also puts the method's points into; "" leaves that out.
     """
 
@@ -97,11 +106,16 @@ class Evaluation:
         cluster_fp_rates_per_image: Sequence[float] = (0.1, 0.5, 1.0, 2.0),
         strata_edges: Mapping[str, Sequence[float]] | None = None,
         calibration_bins: int = 15,
+        failure_classes: FailureClasses | None = None,
+        large_mc_mm: float = 0.2,
         publish_presets: str | Path = "",
     ) -> None:
         if bootstrap_unit not in (IMAGE, PATIENT):
             raise ValueError(f"bootstrap_unit: got {bootstrap_unit!r}, want {IMAGE!r} or {PATIENT!r}")
         known = {DIAMETER} | ({CONTRAST} if handler.contrast_gap_mm is not None else set())
+        known |= {GAP, NEIGHBOURS} if handler.failure_classes is not None else set()
+        if failure_classes not in (None, handler.failure_classes):
+            raise ValueError(f"failure_classes: got {failure_classes}, want the handler's {handler.failure_classes}")
         self.strata_edges = {name: list(edges) for name, edges in (strata_edges or {}).items()}
         for name, edges in self.strata_edges.items():
             if name not in known:
@@ -110,7 +124,8 @@ class Evaluation:
         self.output_dir, self.handler, self.matching = Path(output_dir), handler, matching
         self.fp_rates, self.fp_limit = tuple(fp_rates), fp_limit
         self.bootstrap_samples, self.bootstrap_unit, self.seed = bootstrap_samples, bootstrap_unit, seed
-        self.publish_presets = publish_presets
+        self.publish_presets, self.large_mc_mm = publish_presets, large_mc_mm
+        self.failure_classes = failure_classes
         self.operating_threshold, self.settings = operating_threshold, dict(settings or {})
         self.weights = describe_weights(weights)
         self.fp_rates_per_image, self.pixel_curves, self.clusters = tuple(fp_rates_per_image), pixel_curves, clusters
@@ -194,6 +209,9 @@ class Evaluation:
         strata = strata_section(cases, threshold, self.matching, self.strata_edges, rows, sampled)
         sections["strata"] = strata
         write_csv(self.output_dir / "strata.csv", STRATUM_FIELDS, strata)
+        if self.failure_classes is not None:
+            found = failure_section(cases, threshold, self.matching, self.failure_classes, sampled)
+            sections["failure_classes"] = found
         if DIAMETER in self.strata_edges:
             sizes = size_histogram(cases, threshold, self.matching, self.strata_edges[DIAMETER])
             write_csv(self.output_dir / "sizes.csv", SIZE_FIELDS, sizes)
@@ -211,24 +229,33 @@ class Evaluation:
     def _froc_metrics(
         self, table: FrocTable, curve: Froc, sampled: np.ndarray
     ) -> tuple[dict[str, Any], np.ndarray, np.ndarray]:
-        grid, rates = band_rates(self.fp_limit), np.asarray(self.fp_rates, np.float64)
-        per_image = np.asarray(self.fp_rates_per_image, np.float64)
-        pauc, at, at_per_image, band = [], [], [], []
+        grid, cases = band_rates(self.fp_limit), self.handler.cases
+        rates = {TPR_PER_CM2: np.array(self.fp_rates, float), TPR_PER_IMAGE: np.array(self.fp_rates_per_image, float)}
+        pauc, band = [], []
+        at: dict[str, list[np.ndarray]] = {name: [] for name in rates}
+        thresholds: dict[str, list[np.ndarray]] = {name: [] for name in rates}
         for weights in sampled:  # curves are large: one at a time
             sample = table.curve(weights)
             pauc.append(sample.pauc(self.fp_limit))
-            at.append(sample.tpr_at(rates))
-            at_per_image.append(sample.tpr_at(per_image, PER_IMAGE))
             band.append(sample.tpr_at(grid))
+            for name, asked in rates.items():
+                at[name].append(sample.tpr_at(asked, PER[name]))
+                thresholds[name].append(sample.threshold_at(asked, PER[name]))
         shown = [interval(0.0, values) for values in np.stack(band).T]
+        large = PartTable(table.hit_from, large_objects(cases, self.large_mc_mm))
+        on_data = {name: curve.threshold_at(asked, PER[name]) for name, asked in rates.items()}
+        in_samples = {name: np.stack(values) for name, values in thresholds.items()}
         metrics = {
             "matching": self.matching,
             "hit_distance_mm": self.handler.rule.distance_mm,
             "hit_iou": self.handler.rule.iou,
             "fp_limit_per_cm2": self.fp_limit,
             "pauc": named(interval(curve.pauc(self.fp_limit), np.array(pauc))),
-            "tpr_at_fp_per_cm2": tpr_at_rates(rates, curve.tpr_at(rates), np.stack(at)),
-            "tpr_at_fp_per_image": tpr_at_rates(per_image, curve.tpr_at(per_image, PER_IMAGE), np.stack(at_per_image)),
+            **{
+                name: tpr_at_rates(asked, curve.tpr_at(asked, PER[name]), np.stack(at[name]))
+                for name, asked in rates.items()
+            },
+            "tpr_large": large_section(large, self.large_mc_mm, rates, on_data, in_samples, sampled),
         }
         return metrics, np.array([s.low for s in shown]), np.array([s.high for s in shown])
 
@@ -274,6 +301,7 @@ class Evaluation:
             "bootstrap": {"samples": self.bootstrap_samples, "unit": self.bootstrap_unit, "seed": self.seed},
             "versions": package_versions(),
             "commit": source_commit(),
+            "date": datetime.now(UTC).isoformat(timespec="seconds"),
             "arguments": sys.argv[1:],
             "failures": self.handler.failures,
         }

@@ -49,11 +49,24 @@ class Froc:
             fp_rate: FP rates.
             per: what they are per, "cm2" (of breast) or "image".
         """
-        rates, fp = np.asarray(fp_rate, np.float64), self.fp_rate(per)
+        rates, place = np.asarray(fp_rate, np.float64), self._place(fp_rate, per)
+        return np.full(rates.shape, np.nan) if place is None else np.where(rates >= 0, self.tpr[place], np.nan)
+
+    def threshold_at(self, fp_rate: float | np.ndarray, per: str = CM2) -> np.ndarray:
+        """Lowest threshold whose FP rate does not exceed the given rates: where `tpr_at` reads its values.
+
+        Infinity when even the highest score has more; NaN when rates are undefined.
+        """
+        rates, place = np.asarray(fp_rate, np.float64), self._place(fp_rate, per)
+        return np.full(rates.shape, np.nan) if place is None else np.where(rates >= 0, self.threshold[place], np.nan)
+
+    def _place(self, fp_rate: float | np.ndarray, per: str) -> np.ndarray | None:
+        """Index of the last point within each rate; None when rates are undefined."""
+        fp = self.fp_rate(per)
         if np.isnan(fp).any():
-            return np.full(rates.shape, np.nan)
-        place = np.searchsorted(fp, rates * (1 + ROUNDING), side="right") - 1
-        return np.where(rates >= 0, self.tpr[np.maximum(place, 0)], np.nan)
+            return None
+        asked = np.asarray(fp_rate, np.float64) * (1 + ROUNDING)
+        return np.maximum(np.searchsorted(fp, asked, side="right") - 1, 0)
 
     def pauc(self, fp_limit: float = 1.0, per: str = CM2) -> float:
         """Area under the step function for 0..fp_limit FP per cm^2 (or image), divided by fp_limit: in [0, 1].

@@ -13,6 +13,8 @@ from monai.engines import IterationEvents
 from scripts.evaluation.agreement import make_cells
 from scripts.evaluation.cases import IGNORE, CaseScores, HitRule, score_case
 from scripts.evaluation.contrast import CONTRAST, contrast_to_noise
+from scripts.evaluation.crops import CropWriter
+from scripts.evaluation.failure_classes import FailureClasses
 from scripts.tensors import plane, spacing_of
 
 
@@ -28,6 +30,8 @@ class FROCHandler:
         cell_mm: side of the cells of Cohen's kappa; None leaves them out.
         contrast_gap_mm, contrast_width_mm: of the ring of `contrast_to_noise`; a gap of None leaves the ratio out.
         image_keys: keys of the data list's items to group images by, such as "density".
+        failure_classes: collects what the section of that name needs; None leaves it out.
+        crops: writes a window of each image, for the report's pictures of cases; None leaves that out.
     """
 
     def __init__(
@@ -38,10 +42,13 @@ class FROCHandler:
         contrast_gap_mm: float | None = None,
         contrast_width_mm: float = 1.0,
         image_keys: Sequence[str] = (),
+        failure_classes: FailureClasses | None = None,
+        crops: CropWriter | None = None,
     ) -> None:
         self.rule = HitRule(distance_mm, iou)
-        self.cell_mm, self.image_keys = cell_mm, tuple(image_keys)
+        self.cell_mm, self.image_keys, self.crops = cell_mm, tuple(image_keys), crops
         self.contrast_gap_mm, self.contrast_width_mm = contrast_gap_mm, contrast_width_mm
+        self.failure_classes = failure_classes
         self.cases: list[CaseScores] = []
         self.failures: list[dict[str, str]] = []
 
@@ -64,10 +71,10 @@ class FROCHandler:
             item: what postprocessing left.
         """
         case_id = str(batch.get("image_id") or item["report"]["file"])
-        label, breast = plane(item["label"]), plane(item["breast"])
+        label, breast, instances = plane(item["label"]), plane(item["breast"]), plane(item["instances"])
         case = score_case(
             label=label,
-            instances=plane(item["instances"]),
+            instances=instances,
             scores=np.asarray(item["scores"], np.float64),
             breast=breast,
             spacing_mm=spacing_of(item["image"]),
@@ -75,21 +82,31 @@ class FROCHandler:
             case_id=case_id,
             patient=str(batch.get("patient") or case_id),
         )
+        if self.crops is not None:
+            self.crops.write(case, plane(item["image"]), label, instances)
         values = {key: str(batch.get(key) or "") for key in self.image_keys}
-        return replace(case, image_values=values, **self._extras(case, plane(item["image"]), label, breast))
+        extras = self._extras(case, plane(item["image"]), label, breast, instances)
+        return replace(case, image_values=values, **extras)
 
-    def _extras(self, case: CaseScores, image: np.ndarray, label: np.ndarray, breast: np.ndarray) -> dict[str, Any]:
-        extras: dict[str, Any] = {}
+    def _extras(
+        self, case: CaseScores, image: np.ndarray, label: np.ndarray, breast: np.ndarray, instances: np.ndarray
+    ) -> dict[str, Any]:
+        extras: dict[str, Any] = {"object_values": {}}
         if self.cell_mm is not None:
             extras["cells"] = make_cells(breast & (label != IGNORE), case.spacing_mm, self.cell_mm)
         if self.contrast_gap_mm is not None:
             ratio = contrast_to_noise(image, label, case.spacing_mm, self.contrast_gap_mm, self.contrast_width_mm)
-            extras["object_values"] = {CONTRAST: ratio}
+            extras["object_values"][CONTRAST] = ratio
+        if self.failure_classes is not None:
+            extras["object_values"] |= self.failure_classes.object_values(case, label)
+            extras["prediction_values"] = self.failure_classes.prediction_values(case, label, instances)
         return extras
 
     def _start(self, engine: Engine) -> None:
         self.cases.clear()
         self.failures.clear()
+        if self.crops is not None:
+            self.crops.clear()
 
     def _note_failure(self, engine: Any) -> None:
         failure = getattr(engine.state, "failure", None)

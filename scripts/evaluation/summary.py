@@ -5,18 +5,15 @@ python -m scripts.evaluation.summary runs/benchmark/* > runs/benchmark/summary.m
 
 from __future__ import annotations
 
-import csv
 import json
-import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 FP_RATE = 0.4
-LEAST_DIAMETER_MM = 0.2
 HEADER = (
-    "| evaluation | images | MCs | pAUC, 0..1 FP/cm^2 | TPR at 0.4 FP/cm^2 | of these, MCs of 0.2 mm and more | "
+    "| evaluation | images | MCs | pAUC, 0..1 FP/cm^2 | TPR at 0.4 FP/cm^2 | of these, large MCs | "
     "IoU per object | FP/cm^2 at the threshold | TPR there |"
 )
 
@@ -45,7 +42,7 @@ def _row(folder: Path, metrics: dict[str, Any]) -> str:
         str(counts["annotated"]),
         _text(froc["pauc"]),
         _text(froc["tpr_at_fp_per_cm2"].get(str(FP_RATE))),
-        _number(large_tpr(folder)),
+        _large(froc),
         _text(metrics["iou"]["per_object"]),
         _text(point["fp_per_cm2"]),
         _text(point["tpr"]),
@@ -53,40 +50,20 @@ def _row(folder: Path, metrics: dict[str, Any]) -> str:
     return "| " + " | ".join(cells) + " |"
 
 
-def large_tpr(folder: str | Path, fp_rate: float = FP_RATE, diameter_mm: float = LEAST_DIAMETER_MM) -> float:
-    """TPR, at the lowest threshold with at most `fp_rate` FP per cm^2, of MCs of at least `diameter_mm`.
-
-    The diameter is that of the disc of the labelled area. NaN without such MCs or such a threshold.
-
-    Args:
-        folder: of an evaluation (froc.csv and objects.csv).
-        fp_rate: FP per cm^2 of breast, counted over all predictions.
-        diameter_mm: smallest equivalent diameter.
-    """
-    with (Path(folder) / "froc.csv").open(encoding="utf-8", newline="") as file:
-        points = [(float(row["fp_per_cm2"] or "nan"), row["threshold"]) for row in csv.DictReader(file)]
-    thresholds = [float(threshold) for rate, threshold in points if threshold and rate <= fp_rate]
-    with (Path(folder) / "objects.csv").open(encoding="utf-8", newline="") as file:
-        large = [
-            float(row["hit_from"] or "-inf")
-            for row in csv.DictReader(file)
-            if row["kind"] == "annotated" and math.sqrt(4 * float(row["area_mm2"]) / math.pi) >= diameter_mm
-        ]
-    if not thresholds or not large:
-        return math.nan
-    return sum(score >= min(thresholds) for score in large) / len(large)
+def _large(froc: dict[str, Any]) -> str:
+    """TPR of the large MCs with their smallest diameter; evaluations of former versions have none."""
+    part = froc.get("tpr_large")
+    if part is None:
+        return "-"
+    return f"{_text(part['tpr_at_fp_per_cm2'].get(str(FP_RATE)))} from {part['large_mc_mm']:g} mm"
 
 
 def _text(entry: dict[str, float] | None) -> str:
     if not entry or entry.get("value") is None:
         return "-"
     if entry.get("low") is None:
-        return _number(entry["value"])
+        return f"{entry['value']:.3f}"
     return f"{entry['value']:.3f} ({entry['low']:.3f}-{entry['high']:.3f})"
-
-
-def _number(value: float) -> str:
-    return "-" if math.isnan(value) else f"{value:.3f}"
 
 
 if __name__ == "__main__":

@@ -120,7 +120,7 @@ class TrainAndEvaluate:
         fixed = {"config_file": self.evaluate_configs, **self.evaluate_overrides, "weights": str(weights)}
         fixed |= dict(parameters) if self.parameters_for == "both" else {}
         fixed["progress"] = False
-        chosen: dict[str, Any] = {}
+        chosen: dict[str, Any] = {"operating_threshold": None}  # on these images; not the shipped weights' preset
         if self.choose_section:
             place = {"output_dir": str(folder / "choosing"), "section": self.choose_section}
             run_stage(folder, "choosing", {"run_id": "choosing", **fixed, **place})

@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -140,7 +141,8 @@ def test_equal_seeds_give_equal_files(two_cases, tmp_path):
     texts = []
     for name in "ab":
         evaluation(tmp_path / name, two_cases, seed=4).write()
-        texts.append({p.name: p.read_bytes() for p in (tmp_path / name).iterdir() if p.suffix != ".png"})
+        files = [path for path in (tmp_path / name).iterdir() if path.suffix != ".png"]
+        texts.append({path.name: re.sub(rb'"date": "[^"]+"', b"", path.read_bytes()) for path in files})
     assert texts[0] == texts[1]
     expected = {
         "metrics.json",
@@ -266,10 +268,17 @@ def test_the_command_agrees_with_inference_at_the_operating_threshold(configured
     assert metrics["pixels"]["images"] == 3 and 0 < metrics["pixels"]["roc_auc"]["value"] < 1
     assert metrics["agreement"]["cells"]["side_mm"] == 2 and metrics["clusters"]["least"] == 3
     by = {row["by"] for row in metrics["strata"]}
-    assert by == {"diameter_mm", "contrast_to_noise", "density"}
+    assert by == {"diameter_mm", "contrast_to_noise", "density", "gap_px", "neighbours"}
     densities = {row["stratum"]: row["images"] for row in metrics["strata"] if row["by"] == "density"}
     assert densities == {d: sum(item["density"] == d for item in items) for d in densities} and len(densities) > 0
-    for name in ("diameter_mm", "contrast_to_noise"):
+    classes = metrics["failure_classes"]["classes"]
+    assert metrics["failure_classes"]["rule"]["large_mm"] == 0.5 and len(classes) == 6
+    assert classes["all"]["annotated"] == metrics["counts"]["annotated"]
+    assert classes["all"]["tpr"] == metrics["operating_point"]["tpr"]
+    assert classes["all"]["iou_per_object"]["value"] == metrics["iou"]["per_object"]["value"]
+    big = [row for row in metrics["strata"] if row["stratum"] in ("0.5 to 0.7", "0.7 to 1", "1 or more")]
+    assert classes["large"]["annotated"] == sum(row["annotated"] for row in big)
+    for name in ("diameter_mm", "contrast_to_noise", "gap_px", "neighbours"):
         rows = [row for row in metrics["strata"] if row["by"] == name]
         assert sum(row["annotated"] for row in rows) == metrics["counts"]["annotated"]
         assert sum(row["tp"] for row in rows) == metrics["operating_point"]["tp"]
@@ -299,6 +308,13 @@ def test_the_command_agrees_with_inference_at_the_operating_threshold(configured
 def arrays_of(case):
     for table in (case.annotations, case.predictions, case.pairs):
         yield from vars(table).values()
+
+
+def test_the_first_images_alone_may_be_evaluated(configured, phantoms):
+    for limit, expected in ((None, 3), (2, 2), (99, 3)):
+        parser = configured("evaluate.json", section="training", image_limit=limit)
+        names = [item["image_id"] for item in parser.get_parsed_content("dataset").data]
+        assert names == [item["image_id"] for item in phantoms[1]["training"][:expected]]
 
 
 def test_failures_are_counted_and_the_rest_is_evaluated(configured, phantoms, tmp_path):

@@ -194,7 +194,7 @@ def test_empty_prediction_empty_truth_and_both(make_case):
     assert no_prediction.tpr.tolist() == [0] and no_prediction.pauc() == 0 == no_prediction.tpr_at(0.4)
     assert no_prediction.nearest_to_ideal() is None and no_prediction.corners().tolist() == [0]
     no_truth = froc([make_case([], [(A, 0.5)], **AREA)])
-    assert no_truth.fp.tolist() == [0, 1] and np.isnan(no_truth.tpr).all()
+    assert no_truth.fp.tolist() == [0, 1] == no_truth.fp_per_image.tolist() and np.isnan(no_truth.tpr).all()
     assert math.isnan(no_truth.pauc()) and math.isnan(no_truth.tpr_at(0.4)) and no_truth.nearest_to_ideal() is None
     neither = froc([make_case(**AREA)])
     assert neither.fp_per_cm2.tolist() == [0] and math.isnan(neither.pauc())

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -58,6 +59,26 @@ def test_the_best_epoch_is_the_first_highest_one(tmp_path):
     with pytest.raises(ValueError, match="metric: got 'pauc'"):
         TrainAndEvaluate(tmp_path, ["train.json"], metric="pauc")
     assert TrainAndEvaluate(tmp_path, ["train.json"], metric=BEST).metric == BEST
+
+
+def test_a_cell_takes_no_threshold_that_was_chosen_for_other_weights(tmp_path, monkeypatch):
+    stages = {}
+
+    def run_stage(folder, name, arguments, watch=None):
+        stages[name] = arguments
+        out = Path(arguments["output_dir"])
+        out.mkdir(parents=True)
+        (out / "metrics.csv").write_text("epoch,validation_mean_iou\n1,0.5\n")
+        (out / "metrics.json").write_text(json.dumps({"froc": {"pauc": {"value": 0.25}}}))
+        (out / "operating_points.json").write_text(json.dumps({"presets": {"balanced": {"threshold": 0.125}}}))
+
+    monkeypatch.setattr("scripts.sweeps.training.run_stage", run_stage)
+    cell = TrainAndEvaluate(tmp_path / "a", ["train.json"], ["evaluate.json"])
+    assert cell({"proximity_radius_px": 6}, print).value == 0.25
+    assert stages["evaluating"]["operating_threshold"] is None  # chosen on the evaluated images, as the docs say
+    assert stages["evaluating"]["weights"] == str(Path(stages["training"]["output_dir"]) / "model.pt")
+    TrainAndEvaluate(tmp_path / "b", ["train.json"], ["evaluate.json"], choose_section="validation")({"x": 1}, print)
+    assert stages["evaluating"]["operating_threshold"] == 0.125
 
 
 def test_every_patient_is_tested_once_and_never_stands_on_two_sides():

@@ -1,0 +1,131 @@
+"""One small window of each image, with the reference and the method's objects: what a picture of cases needs.
+
+The window is chosen by the annotation alone, so all methods evaluated on the same images keep the same one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from scripts.evaluation.cases import CaseScores, annotated_objects, predicted_objects
+from scripts.files import write_atomically
+from scripts.findings.objects import measure_objects
+from scripts.findings.pictures import densest_regions
+
+FOLDER = "crops"
+#: Grey values shown as black and white: these percentiles of the window.
+WINDOW_PERCENTILES = (0.5, 99.9)
+
+
+@dataclass(frozen=True, eq=False)
+class Crop:
+    """A window of an image.
+
+    Attributes:
+        case_id: name of the image.
+        corner: (row, col) of the first pixel, px of the image.
+        spacing_mm: (row, col) pixel spacing in mm.
+        image: uint8 (rows, cols), from black to white within `WINDOW_PERCENTILES`.
+        annotated: int32 (rows, cols), 0 or the 1-based place of the annotated object in the image's label order.
+        ignored: bool (rows, cols), ignore regions.
+        found: int32 (rows, cols), 0 or the 1-based place of the prediction in the image's label order.
+        numbers: int32 (n,), the predictions that reach into the window.
+        scores: float64 (n,), theirs.
+        uncounted: bool (n,), whether most of each lies in an ignore region.
+    """
+
+    case_id: str
+    corner: tuple[int, int]
+    spacing_mm: tuple[float, float]
+    image: np.ndarray
+    annotated: np.ndarray
+    ignored: np.ndarray
+    found: np.ndarray
+    numbers: np.ndarray
+    scores: np.ndarray
+    uncounted: np.ndarray
+
+
+def cut_crop(case: CaseScores, image: np.ndarray, label: np.ndarray, instances: np.ndarray, side_mm: float) -> Crop:
+    """The window with most annotated objects.
+
+    Args:
+        case: the scored image, with at least one annotated object.
+        image: float (rows, cols), [0, 1].
+        label: (rows, cols), 0 background, 1 MC, 2 ignore.
+        instances: int (rows, cols), the method's objects, numbered as they were scored.
+        side_mm: side of the window in mm (cut to the image).
+    """
+    truth = annotated_objects(label)
+    side = max(1, round(side_mm / case.spacing_mm[0]))
+    findings = measure_objects(truth, np.zeros(len(case.annotations) + 1), case.spacing_mm)
+    (row, col), *_ = densest_regions(findings, (image.shape[0], image.shape[1]), side, 1)
+    part = np.s_[row : row + side, col : col + side]
+    found = predicted_objects(instances)[part].astype(np.int32)
+    numbers = np.unique(found[found > 0])
+    low, high = np.percentile(image[part], WINDOW_PERCENTILES)
+    grey = np.clip((image[part] - low) / max(high - low, 1e-6), 0, 1)
+    return Crop(
+        case_id=case.case_id,
+        corner=(row, col),
+        spacing_mm=case.spacing_mm,
+        image=(255 * grey).round().astype(np.uint8),
+        annotated=truth[part].astype(np.int32),
+        ignored=label[part] == 2,
+        found=found,
+        numbers=numbers,
+        scores=case.predictions.score[numbers - 1],
+        uncounted=case.predictions.ignored[numbers - 1],
+    )
+
+
+class CropWriter:
+    """Writes `crops/<number>.npz` for every image that holds annotated objects; nothing stays in memory.
+
+    Images without any have no window that would be the same for all methods, and none is kept of them.
+
+    Args:
+        output_dir: folder of the evaluation.
+        side_mm: side of the window in mm; 0 writes nothing.
+    """
+
+    def __init__(self, output_dir: str | Path, side_mm: float = 12.0) -> None:
+        if side_mm < 0:
+            raise ValueError(f"side_mm: got {side_mm}, want 0 or more")
+        self.folder, self.side_mm, self.count = Path(output_dir) / FOLDER, side_mm, 0
+
+    def clear(self) -> None:
+        """Remove the crops of a former run."""
+        self.count = 0
+        for file in self.folder.glob("[0-9]*.npz"):
+            file.unlink()
+
+    def write(self, case: CaseScores, image: np.ndarray, label: np.ndarray, instances: np.ndarray) -> Path | None:
+        """Write one image's crop (see `cut_crop`); None where nothing is kept."""
+        self.count += 1
+        if not self.side_mm or not len(case.annotations):
+            return None
+        crop = cut_crop(case, image, label, instances, self.side_mm)
+        path = self.folder / f"{self.count:05d}.npz"
+        return write_atomically(path, lambda temporary: np.savez_compressed(temporary, **vars(crop)))
+
+
+def read_crops(folder: str | Path) -> dict[str, Path]:
+    """{case_id: file} of an evaluation's crops; empty when it kept none."""
+    found = {}
+    for path in sorted((Path(folder) / FOLDER).glob("[0-9]*.npz")):
+        with np.load(path, allow_pickle=False) as file:
+            found[str(file["case_id"])] = path
+    return found
+
+
+def read_crop(path: str | Path) -> Crop:
+    """One crop."""
+    with np.load(path, allow_pickle=False) as file:
+        arrays = {name: file[name] for name in file.files}
+    row, col = (int(value) for value in arrays.pop("corner"))
+    row_mm, col_mm = (float(value) for value in arrays.pop("spacing_mm"))
+    return Crop(case_id=str(arrays.pop("case_id")), corner=(row, col), spacing_mm=(row_mm, col_mm), **arrays)

@@ -1,0 +1,92 @@
+"""The report's tables of paired differences: the reference method against each other one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tqdm import tqdm
+
+from scripts.evaluation.compare import compare
+from scripts.evaluation.report.runs import Run
+from scripts.evaluation.report.tables import NONE, Cell, Table
+
+VALUE_NAMES = {
+    "tpr": "TPR",
+    "fp_per_cm2": "FP per cm²",
+    "foreground_iou": "foreground IoU",
+    "background_iou": "background IoU",
+    "mean_iou": "mean IoU",
+}
+
+
+def difference_tables(runs: Sequence[Run], progress: bool = False) -> tuple[list[Table], list[dict[str, Any]]]:
+    """The first method against each other one: bootstrap differences and Wilcoxon tests, and what they came from.
+
+    Returns:
+        Tables (none for a single method), and `compare.compare`'s result for each other method.
+    """
+    if len(runs) < 2:
+        return [], []
+    first = runs[0]
+    froc, used = first.metrics["froc"], first.metrics["provenance"]["bootstrap"]
+    rates = [float(rate) for rate in froc["tpr_at_fp_per_cm2"]]
+    found = [
+        compare(
+            *(first.folder, other.folder, used["samples"], used["unit"], used["seed"]),
+            fp_limit=froc["fp_limit_per_cm2"],
+            fp_rates=rates,
+        )
+        for other in tqdm(runs[1:], desc="comparisons", unit="method", disable=not progress)
+    ]
+    header = [f"{first.name} minus", "pAUC", *(f"TPR at {rate:g} FP/cm²" for rate in rates)]
+    least = f"< {2 / used['samples']:.2g}"
+    rows = []
+    for run, result in zip(runs[1:], found, strict=True):
+        entries = [result["differences"]["pauc"], *result["differences"]["tpr_at_fp_per_cm2"].values()]
+        rows.append([Cell(run.name), *(_difference(entry, least) for entry in entries)])
+    note = (
+        f"{first.name} minus the other (above 0: {first.name} is better), 95 % interval and two-sided p of "
+        f"{used['samples']} bootstrap samples of {used['unit']}s, the same for both. No correction for several tests."
+    )
+    bootstrap = Table("differences", "Differences of detection", header, rows, note)
+    names = [name for name in VALUE_NAMES if name != "background_iou"]
+    tests = [
+        [Cell(run.name), *(_wilcoxon(result["wilcoxon"][name]) for name in names)]
+        for run, result in zip(runs[1:], found, strict=True)
+    ]
+    note = (
+        f"Median over images of {first.name} minus the other, each at its own operating threshold; p of Wilcoxon's "
+        "signed-rank test, two-sided, and the number of images that differ. More false positives are worse: there, "
+        f"below 0 means that {first.name} is better."
+    )
+    header = [f"{first.name} minus", *(f"{VALUE_NAMES[name]} of an image" for name in names)]
+    return [
+        bootstrap,
+        Table("wilcoxon", "Differences per image at the operating thresholds", header, tests, note),
+    ], found
+
+
+def p_text(p: float | None, least: str = "< 0.0001") -> str:
+    """A p value; `least` where it is too small for a number."""
+    if p is None:
+        return NONE
+    return least if p == 0 or p < 1e-4 else f"{p:.2g}" if p < 0.095 else f"{p:.2f}"
+
+
+def _difference(entry: Mapping[str, Any], least: str) -> Cell:
+    if entry["value"] is None:
+        return Cell(NONE)
+    ends = "" if entry["low"] is None else f"{_signed(entry['low'])} to {_signed(entry['high'])}"
+    return Cell(_signed(entry["value"]), ends, f"p {p_text(entry['p'], least)}")
+
+
+def _wilcoxon(entry: Mapping[str, Any]) -> Cell:
+    if entry["median"] is None:
+        return Cell(NONE)
+    return Cell(_signed(entry["median"]), "", f"p {p_text(entry['p'])}, n = {entry['n']}")
+
+
+def _signed(number: float) -> str:
+    text = f"{number:+.3f}"
+    return "0.000" if float(text) == 0 else text.replace("-", "−")

@@ -1,0 +1,82 @@
+"""The report's tables by kinds of MCs and of images: one column a method."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from scripts.evaluation.report.runs import Run
+from scripts.evaluation.report.tables import NONE, Cell, Table, value
+from scripts.evaluation.strata import UNKNOWN
+
+#: How strata are called in words; others by their key.
+STRATA_NAMES = {
+    "diameter_mm": "diameter of the labelled area, mm",
+    "contrast_to_noise": "contrast to noise",
+    "gap_px": "gap to the nearest other MC, px",
+    "neighbours": "number of near MCs",
+}
+
+
+def strata_tables(runs: Sequence[Run]) -> list[Table]:
+    """TPR at the operating threshold by every stratum of the first method's evaluation, one column a method."""
+    tables = []
+    for key in dict.fromkeys(row["by"] for row in runs[0].metrics["strata"]):
+        by_run = [{r["stratum"]: r for r in run.metrics["strata"] if r["by"] == key} for run in runs]
+        of_images = any("fp" in row for row in by_run[0].values())
+        shown = [name for name, row in by_run[0].items() if row["annotated"] or (of_images and row["images"])]
+        if shown in ([], [UNKNOWN]):
+            continue  # the data set does not say
+        rows = []
+        for name in shown:
+            counts = Cell(f"{by_run[0][name]['annotated']} / {by_run[0][name]['images']}")
+            rows.append([Cell(name), counts, *(_stratum(found.get(name)) for found in by_run)])
+        named = STRATA_NAMES.get(key, key)
+        header = [named, "MCs / images", *(run.name for run in runs)]
+        note = "Bootstrap intervals of few MCs or images are too narrow."
+        tables.append(Table(f"strata-{key}", f"TPR at the operating threshold by {named}", header, rows, note))
+    return tables
+
+
+def failure_table(runs: Sequence[Run]) -> list[Table]:
+    """TPR, IoU and coverage by kinds of MCs that methods fail on; no table when no evaluation collected them."""
+    found = [run.metrics.get("failure_classes", {}) for run in runs]
+    rule = next((section["rule"] for section in found if section), None)
+    if rule is None:
+        return []
+    kinds = next(section["classes"] for section in found if section)
+    rows = [
+        [
+            Cell(kind),
+            Cell(str(entry["annotated"])),
+            *(_failure(section.get("classes", {}).get(kind)) for section in found),
+        ]
+        for kind, entry in kinds.items()
+        if entry["annotated"]
+    ]
+    note = (
+        f"Large: from {rule['large_mm']:g} mm. Close: less than {rule['gap_px']:g} px to the next MC. Dense: at least "
+        f"{rule['neighbours']} others within {rule['radius_mm']:g} mm. Faint: contrast to noise below "
+        f"{rule['contrast']:g}. Under the TPR: its interval, mean IoU per object, and the mean share of an MC's pixels "
+        "that lie in any mark."
+    )
+    title = "TPR at the operating threshold by kinds of MCs on which methods fail"
+    return [Table("failures", title, ["kind", "MCs", *(run.name for run in runs)], rows, note)]
+
+
+def _stratum(row: Mapping[str, Any] | None) -> Cell:
+    if row is None or row["tpr"] is None:
+        return Cell(NONE)
+    cell = value({"value": row["tpr"], "low": row["tpr_low"], "high": row["tpr_high"]}, 2)
+    if row.get("fp_per_cm2") is None:
+        return cell
+    return cell._replace(remark=f"{row['fp_per_cm2']:.2f} FP/cm²")
+
+
+def _failure(entry: Mapping[str, Any] | None) -> Cell:
+    if entry is None:
+        return Cell(NONE)
+    parts = [
+        (name, value(entry[key], 2).text) for name, key in (("IoU", "iou_per_object"), ("covered", "share_covered"))
+    ]
+    return value(entry["tpr"], 2)._replace(remark="\n".join(f"{name} {text}" for name, text in parts))

@@ -1,0 +1,83 @@
+"""What lies around annotated objects: gap to the nearest one, neighbours, and predictions near chosen ones.
+
+Distances between objects are the shortest ones between the centres of their pixels.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.spatial import cKDTree
+
+from scripts.evaluation.cases import ROUNDING_MM
+from scripts.findings.objects import Spacing
+
+#: names of the values in tables
+GAP, NEIGHBOURS = "gap_px", "neighbours"
+#: predictions' distance to the nearest large annotated object, mm
+TO_LARGE = "to_large_mm"
+#: For an outline of more pixels a search tree of all others is cheaper than asking for that many neighbours.
+LONG_OUTLINE_PX = 300
+
+
+def nearest_gaps_px(objects: np.ndarray) -> np.ndarray:
+    """Distance of every object to the nearest other one, px; objects with one pixel between them have 2.
+
+    Args:
+        objects: int (rows, cols), 0 background, objects numbered 1..n.
+
+    Returns:
+        float (n,); infinity for an object without another one.
+    """
+    places, owner, count = _outlines(objects)
+    gaps = np.full(count, np.inf)
+    if count < 2:
+        return gaps
+    tree = cKDTree(places)
+    for number, own in enumerate(np.split(np.argsort(owner, kind="stable"), np.cumsum(np.bincount(owner))[:-1])):
+        if own.size > LONG_OUTLINE_PX:
+            gaps[number] = cKDTree(places[owner != number]).query(places[own])[0].min()
+            continue
+        # of its nearest outline pixels at least one belongs to another object
+        distance, near = tree.query(places[own], k=own.size + 1)
+        gaps[number] = distance[owner[near] != number].min()
+    return gaps
+
+
+def neighbours_within(points_mm: np.ndarray, radius_mm: float) -> np.ndarray:
+    """Number of other points at most `radius_mm` away; int (n,) of points (n, 2)."""
+    if not len(points_mm):
+        return np.zeros(0, np.int64)
+    tree = cKDTree(points_mm)
+    return np.asarray(tree.query_ball_point(points_mm, radius_mm + ROUNDING_MM, return_length=True), np.int64) - 1
+
+
+def distances_mm(objects: np.ndarray, targets: np.ndarray, spacing_mm: Spacing) -> np.ndarray:
+    """Distance of every object to the nearest target pixel, mm; 0 where they overlap.
+
+    Args:
+        objects: int (rows, cols), 0 background, objects numbered 1..n.
+        targets: bool (rows, cols).
+        spacing_mm: (row, col) pixel spacing in mm.
+
+    Returns:
+        float (n,); infinity without targets.
+    """
+    if objects.shape != targets.shape:
+        raise ValueError(f"objects {objects.shape} and targets {targets.shape} must have one shape")
+    places, owner, count = _outlines(objects)
+    found = np.full(count, np.inf)
+    goals, _, _ = _outlines(targets.astype(np.int64))
+    if count and len(goals):
+        distance, _ = cKDTree(goals * spacing_mm).query(places * spacing_mm)
+        np.minimum.at(found, owner, distance)
+        found[np.unique(objects[targets & (objects > 0)]) - 1] = 0  # one may lie inside of the other
+    return found
+
+
+def _outlines(objects: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
+    """Pixels of objects that have a 4-neighbour outside, (m, 2) row and column; their objects from 0, (m,); n."""
+    padded = np.pad(objects, 1)
+    inner = (objects > 0) & (padded[:-2, 1:-1] == objects) & (padded[2:, 1:-1] == objects)
+    inner &= (padded[1:-1, :-2] == objects) & (padded[1:-1, 2:] == objects)
+    rows, cols = np.nonzero((objects > 0) & ~inner)
+    return np.stack([rows, cols], 1), objects[rows, cols] - 1, int(objects.max(initial=0))

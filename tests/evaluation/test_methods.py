@@ -1,0 +1,144 @@
+"""Which evaluations run, which are reused, which are left out; the bundle itself is replaced by a fake."""
+
+import json
+
+import pytest
+
+from scripts.evaluation import methods
+from scripts.evaluation.methods import INPUTS, config_files, evaluate_all, evaluate_method, main
+from scripts.sweeps.stage import StageError
+
+DATA = "configs/data_benchmark.json"
+
+
+@pytest.fixture
+def world(root, monkeypatch, tmp_path):
+    """Weights, images and code of its own; `run` is the fake, which notes its arguments and leaves a finished run."""
+    monkeypatch.chdir(root)
+    (tmp_path / "scripts" / "evaluation" / "report").mkdir(parents=True)
+    (tmp_path / "scripts" / "network.py").write_text("a = 1\n")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "image.png").write_bytes(b"image")
+    (tmp_path / "weights.pt").write_bytes(b"weights")
+    monkeypatch.setattr(methods, "ROOT", tmp_path)
+
+    class World:
+        def __init__(self):
+            self.folder, self.calls = tmp_path, []
+            self.overrides = {"dataset_dir": str(tmp_path / "data"), "weights": str(tmp_path / "weights.pt")}
+
+        def run(self, folder, arguments):
+            self.calls.append(arguments)
+            folder.mkdir(parents=True, exist_ok=True)
+            report = {"state": "finished", "exit_status": 0, "images_done": 1, "images_failed": 0}
+            (folder / "run_report.json").write_text(json.dumps(report))
+            (folder / "metrics.json").write_text("{}")
+
+        def evaluate(self, method="hdogreg", **options):
+            before = len(self.calls)
+            outcome = evaluate_method(method, tmp_path / "out", DATA, self.overrides, run=self.run, **options)
+            return outcome, len(self.calls) - before
+
+    return World()
+
+
+def test_config_files_come_in_the_order_of_the_bundle():
+    assert config_files("slim_fcn", DATA) == [
+        *("configs/inference.json", "configs/slim_fcn_inference.json", "configs/evaluate.json"),
+        DATA,
+    ]
+    assert config_files("hdogreg", "") == ["configs/inference.json", "configs/evaluate.json"]
+    with pytest.raises(ValueError, match=r"methods: got 'unet', want some of hdogreg, slim_fcn"):
+        config_files("unet", DATA)
+
+
+def test_every_method_has_an_overlay_that_is_there(root):
+    for method in methods.METHODS:
+        assert all((root / file).is_file() for file in config_files(method, DATA))
+    assert set(methods.DEFAULT_METHODS) <= set(methods.METHODS)
+
+
+def test_an_unchanged_evaluation_is_reused(world):
+    outcome, ran = world.evaluate()
+    assert ran == 1 and outcome.reason == "" and outcome.folder == world.folder / "out"
+    (arguments,) = world.calls
+    assert arguments["run_id"] == "evaluating" and arguments["config_file"] == config_files("hdogreg", DATA)
+    assert arguments["output_dir"] == str(world.folder / "out") and arguments["weights"].endswith("weights.pt")
+    assert world.evaluate() == (outcome, 0)
+    assert world.evaluate(force=True)[1] == 1
+    (world.folder / "scripts" / "evaluation" / "report" / "page.py").write_text("b = 2\n")
+    (world.folder / "scripts" / "evaluation" / "summary.py").write_text("b = 2\n")
+    assert world.evaluate()[1] == 0, "code without effect on numbers"
+
+
+@pytest.mark.parametrize("what", ["weights", "code", "images", "overrides", "record", "interrupted", "failed images"])
+def test_what_changes_numbers_makes_it_run_again(world, what):
+    world.evaluate()
+    out = world.folder / "out"
+    if what == "weights":
+        (world.folder / "weights.pt").write_bytes(b"others")
+    elif what == "code":
+        (world.folder / "scripts" / "network.py").write_text("a = 2\n")
+    elif what == "images":
+        (world.folder / "data" / "image.png").write_bytes(b"another image")
+    elif what == "overrides":
+        world.overrides = world.overrides | {"hit_distance_mm": 0.5}
+    elif what == "record":
+        (out / INPUTS).unlink()
+    else:
+        state = (
+            {"state": "running", "exit_status": 0} if what == "interrupted" else {"state": "finished", "exit_status": 1}
+        )
+        (out / "run_report.json").write_text(json.dumps(state))
+    assert world.evaluate()[1] == 1
+    assert world.evaluate()[1] == 0
+
+
+def test_missing_weights_leave_a_method_out(world):
+    world.overrides = world.overrides | {"weights": str(world.folder / "gone.pt")}
+    outcome, ran = world.evaluate()
+    assert ran == 0 and outcome.folder is None and "gone.pt are missing" in outcome.reason
+    world.overrides = world.overrides | {"weights": ""}
+    assert world.evaluate("ciecholewski")[1] == 1, "a method without weights"
+
+
+def test_a_failure_is_named_and_the_next_method_runs(world, tmp_path):
+    def run(folder, arguments):
+        if "slim_fcn" in str(folder):
+            raise StageError("evaluation.log: stage 'evaluation' ended with exit status 1")
+        world.run(folder, arguments)
+
+    outcomes = evaluate_all(["slim_fcn", "hdogreg"], tmp_path / "all", "datalist", DATA, world.overrides, run=run)
+    assert [bool(outcome.reason) for outcome in outcomes] == [True, False]
+    assert "failed" in outcomes[0].reason and "exit status 1" in outcomes[0].reason
+    assert outcomes[1].folder == tmp_path / "all" / "hdogreg" / "datalist"
+    assert not (tmp_path / "all" / "slim_fcn" / "datalist" / INPUTS).exists()
+    with pytest.raises(ValueError, match="unet"):
+        evaluate_all(["hdogreg", "unet"], tmp_path / "none", "datalist", DATA, world.overrides, run=run)
+    assert not (tmp_path / "none").exists()
+
+
+def test_the_command_reports_what_ran_and_what_did_not(world, monkeypatch, tmp_path):
+    reports = []
+
+    def run(folder, arguments):
+        if "ciecholewski" in str(folder):
+            raise StageError("no memory")
+        world.run(folder, arguments)
+
+    monkeypatch.setattr(methods, "run_bundle", run)
+    monkeypatch.setattr(methods, "write_report", lambda *args, **options: reports.append((args, options)))
+    common = ["--data", DATA, "--dataset-dir", str(tmp_path / "data"), "--output", str(tmp_path / "runs")]
+    common += ["--report", str(tmp_path / "report"), "--note", "drawn"]
+    main(["--methods", "hdog_alone", *common, "--datalist-file", "few.json"])
+    assert reports[-1] == (([tmp_path / "runs/hdog_alone/few"], tmp_path / "report", "drawn"), {"not_run": []})
+    assert world.calls[-1]["datalist_file"] == "few.json" and world.calls[-1]["section"] == "testing"
+    with pytest.raises(SystemExit) as status:
+        main(["--methods", "hdog_alone", "ciecholewski", *common, "--section", "validation"])
+    assert status.value.code == 1, "a report is written, but not of all"
+    (folders, *_), options = reports[-1]
+    assert folders == [tmp_path / "runs/hdog_alone/datalist_validation"]
+    assert options["not_run"] == ["ciecholewski: its evaluation failed: no memory"]
+    with pytest.raises(SystemExit) as status:
+        main(["--methods", "unet", *common])
+    assert status.value.code == 2
