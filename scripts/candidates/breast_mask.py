@@ -112,11 +112,16 @@ def _largest_part(bright: np.ndarray, bridge_px: int) -> np.ndarray:
 
 
 def _largest_component(mask: np.ndarray) -> np.ndarray:
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=4)
-    if count == 1:
+    labels, area = _components(mask, 4)
+    if area.size == 1:
         return np.zeros_like(mask)
-    largest = 1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA]))
-    return (labels == largest).astype(np.uint8)
+    return (labels == 1 + int(np.argmax(area[1:]))).view(np.uint8)
+
+
+def _components(mask: np.ndarray, connectivity: int) -> tuple[np.ndarray, np.ndarray]:
+    """Labels of the components of a 0/1 mask, and their areas in px; number 0 is what is not in the mask."""
+    count, labels = cv2.connectedComponents(mask, connectivity=connectivity)
+    return labels, np.bincount(labels.ravel(), minlength=count)
 
 
 def _fill_holes(mask: np.ndarray) -> np.ndarray:
@@ -125,14 +130,14 @@ def _fill_holes(mask: np.ndarray) -> np.ndarray:
     A region is air if it reaches one of the three other borders, or is larger than half of the mask (the air
     within the closed frame of a film scan). Regions are 8-connected.
     """
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(1 - mask, connectivity=8)
+    labels, area = _components(1 - mask, 8)
     half = mask.shape[1] // 2
-    chest_wall_left = mask[:, :half].sum() >= mask[:, -half:].sum()
-    air = stats[:, cv2.CC_STAT_AREA] > mask.sum() / 2
+    chest_wall_left = np.count_nonzero(mask[:, :half]) >= np.count_nonzero(mask[:, -half:])
+    air = area > np.count_nonzero(mask) / 2
     for border in (labels[0], labels[-1], labels[:, -1 if chest_wall_left else 0]):
         air[border] = True
     air[0] = False  # label 0 is the mask itself
-    return (~air[labels]).astype(np.uint8)
+    return (~air).take(labels, mode="clip").view(np.uint8)
 
 
 def _disc(radius: int) -> np.ndarray:

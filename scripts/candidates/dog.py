@@ -5,17 +5,21 @@ formulas in plain float64 scipy. Equation numbers are those of HDoGReg (arXiv 21
 """
 
 import itertools
+import math
 
 import cv2
 import numpy as np
 from scipy.spatial import cKDTree
 
+from scripts.candidates.boxes import Box
+
 TRUNCATE = 4.0
 """Gaussian kernels end at this many sigma, as in scipy and scikit-image."""
 
-
-BLOCK_ROWS = 64
-"""Rows whose second differences are held at a time: few enough to stay in cache."""
+_TRACE = np.array([[0, 0, 1, 0, 0], [0] * 5, [1, 0, -4, 0, 1], [0] * 5, [0, 0, 1, 0, 0]], np.float32)
+_DIFFERENCE = np.array([[0, 0, 1, 0, 0], [0] * 5, [-1, 0, 0, 0, -1], [0] * 5, [0, 0, 1, 0, 0]], np.float32)
+_MIXED = np.array([[1, 0, -1], [0, 0, 0], [-1, 0, 1]], np.float32)
+"""Stencils of rr + cc, rr - cc and rc, times 4; whole numbers, so that a constant response gives exactly 0."""
 
 
 def gaussian_radius(sigma: float) -> int:
@@ -30,7 +34,7 @@ def gaussian_kernel(sigma: float) -> np.ndarray:
     return kernel / kernel.sum()
 
 
-def dog_responses(image: np.ndarray, sigmas: np.ndarray) -> list[np.ndarray]:
+def dog_responses(image: np.ndarray, sigmas: np.ndarray, box: Box | None = None) -> list[np.ndarray]:
     """Scale-normalised differences of Gaussians, positive on bright blobs (eq. 2-3, with the sign put right).
 
     Layer n is (L(sigma_n) - L(sigma_n+1)) * sigma_n / (sigma_n+1 - sigma_n). The image continues by half-sample
@@ -39,17 +43,19 @@ def dog_responses(image: np.ndarray, sigmas: np.ndarray) -> list[np.ndarray]:
     Args:
         image: float32, shape (rows, cols).
         sigmas: widths of the K + 1 Gaussians in px, increasing.
+        box: part of the image that is wanted, by default all of it; its responses are those of the whole image.
 
     Returns:
-        K arrays float32, shape (rows, cols).
+        K arrays float32 of the shape of the box.
     """
+    box = box or Box(0, image.shape[0], 0, image.shape[1])
     responses = []
-    finer = _gaussian(image, sigmas[0])
+    finer = _gaussian(image, sigmas[0], box)
     for sigma, next_sigma in itertools.pairwise(sigmas):
-        coarser = _gaussian(image, next_sigma)
-        finer -= coarser
-        finer *= np.float32(sigma / (next_sigma - sigma))
-        responses.append(finer)
+        coarser = _gaussian(image, next_sigma, box)
+        response = finer - coarser
+        response *= np.float32(sigma / (next_sigma - sigma))
+        responses.append(response)
         finer = coarser
     return responses
 
@@ -88,9 +94,10 @@ def scale_space_maxima(responses: list[np.ndarray], threshold: float) -> tuple[n
 def hessian_mask(response: np.ndarray, threshold: float) -> np.ndarray:
     """Where the response curves like a blob or a bright line: tr < 0 and (det > 0 or |det| / tr^2 < threshold).
 
-    This is eq. 6 as its text means it. The second differences are numpy's central gradient applied twice, with
-    its one-sided border. For tr < 0 and threshold >= 0 the bracket is the same as det + threshold * tr^2 > 0,
-    and a common factor of all second differences (4 here) drops out.
+    This is eq. 6 as its text means it. The second differences rr, rc, cc are numpy's central gradient applied twice,
+    with its one-sided border; a common factor (4 here) drops out. For tr < 0 and threshold >= 0 the bracket is the
+    same as det + threshold * tr^2 > 0; and as 4 det = tr^2 - (rr - cc)^2 - 4 rc^2, all of it is the same as
+    sqrt((rr - cc)^2 + 4 rc^2) < -sqrt(1 + 4 threshold) * tr.
 
     Args:
         response: float32, shape (rows, cols).
@@ -100,11 +107,9 @@ def hessian_mask(response: np.ndarray, threshold: float) -> np.ndarray:
         Boolean mask, shape (rows, cols).
     """
     d = _continue_linearly(response)
-    mask = np.empty(response.shape, bool)
-    for top in range(0, len(mask), BLOCK_ROWS):
-        block = mask[top : top + BLOCK_ROWS]
-        block[:] = _curves_down(d[top : top + len(block) + 4], np.float32(threshold))
-    return mask
+    trace, difference, twice_mixed = (cv2.filter2D(d, cv2.CV_32F, k) for k in (_TRACE, _DIFFERENCE, 2 * _MIXED))
+    trace *= np.float32(-math.sqrt(1 + 4 * threshold))
+    return (cv2.magnitude(difference, twice_mixed) < trace)[2:-2, 2:-2]
 
 
 def prune_overlaps(blobs: np.ndarray, overlap: float) -> np.ndarray:
@@ -134,9 +139,12 @@ def prune_overlaps(blobs: np.ndarray, overlap: float) -> np.ndarray:
     return stays
 
 
-def _gaussian(image: np.ndarray, sigma: float) -> np.ndarray:
+def _gaussian(image: np.ndarray, sigma: float, box: Box) -> np.ndarray:
+    """The image smoothed, as far as the box: a view."""
+    wide = box.grown(gaussian_radius(sigma), image.shape).aligned(image.shape)
     kernel = gaussian_kernel(sigma)
-    return cv2.sepFilter2D(image, cv2.CV_32F, kernel, kernel, borderType=cv2.BORDER_REFLECT)
+    smooth = cv2.sepFilter2D(image[wide.slices], cv2.CV_32F, kernel, kernel, borderType=cv2.BORDER_REFLECT)
+    return smooth[box.within(wide)]
 
 
 def _continue_linearly(response: np.ndarray) -> np.ndarray:
@@ -153,23 +161,6 @@ def _continue_linearly(response: np.ndarray) -> np.ndarray:
         for side in sides:
             side[0] = 4 * (side[2] - side[3]) + side[4]
     return d
-
-
-def _curves_down(d: np.ndarray, threshold: np.float32) -> np.ndarray:
-    """The condition of `hessian_mask`, for all but two pixels on each side of d."""
-    twice = 2 * d[2:-2, 2:-2]
-    row_row = d[4:, 2:-2] + d[:-4, 2:-2]
-    row_row -= twice
-    col_col = d[2:-2, 4:] + d[2:-2, :-4]
-    col_col -= twice
-    row_col = d[3:-1, 3:-1] + d[1:-3, 1:-3]
-    row_col -= d[3:-1, 1:-3] + d[1:-3, 3:-1]
-    trace = row_row + col_col
-    is_concave = trace < 0
-    determinant = np.multiply(row_row, col_col, out=row_row)
-    determinant -= np.square(row_col, out=row_col)
-    determinant += threshold * np.square(trace, out=trace)
-    return is_concave & (determinant > 0)
 
 
 def _overlap_fraction(first: np.ndarray, second: np.ndarray) -> np.ndarray:

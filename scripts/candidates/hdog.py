@@ -4,6 +4,7 @@ Every structure that is bright, small and convex enough is meant to be found; th
 Source: HDoGReg (arXiv 2102.00754, eq. 1-6), with the corrections named in `scripts/candidates/dog.py`.
 """
 
+import itertools
 import math
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -12,6 +13,8 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from scripts.candidates.boxes import Box, bands_around, cut_lines
+from scripts.candidates.components import BandComponents, band_components, settle
 from scripts.candidates.dog import (
     dog_responses,
     gaussian_radius,
@@ -20,14 +23,11 @@ from scripts.candidates.dog import (
     scale_space_maxima,
 )
 
-BAND_ROWS = 192
-"""Rows that one thread works on at a time: few enough for the arrays to stay in cache."""
+MARGIN_PX = 96
+"""First margin around the mask; grows where a component of the Hessian mask reaches further."""
 
-ALIGN_PX = 64
-"""Boxes begin and end at multiples of this, so that vector code rounds each pixel as it would on the whole image."""
-
-MARGIN_PX = 64
-"""First margin of a box around the mask; grows where a component of the Hessian mask reaches further."""
+_PLACE = 2**32 - 1
+"""Bits of a maximum's sort key that hold its place."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ def hdog(image: np.ndarray, parameters: HDoGParameters, mask: np.ndarray | None 
     """Candidates of an image, or of the part of it under a mask.
 
     With a mask the result is, bit for bit, that of the whole image with `candidates.mask & mask` and only the
-    blobs whose pixel is under the mask; it is found from a box around the mask. A component is thus cut at the
+    blobs whose pixel is under the mask; it is found from what lies around the mask. A component is thus cut at the
     mask, not dropped, and may be there because of a blob just outside of it (as in the released program).
 
     Works on `cv2.getNumThreads()` threads; a constant image and an empty mask have no candidates.
@@ -113,137 +113,92 @@ def hdog(image: np.ndarray, parameters: HDoGParameters, mask: np.ndarray | None 
         Candidates: mask and blobs.
 
     Raises:
-        ValueError: if the image is not a non-empty 2-D float array of finite values, or the mask does not fit it.
+        ValueError: if the image is not a non-empty 2-D float array of finite values, has 2^32 pixels times scales or
+            more, or the mask does not fit it.
     """
     image = _checked_image(image)
+    if image.size * (len(parameters.sigmas) - 1) > _PLACE:
+        raise ValueError(f"image: found {image.size} px on {len(parameters.sigmas) - 1} scales; wanted fewer than 2^32")
     if mask is None:
-        return _box_candidates(image, parameters, _Box(0, image.shape[0], 0, image.shape[1]), None)[0]
+        return _candidates_in(bands_around(np.ones(image.shape, bool), 0), image, parameters, None)[0]
     mask = np.asarray(mask)
     if mask.shape != image.shape or mask.dtype != bool:
         raise ValueError(f"mask: found {mask.dtype} of shape {mask.shape}; wanted bool of shape {image.shape}")
     if not mask.any():
         return Candidates(np.zeros(image.shape, bool), np.empty((0, 3), np.float32))
-    inner = _bounding_box(mask)
     # Pruning may depend on blobs anywhere near, so it sees the whole image; the published value 1 prunes nothing.
     margin = MARGIN_PX if parameters.overlap >= 1 else max(image.shape)
     while True:
-        candidates, is_exact = _box_candidates(image, parameters, inner.grown(margin, image.shape), mask)
+        candidates, is_exact = _candidates_in(bands_around(mask, margin), image, parameters, mask)
         if is_exact:
             return candidates
         margin *= 4
 
 
-class _Box(NamedTuple):
-    """Rows top..bottom and columns left..right of an image, ends excluded."""
-
-    top: int
-    bottom: int
-    left: int
-    right: int
-
-    def grown(self, margin: int, shape: tuple[int, ...]) -> "_Box":
-        """This box with a margin, its columns rounded out to `ALIGN_PX`, all within an image of this shape."""
-        left = max(self.left - margin, 0) // ALIGN_PX * ALIGN_PX
-        right = min(-(-(self.right + margin) // ALIGN_PX) * ALIGN_PX, shape[1])
-        return _Box(max(self.top - margin, 0), min(self.bottom + margin, shape[0]), left, right)
-
-    @property
-    def slices(self) -> tuple[slice, slice]:
-        return slice(self.top, self.bottom), slice(self.left, self.right)
-
-
-def _box_candidates(
-    image: np.ndarray, parameters: HDoGParameters, box: _Box, mask: np.ndarray | None
+def _candidates_in(
+    bands: list[Box], image: np.ndarray, parameters: HDoGParameters, mask: np.ndarray | None
 ) -> tuple[Candidates, bool]:
-    """Candidates of a box under the mask, and whether no component cut by the box leaves a pixel in doubt."""
-    threads = max(1, min(cv2.getNumThreads(), 8))
-    with ThreadPoolExecutor(threads) as pool:
-        tops = range(box.top, box.bottom, BAND_ROWS)
-        bands = [_Box(top, min(top + BAND_ROWS, box.bottom), box.left, box.right) for top in tops]
-        parts = list(pool.map(lambda band: _band_shapes(image, parameters, band), bands))
-        shapes = [np.concatenate(layers) for layers in zip(*(part[0] for part in parts), strict=True)]
-        maxima, strengths = (np.concatenate([part[i] for part in parts]) for i in (1, 2))
-
-        order = np.lexsort((maxima[:, 2], maxima[:, 1], maxima[:, 0], -strengths))
-        maxima = maxima[order]
-        blobs = maxima.astype(np.float32)
-        blobs[:, 2] = parameters.sigmas[maxima[:, 2]]
-        stays = prune_overlaps(blobs, parameters.overlap)
-        maxima, blobs = maxima[stays], blobs[stays]
-
-        local = maxima - [box.top, box.left, 0]
-        of_scale = [local[local[:, 2] == scale, :2] for scale in range(len(shapes))]
-        cut = _cut_sides(box, image.shape)
-        inside = None if mask is None else mask[box.slices]
-        kept = list(pool.map(lambda s, p: _components_with(s, p, cut, inside), shapes, of_scale))
-
+    """Candidates of the bands under the mask, and whether no component cut by their outline leaves a pixel in doubt."""
+    scales = len(parameters.sigmas) - 1
+    shapes = np.empty((scales, *image.shape), bool)  # Hessian masks; only what the bands hold is ever touched
     union = np.zeros(image.shape, bool)
-    view = union[box.slices]
-    for layer, _ in kept:
-        view |= layer
-    if mask is not None:
-        view &= mask[box.slices]
-        blobs = blobs[mask[maxima[:, 0], maxima[:, 1]]]
-    return Candidates(union, blobs), all(is_exact for _, is_exact in kept)
+    with ThreadPoolExecutor(max(1, min(cv2.getNumThreads(), 8))) as pool:
+        tiles = [tile for band in bands for tile in band.tiles()]
+        found = np.sort(np.concatenate(list(pool.map(lambda tile: _find_in(tile, image, parameters, shapes), tiles))))
+        row, col, scale = np.unravel_index(found & _PLACE, (*image.shape, len(shapes)))
+        blobs = np.stack([row, col, parameters.sigmas[scale]], axis=1).astype(np.float32)
+        if parameters.overlap < 1:
+            stays = prune_overlaps(blobs, parameters.overlap)
+            row, col, scale, blobs = row[stays], col[stays], scale[stays], blobs[stays]
+
+        # The blobs' places in `blobs`, in groups by band and scale.
+        group = np.searchsorted([band.bottom for band in bands], row, side="right") * scales + scale
+        ends = np.cumsum(np.bincount(group, minlength=len(bands) * scales))
+        groups = np.split(np.argsort(group.astype(np.min_scalar_type(ends.size)), kind="stable"), ends[:-1])
+        is_under = np.ones(len(blobs), bool)
+
+        def keep(number: int) -> list[BandComponents]:
+            """Draw the components of one band that hold a blob."""
+            band, cut = bands[number], cut_lines(bands, number, image.shape)
+            parts = []
+            for shape, here in zip(shapes, groups[number * scales :], strict=False):
+                kept, part = band_components(shape[band.slices], row[here] - band.top, col[here] - band.left, cut)
+                union[band.slices] |= kept
+                parts.append(part)
+                if mask is not None:
+                    is_under[here] = mask[row[here], col[here]]
+            return parts
+
+        settled = list(pool.map(settle, itertools.repeat(bands), zip(*pool.map(keep, range(len(bands))), strict=True)))
+
+    for layer in settled:
+        union[layer.kept] = True
+    if mask is None:
+        return Candidates(union, blobs), True
+    union &= mask
+    is_exact = not any(mask[layer.in_doubt].any() for layer in settled)
+    return Candidates(union, blobs[is_under]), is_exact
 
 
-def _band_shapes(
-    image: np.ndarray, parameters: HDoGParameters, band: _Box
-) -> tuple[list[np.ndarray], np.ndarray, np.ndarray]:
-    """Hessian mask per scale, maxima and their responses in a band, equal to those of the whole image.
+def _find_in(tile: Box, image: np.ndarray, parameters: HDoGParameters, shapes: np.ndarray) -> np.ndarray:
+    """Maxima of a tile; its Hessian masks, one per scale, go into `shapes`.
 
-    The band is worked on with a margin of `support_px`, where wrong values due to the cut end; at the image
-    border there is no margin and the border rules apply.
+    All are equal to those of the whole image: second differences reach 2 px, maxima 1 px, and so far the responses
+    are known beyond the tile; at the image border the border rules apply.
+
+    Returns:
+        uint64 numbers that ascend from the strongest maximum to the weakest, and with place among equal ones: the
+        bits of the (positive) response inverted, then those of the index into (rows, cols, scales).
     """
-    wide = band.grown(parameters.support_px, image.shape)
-    responses = dog_responses(image[wide.slices], parameters.sigmas)
-    rows = slice(band.top - wide.top, band.bottom - wide.top)
-    cols = slice(band.left - wide.left, band.right - wide.left)
-    shapes = [hessian_mask(response, parameters.hessian_threshold)[rows, cols] for response in responses]
+    wide = tile.grown(2, image.shape).aligned(image.shape)
+    responses = dog_responses(image, parameters.sigmas, wide)
+    for shape, response in zip(shapes, responses, strict=True):
+        shape[tile.slices] = hessian_mask(response, parameters.hessian_threshold)[tile.within(wide)]
     maxima, strengths = scale_space_maxima(responses, parameters.dog_threshold)
-    maxima += [wide.top, wide.left, 0]
-    row, col, _ = maxima.T
-    inside = (band.top <= row) & (row < band.bottom) & (band.left <= col) & (col < band.right)
-    return shapes, maxima[inside], strengths[inside]
-
-
-def _components_with(
-    shape: np.ndarray, points: np.ndarray, cut: list[tuple], inside: np.ndarray | None
-) -> tuple[np.ndarray, bool]:
-    """4-connected components of a shape mask that hold a point, and whether all are settled.
-
-    A component without a point that reaches a cut side may hold one beyond it; that matters if it lies inside.
-    """
-    count, labels = cv2.connectedComponents(shape.view(np.uint8), connectivity=4)
-    keep = np.zeros(count, bool)
-    keep[labels[points[:, 0], points[:, 1]]] = True
-    in_doubt = np.zeros(count, bool)
-    for side in cut:
-        in_doubt[labels[side]] = True
-    in_doubt &= ~keep
-    keep[0] = in_doubt[0] = False
-    is_exact = inside is None or not in_doubt.any() or not in_doubt[labels[inside]].any()
-    kept = np.empty(shape.shape, bool)
-    for top in range(0, len(kept), BAND_ROWS):  # indexing makes 64-bit indices: a band at a time
-        keep.take(labels[top : top + BAND_ROWS], out=kept[top : top + BAND_ROWS], mode="clip")
-    return kept, is_exact
-
-
-def _cut_sides(box: _Box, shape: tuple[int, ...]) -> list[tuple]:
-    """Indices of the border lines of a box that are not on the image border."""
-    every = slice(None)
-    sides = [
-        (box.top > 0, (0, every)),
-        (box.bottom < shape[0], (-1, every)),
-        (box.left > 0, (every, 0)),
-        (box.right < shape[1], (every, -1)),
-    ]
-    return [index for is_cut, index in sides if is_cut]
-
-
-def _bounding_box(mask: np.ndarray) -> _Box:
-    rows, cols = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    return _Box(int(rows[0]), int(rows[-1]) + 1, int(cols[0]), int(cols[-1]) + 1)
+    row, col, scale = maxima.T + [[wide.top], [wide.left], [0]]
+    inside = (tile.top <= row) & (row < tile.bottom) & (tile.left <= col) & (col < tile.right)
+    place = np.ravel_multi_index((row, col, scale), (*image.shape, len(shapes)))
+    return (((~strengths.view(np.uint32)).astype(np.uint64) << 32) | place.astype(np.uint64))[inside]
 
 
 def _checked_image(image: np.ndarray) -> np.ndarray:

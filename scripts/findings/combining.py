@@ -30,12 +30,16 @@ def overlap_scores(labels: np.ndarray, proximity: np.ndarray, overlap_fraction: 
         raise ValueError(f"overlap_fraction: got {overlap_fraction}, want a value in [0, 1)")
     if labels.shape != proximity.shape:
         raise ValueError(f"labels {labels.shape} and proximity {proximity.shape} must have the same shape")
-    where = np.nonzero(labels)
-    values, p = labels[where], proximity[where].astype(np.float32)
+    pixels = np.flatnonzero(labels != 0)
+    values, p = labels.ravel()[pixels], proximity.ravel()[pixels].astype(np.float32)
     scores = np.zeros(int(values.max()) + 1 if values.size else 1, np.float32)
-    order = np.lexsort((-p, values))
-    values, p = values[order], p[order]
-    objects, first, area = np.unique(values, return_index=True, return_counts=True)
+    # One number per pixel that sorts by object, then by descending P: the bits of a float >= 0 ascend as it does.
+    keys = np.sort((values.astype(np.uint64) << 32) | ~np.abs(p).view(np.uint32))
+    p = (~keys.astype(np.uint32)).view(np.float32)
+    area = np.bincount(values, minlength=scores.size)
+    objects = np.flatnonzero(area)
+    area = area[objects]
+    first = np.cumsum(area) - area
     # a tiny slack keeps exact products such as 0.3 * 10 from falling to the wrong side in floating point
     place = np.floor(overlap_fraction * area + 1e-9).astype(np.int64)
     scores[objects] = p[first + place]
@@ -86,7 +90,7 @@ def keep_objects(labels: np.ndarray, scores: np.ndarray, *, threshold: float) ->
     """
     keep = scores >= threshold
     keep[0] = False
-    return np.where(keep[labels], labels, 0).astype(labels.dtype), scores
+    return np.where(keep, np.arange(keep.size), 0).astype(labels.dtype)[labels], scores
 
 
 def threshold_objects(
@@ -108,6 +112,6 @@ def threshold_objects(
         mask &= within
     labels, count = label_objects(mask)
     scores = np.zeros(count + 1, np.float32)
-    where = labels > 0
-    np.maximum.at(scores, labels[where], probability[where].astype(np.float32))
+    pixels = np.flatnonzero(labels != 0)
+    np.maximum.at(scores, labels.ravel()[pixels], probability.ravel()[pixels].astype(np.float32))
     return labels, scores

@@ -6,6 +6,7 @@ own peak does neither, and is how the width of a blurred spot is defined (full w
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 from scipy import ndimage
 from skimage.morphology import local_maxima, reconstruction
@@ -51,20 +52,25 @@ def peak_objects(
     labels = np.zeros(probability.shape, np.int32)
     scores = [0.0]
     for number, box in enumerate(ndimage.find_objects(components), start=1):
-        inside = np.pad(components[box] == number, 1)
-        values = np.where(inside, np.pad(probability[box].astype(np.float32), 1), 0)
-        basins = _basins(values, inside, floor, prominence)
-        for basin in range(1, int(basins.max()) + 1):
-            own = np.where(basins == basin, values, 0)
+        core = components[box] == number
+        shape = core.shape[0] + 2, core.shape[1] + 2
+        inside, values = np.zeros(shape, bool), np.zeros(shape, np.float32)
+        inside[1:-1, 1:-1] = core
+        values[1:-1, 1:-1][core] = probability[box][core]
+        basins = _basins(values, inside, prominence)
+        for basin, part in enumerate(ndimage.find_objects(basins), start=1):
+            own = np.where(basins[part] == basin, values[part], 0)
             height = float(own.max())
-            pieces, _ = ndimage.label(own >= share * height, _EIGHT)
+            _, pieces = cv2.connectedComponents((own >= share * height).view(np.uint8), connectivity=8)
             piece = pieces == pieces.flat[int(own.argmax())]
-            labels[box][piece[1:-1, 1:-1]] = len(scores)
+            # `part` lies in the padded component: one row and column less in the image's
+            rows, cols = (slice(a.start - 1 + b.start, a.stop - 1 + b.start) for a, b in zip(part, box, strict=True))
+            labels[rows, cols][piece] = len(scores)
             scores.append(float(own[piece].mean()))
     return labels, np.array(scores, np.float32)
 
 
-def _basins(values: np.ndarray, inside: np.ndarray, floor: float, prominence: float) -> np.ndarray:
+def _basins(values: np.ndarray, inside: np.ndarray, prominence: float) -> np.ndarray:
     """Watershed basins of the prominent peaks, 1..n; a small component is one basin."""
     if np.count_nonzero(inside) <= 4:
         return inside.astype(np.int32)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 from skimage.feature import blob_dog, peak_local_max
 
-from scripts.candidates import hdog as hdog_module
+from scripts.candidates import boxes
 from scripts.candidates.dog import dog_responses, hessian_mask, prune_overlaps, scale_space_maxima
 from scripts.candidates.hdog import HDoGParameters, hdog
 from tests.candidates.hdog_reference import hdog_reference, hessian_reference
@@ -207,7 +207,7 @@ def test_bands_leave_no_trace(monkeypatch: pytest.MonkeyPatch) -> None:
     image = texture((300, 170), seed=4)
     whole = hdog(image, PAPER)
     for rows in (17, 64, 4096):
-        monkeypatch.setattr(hdog_module, "BAND_ROWS", rows)
+        monkeypatch.setattr(boxes, "BAND_ROWS", rows)
         banded = hdog(image, PAPER)
         np.testing.assert_array_equal(banded.mask, whole.mask)
         np.testing.assert_array_equal(banded.blobs, whole.blobs)

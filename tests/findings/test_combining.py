@@ -101,6 +101,35 @@ def test_a_ring_is_filled_and_a_neighbour_is_not_touched():
     assert filled[3, 7] == labels[3, 7] and (filled > 0).sum() == 26
 
 
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10_000), st.booleans())
+def test_holes_are_those_of_scipy_object_by_object(seed, is_touching):
+    rng = np.random.default_rng(seed)
+    shape = rng.integers(1, 20, 2)
+    labels = rng.integers(0, 3, shape).astype(np.int32) if is_touching else label_objects(rng.random(shape) < 0.6)[0]
+    expected = labels.copy()
+    boxes = ndimage.find_objects(labels)
+    heights = [(box[0].stop - box[0].start, i) for i, box in enumerate(boxes, start=1) if box is not None]
+    for _, number in sorted(heights):  # low objects first
+        expected[ndimage.binary_fill_holes(labels == number)] = number
+    np.testing.assert_array_equal(fill_holes(labels), expected)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 10_000))
+def test_measurements_equal_scipys(seed):
+    rng = np.random.default_rng(seed)
+    labels = rng.choice(9, rng.integers(1, 15, 2), p=[0.6] + [0.05] * 8).astype(np.int32)
+    found = measure_objects(labels, np.arange(9) / 8, (0.1, 0.2))
+    present = np.unique(labels[labels > 0])
+    assert [mc.score for mc in found] == [number / 8 for number in present]
+    for mc, number in zip(found, present, strict=True):
+        rows, cols = ndimage.find_objects((labels == number).astype(int))[0]
+        assert mc.bounding_box == (rows.start, cols.start, rows.stop, cols.stop)
+        assert mc.area_px == (labels == number).sum()
+        assert (mc.row, mc.col) == pytest.approx(ndimage.center_of_mass(labels == number), abs=1e-3)
+
+
 def test_measurements_by_hand():
     labels = np.zeros((6, 8), np.int32)
     labels[1:3, 2:5] = 1  # 2 x 3 px: centroid (1.5, 3)

@@ -4,6 +4,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import ndimage
+from skimage.morphology import local_maxima, reconstruction
+from skimage.segmentation import watershed
 
 from scripts.findings.objects import label_objects
 from scripts.findings.peaks import peak_objects
@@ -78,3 +81,37 @@ def test_every_object_is_connected_and_over_its_bound(seed):
         assert values[own].min() >= 0.5 * values[own].max()
         assert scores[number] == pytest.approx(values[own].mean(), rel=1e-5)
     assert {0, *np.unique(labels)} == set(range(len(scores)))
+
+
+def plain_peak_objects(values, floor, share, prominence, within):
+    """The definition on the whole image, component by component, without boxes."""
+    eight = np.ones((3, 3), bool)
+    components, count = label_objects((values >= floor) & within)
+    labels, scores = np.zeros(values.shape, int), [0.0]
+    for number in range(1, count + 1):
+        inside = np.pad(components == number, 1)  # as if the image went on
+        own = np.where(inside, np.pad(values, 1), 0)
+        flooded = reconstruction(np.where(inside, own * (1 - prominence), 0), own, footprint=eight)
+        tops, peaks = ndimage.label(inside & local_maxima(flooded, connectivity=2), eight)
+        several = inside.sum() > 4 and peaks > 1
+        basins = watershed(-own, tops, connectivity=2, mask=inside) if several else inside.astype(int)
+        for basin in range(1, basins.max() + 1):
+            part = np.where(basins == basin, own, 0)
+            pieces, _ = ndimage.label(part >= share * part.max(), eight)
+            piece = (pieces == pieces.flat[part.argmax()])[1:-1, 1:-1]
+            labels[piece] = len(scores)
+            scores.append(values[piece].mean())
+    return labels, scores
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 10**6), st.sampled_from([0.02, 0.2]), st.sampled_from([0.3, 0.5, 1.0]))
+def test_objects_equal_the_definition_without_boxes(seed, floor, share):
+    rng = np.random.default_rng(seed)
+    values = ndimage.gaussian_filter(rng.random((26, 33)), rng.uniform(0.5, 2)).astype(np.float32)
+    values = ((values - values.min()) / np.ptp(values)) ** 3
+    within = rng.random(values.shape) < 0.95
+    labels, scores = peak_objects(values, floor=floor, share=share, prominence=0.2, within=within)
+    expected = plain_peak_objects(values, floor, share, 0.2, within)
+    np.testing.assert_array_equal(labels, expected[0])
+    np.testing.assert_allclose(scores, expected[1], rtol=1e-5)
