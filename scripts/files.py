@@ -54,9 +54,9 @@ def write_json(path: str | Path, content: Any) -> Path:
     return write_atomically(path, lambda p: p.write_text(text + "\n", encoding="utf-8"))
 
 
-def write_png(path: str | Path, array: np.ndarray) -> Path:
-    """Write uint8 or uint16 grey (rows, cols), or uint8 RGB (rows, cols, 3)."""
-    return write_atomically(path, lambda p: Image.fromarray(array).save(p, format="PNG"))
+def write_png(path: str | Path, array: np.ndarray, compression: int = 6) -> Path:
+    """Write uint8 or uint16 grey (rows, cols), or uint8 RGB (rows, cols, 3); compression 0 (none) to 9."""
+    return write_atomically(path, lambda p: Image.fromarray(array).save(p, format="PNG", compress_level=compression))
 
 
 def sha256_of(path: str | Path) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import cv2
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -88,7 +89,9 @@ def draw_overlay(
     grid = figure.add_gridspec(max(regions, 1), 3, width_ratios=[2.1, 1, 1])
     whole = figure.add_subplot(grid[:, 0])
     low, high = display_window(image, breast)
-    whole.imshow(image, cmap="gray", vmin=low, vmax=high, aspect=spacing_mm[0] / spacing_mm[1])
+    rows_shown, cols_shown = _shown_part(image.shape, breast, round(3 / spacing_mm[0]))
+    reduced, extent = reduce_to(image, rows_shown, cols_shown, round(12 * dpi))
+    whole.imshow(reduced, cmap="gray", vmin=low, vmax=high, extent=extent, aspect=spacing_mm[0] / spacing_mm[1])
     ring = 0.9 / spacing_mm[0]
     widths = [2 * max(ring, 0.75 * mc.equivalent_diameter_mm / spacing_mm[0]) for mc in findings]
     places = [(mc.col, mc.row) for mc in findings]
@@ -96,8 +99,6 @@ def draw_overlay(
     rings = EllipseCollection(widths, widths, 0, offsets=places, offset_transform=whole.transData, **style)
     rings.set_in_layout(False)
     whole.add_collection(rings, autolim=False)
-    if breast is not None and breast.any():
-        _crop_to(whole, breast, round(3 / spacing_mm[0]))
     whole.set_title(title, color="white", fontsize=11, loc="left", wrap=True, parse_math=False)
     if not findings:
         whole.text(
@@ -126,6 +127,8 @@ def draw_overlay(
                 axis.set_title(f"{name}: {side * spacing_mm[0]:.0f} mm", color=REGION_COLOUR, fontsize=9, loc="left")
     for axis in figure.axes:
         axis.set_axis_off()
+        axis.xaxis.set_visible(False)  # else the layout measures ticks that are not drawn
+        axis.yaxis.set_visible(False)
     return _rgb(figure)
 
 
@@ -153,10 +156,35 @@ def heat_map(probability: np.ndarray, longest_px: int = 2000) -> np.ndarray:
     return (colormaps["jet"](np.clip(blocks, 0, 1))[..., :3] * 255).round().astype(np.uint8)
 
 
-def _crop_to(axis: object, mask: np.ndarray, rim: int) -> None:
-    rows, cols = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    axis.set_ylim(min(rows[-1] + rim, mask.shape[0]), max(rows[0] - rim, 0))  # type: ignore[attr-defined]
-    axis.set_xlim(max(cols[0] - rim, 0), min(cols[-1] + rim, mask.shape[1]))  # type: ignore[attr-defined]
+def reduce_to(
+    image: np.ndarray, rows: slice, cols: slice, longest_px: int
+) -> tuple[np.ndarray, tuple[float, float, float, float]]:
+    """Part of an image, reduced by averaging to what a picture can show.
+
+    Args:
+        image: float (rows, cols).
+        rows, cols: the part.
+        longest_px: a part with a longer side is reduced by the whole number that brings it to this length or below.
+
+    Returns:
+        The reduced part, and its (left, right, bottom, top) in px of the image, as `imshow` takes them.
+    """
+    part = image[rows, cols]
+    step = -(-max(part.shape) // longest_px)
+    if step > 1:
+        size = tuple(max(1, round(length / step)) for length in part.shape[::-1])
+        part = cv2.resize(part, size, interpolation=cv2.INTER_AREA)
+    return part, (cols.start - 0.5, cols.stop - 0.5, rows.stop - 0.5, rows.start - 0.5)
+
+
+def _shown_part(shape: tuple[int, int], breast: np.ndarray | None, rim: int) -> tuple[slice, slice]:
+    """The breast's box and a rim; without a breast the whole image."""
+    if breast is None or not breast.any():
+        return slice(0, shape[0]), slice(0, shape[1])
+    inside = (np.flatnonzero(breast.any(axis)) for axis in (1, 0))
+    spans = zip(inside, shape, strict=True)
+    rows, cols = (slice(max(int(i[0]) - rim, 0), min(int(i[-1]) + rim, size)) for i, size in spans)
+    return rows, cols
 
 
 def _rgb(figure: Figure) -> np.ndarray:

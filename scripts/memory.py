@@ -1,0 +1,36 @@
+"""Keep freed memory for the next array instead of handing it back to the system."""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import platform
+
+logger = logging.getLogger(__name__)
+
+#: `mallopt`'s parameters (malloc.h of the GNU C library).
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8
+LARGEST_INT = 2**31 - 1
+
+
+def keep_freed_memory(below_mb: int = 40) -> bool:
+    """Let the C library reuse the memory of freed arrays; changes no result.
+
+    By default every array above 32 MiB is fetched from the system anew and handed back when it is freed, and the
+    system fills each page with zeros at first touch. For a network on a processor that is up to half of the time
+    (docs/performance.md). All threads share one pool, so that what one frees another can take.
+
+    Args:
+        below_mb: arrays up to this size (MiB) are kept; larger ones are still handed back, so that a few very large
+            ones do not scatter over the pool.
+
+    Returns:
+        Whether it could be set: only on Linux with the GNU C library; elsewhere nothing happens.
+    """
+    if platform.libc_ver()[0] != "glibc":
+        return False
+    library = ctypes.CDLL(None)
+    settings = {M_ARENA_MAX: 1, M_MMAP_THRESHOLD: below_mb * 2**20, M_TRIM_THRESHOLD: LARGEST_INT}
+    done = all(library.mallopt(name, value) for name, value in settings.items())
+    logger.debug("keeping freed memory: %s", done)
+    return done
