@@ -220,9 +220,13 @@ class PublishWeights:
     Args:
         network: the network in training.
         evaluator: validation engine; its best metric decides.
-        best_path: plain state dict of the best epoch so far.
+        best_path: plain state dict of the epoch that is kept so far.
         publish_path: copy of it at the end of training, if an epoch was trained; another file that is already there
             is kept as the first free of `*.previous.pt`, `*.previous2.pt`, ... None or "" publishes nothing.
+        epoch: "best" keeps the epoch of the best metric, "last" the last one.
+
+    Raises:
+        ValueError: another `epoch`.
     """
 
     def __init__(
@@ -231,8 +235,11 @@ class PublishWeights:
         evaluator: Engine,
         best_path: str | Path,
         publish_path: str | Path | None = None,
+        epoch: str = "best",
     ) -> None:
-        self.network, self.evaluator = network, evaluator
+        if epoch not in ("best", "last"):
+            raise ValueError(f"epoch: got {epoch!r}; wanted best or last")
+        self.network, self.evaluator, self.epoch = network, evaluator, epoch
         self.best_path, self.publish_path = Path(best_path), Path(publish_path) if publish_path else None
         self.trained = False
 
@@ -243,11 +250,11 @@ class PublishWeights:
 
     def _keep(self, engine: Engine) -> None:
         self.trained = True
-        if self.evaluator.state.best_metric_epoch == engine.state.epoch:
+        if self.epoch == "last" or self.evaluator.state.best_metric_epoch == engine.state.epoch:
             module = getattr(self.network, "module", self.network)
             state = {key: value.detach().cpu() for key, value in module.state_dict().items()}
             _save(self.best_path, state)
-            logger.info("epoch %d is the best so far: %s", engine.state.epoch, self.best_path)
+            logger.info("epoch %d is the %s so far: %s", engine.state.epoch, self.epoch, self.best_path)
 
     def _publish(self, engine: Engine) -> None:
         if self.publish_path is None or not self.trained or not self.best_path.is_file():
@@ -259,7 +266,7 @@ class PublishWeights:
             write_atomically(kept, lambda path: path.write_bytes(old))
             logger.warning("the weights that were at %s are kept as %s", self.publish_path, kept)
         write_atomically(self.publish_path, lambda path: path.write_bytes(content))
-        logger.info("best weights published to %s", self.publish_path)
+        logger.info("weights of the %s epoch published to %s", self.epoch, self.publish_path)
 
 
 def _save(path: Path, state: Mapping[str, Any]) -> None:

@@ -185,6 +185,18 @@ def test_published_weights_are_on_the_cpu(tmp_path):
     assert torch.equal(torch.load(tmp_path / "model.pt", weights_only=True)["weight"], network.weight)
 
 
+@pytest.mark.parametrize(("epoch", "kept"), [("best", 3.0), ("last", 4.0)])
+def test_the_best_or_the_last_epoch_is_published(tmp_path, epoch, kept):
+    evaluator, network = Evaluator(), torch.nn.Linear(1, 1)
+    trainer = Engine(lambda engine, batch: torch.nn.init.constant_(network.weight, engine.state.epoch))
+    ValidationHandler(1, evaluator).attach(trainer)
+    PublishWeights(network, evaluator, tmp_path / "model.pt", tmp_path / "published.pt", epoch).attach(trainer)
+    trainer.run([0], max_epochs=4)
+    assert torch.load(tmp_path / "published.pt", weights_only=True)["weight"].item() == kept
+    with pytest.raises(ValueError, match="epoch: got 'first'"):
+        PublishWeights(network, evaluator, tmp_path / "model.pt", epoch="first")
+
+
 SETTINGS = {"dataset_dir": Path("data"), "patch_px": [512, 512], "max_epochs": 1, "seed": np.int64(3)}
 
 
