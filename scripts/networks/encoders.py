@@ -70,8 +70,8 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Map [B, in_channels, H, W] to [B, out_channels, H / stride, W / stride]."""
-        inner = self.bn2(self.conv2(torch.relu(self.bn1(self.conv1(x)))))
-        return torch.relu(inner + self.shortcut(x))
+        inner = self.bn2(self.conv2(torch.relu_(self.bn1(self.conv1(x)))))
+        return torch.relu_(inner.add_(self.shortcut(x)))
 
 
 class ResidualEncoder(nn.Module):
@@ -95,7 +95,9 @@ class ResidualEncoder(nn.Module):
     ) -> None:
         super().__init__()
         self.stem = nn.Sequential(
-            nn.Conv2d(in_channels, widths[0], 5, stride=2, padding=2, bias=False), nn.BatchNorm2d(widths[0]), nn.ReLU()
+            nn.Conv2d(in_channels, widths[0], 5, stride=2, padding=2, bias=False),
+            nn.BatchNorm2d(widths[0]),
+            nn.ReLU(inplace=True),
         )
         stages = []
         for level, (width, count) in enumerate(zip(widths, blocks, strict=True)):

@@ -17,6 +17,8 @@ STRIDE_PX = 32
 # BatchNorm cannot train on a single value per channel, so one image of 32 x 32 is padded to 2 x 2 values at 1/32.
 MINIMUM_SIZE_PX = 64
 BRANCH_STRIDE = 4
+DETAIL_MARGIN_PX = 16
+"""What the full-resolution path sees around a pixel is 10 px; rounded up to a multiple of `BRANCH_STRIDE`."""
 
 
 class ConvNormRelu(nn.Module):
@@ -63,7 +65,7 @@ class TopDown(nn.Module):
 
     def forward(self, coarser: torch.Tensor, skip: torch.Tensor) -> torch.Tensor:
         """Map [B, P, H / 2, W / 2] and [B, skip_channels, H, W] to [B, P, H, W]."""
-        return self.skip_conv(skip) + F.interpolate(coarser, scale_factor=2.0, mode="nearest")
+        return F.interpolate(coarser, scale_factor=2.0, mode="nearest").add_(self.skip_conv(skip))
 
 
 class FPNDecoder(nn.Module):
@@ -107,19 +109,20 @@ class DetailPath(nn.Module):
     def __init__(self, in_channels: int, coarse_channels: int, channels: int, align_corners: bool) -> None:
         super().__init__()
         half = 2 * channels
-        self.stem = nn.Sequential(*_conv_bn(in_channels, channels), nn.ReLU(), *_conv_bn(channels, channels))
-        self.down = nn.Sequential(nn.ReLU(), *_conv_bn(channels, half, stride=2), nn.ReLU(), *_conv_bn(half, half))
+        relu = nn.ReLU(inplace=True)  # saves memory and time; not for `full`, which is used twice
+        self.stem = nn.Sequential(*_conv_bn(in_channels, channels), relu, *_conv_bn(channels, channels))
+        self.down = nn.Sequential(nn.ReLU(), *_conv_bn(channels, half, stride=2), relu, *_conv_bn(half, half))
         self.reduce_quarter = nn.Conv2d(coarse_channels, half, kernel_size=1)
-        self.refine_half = nn.Sequential(nn.ReLU(), *_conv_bn(half, half), nn.ReLU())
+        self.refine_half = nn.Sequential(relu, *_conv_bn(half, half), relu)
         self.reduce_half = nn.Conv2d(half, channels, kernel_size=1)
         self.upsample = nn.Upsample(scale_factor=2, mode="bilinear", align_corners=align_corners)
-        self.refine = nn.Sequential(nn.ReLU(), *_conv_bn(channels, channels))
+        self.refine = nn.Sequential(relu, *_conv_bn(channels, channels))
 
     def forward(self, image: torch.Tensor, coarse: torch.Tensor) -> torch.Tensor:
         """Map the scaled image [B, C, H, W] and the map [B, D, H / 4, W / 4] to [B, channels, H, W]."""
         full = self.stem(image)
-        half = self.refine_half(self.down(full) + self.upsample(self.reduce_quarter(coarse)))
-        return self.refine(full + self.upsample(self.reduce_half(half)))
+        half = self.refine_half(self.upsample(self.reduce_quarter(coarse)).add_(self.down(full)))
+        return self.refine(self.upsample(self.reduce_half(half)).add_(full))
 
 
 def _conv_bn(in_channels: int, out_channels: int, stride: int = 1) -> list[nn.Module]:
@@ -211,12 +214,47 @@ class FPN(nn.Module):
             Logits [B, out_channels, H, W].
         """
         rows, cols = x.shape[2], x.shape[3]
+        x = self._scaled_and_extended(x)
+        merged = self.dropout(self.decoder(self.encoder(x)))
+        if self.detail is not None:
+            merged = self.detail(x, merged)
+        return self.segmentation_head(merged)[:, :, :rows, :cols]
+
+    def _scaled_and_extended(self, x: torch.Tensor) -> torch.Tensor:
+        rows, cols = x.shape[2], x.shape[3]
         x = (x - self.input_mean) / self.input_std
         extra_rows = max(-rows % self.stride_px, self.minimum_px - rows)
         extra_cols = max(-cols % self.stride_px, self.minimum_px - cols)
         if extra_rows > 0 or extra_cols > 0:
             x = F.pad(x, [0, extra_cols, 0, extra_rows], mode="replicate")
+        return x
+
+    def part(self, x: torch.Tensor, rows: slice, cols: slice) -> torch.Tensor:
+        """The logits of a part: the same as `forward(x)[:, :, rows, cols]`, with less work.
+
+        Encoder and decoder see all of the image; the full-resolution path runs on the part and
+        `DETAIL_MARGIN_PX` around it. Where a stretched upsampling (`align_corners`) forbids that, all is computed.
+
+        Args:
+            x: as for `forward`.
+            rows, cols: the part, within the image, with start and stop.
+        """
+        if self.detail is None or self.detail.upsample.align_corners:
+            return self(x)[:, :, rows, cols]
+        x = self._scaled_and_extended(x)
         merged = self.dropout(self.decoder(self.encoder(x)))
-        if self.detail is not None:
-            merged = self.detail(x, merged)
-        return self.segmentation_head(merged)[:, :, :rows, :cols]
+        seen = [_seen(part, size) for part, size in zip((rows, cols), x.shape[2:], strict=True)]
+        coarse = [slice(part.start // BRANCH_STRIDE, part.stop // BRANCH_STRIDE) for part in seen]
+        detailed = self.detail(_cut(x, seen), _cut(merged, coarse))
+        inner = [slice(part.start - w.start, part.stop - w.start) for part, w in zip((rows, cols), seen, strict=True)]
+        return self.segmentation_head(detailed[:, :, inner[0], inner[1]])
+
+
+def _seen(part: slice, size: int) -> slice:
+    """A part and the margin that the full-resolution path needs, on the grid of the coarse map."""
+    stop = -(-(part.stop + DETAIL_MARGIN_PX) // BRANCH_STRIDE) * BRANCH_STRIDE
+    return slice(max(part.start - DETAIL_MARGIN_PX, 0) // BRANCH_STRIDE * BRANCH_STRIDE, min(stop, size))
+
+
+def _cut(x: torch.Tensor, part: list[slice]) -> torch.Tensor:
+    return x[:, :, part[0], part[1]].contiguous(memory_format=torch.channels_last)

@@ -16,12 +16,14 @@ from tqdm import tqdm
 
 from scripts.candidates.breast_mask import breast_mask
 from scripts.networks.averaging import MIRRORS, MirrorAverage
+from scripts.networks.fpn import FPN
 from scripts.networks.precision import PRECISIONS, autocast_dtype
 from scripts.networks.slim_fcn import SlimFCN
 from scripts.networks.slim_fcn_fused import FusedSlimFCN, fuse
 from scripts.tensors import row_spacing_of
 
 PROBE_PX = 64
+PART_STEP_PX = 128
 
 
 class Span(NamedTuple):
@@ -179,16 +181,21 @@ class TileInferer(Inferer):
         with torch.no_grad(), arithmetic:
             for batch in tqdm(batches, desc="Tiles", unit="batch", disable=not self.progress):
                 windows = [images[tile.image, :, slice(*tile.rows[:2]), slice(*tile.cols[:2])] for tile in batch]
-                outputs = network(torch.stack(windows), *args, **kwargs)
-                if outputs.shape[2:] != batch[0].shape:
+                wanted = _kept_part(batch) if isinstance(network, FPN) and not (args or kwargs) else None
+                if wanted is None:
+                    outputs = network(torch.stack(windows), *args, **kwargs)
+                else:
+                    outputs = network.part(torch.stack(windows), *wanted)  # type: ignore[attr-defined]
+                size = batch[0].shape if wanted is None else tuple(part.stop - part.start for part in wanted)
+                if outputs.shape[2:] != size:
                     raise ValueError(
-                        f"network: got an output of {tuple(outputs.shape[2:])} px from a tile of {batch[0].shape} px; "
+                        f"network: got an output of {tuple(outputs.shape[2:])} px from a tile of {size} px; "
                         "wanted the same size"
                     )
                 if logits is None:
                     logits = self._blank(images, outputs.shape[1])
                 for tile, output in zip(batch, outputs, strict=True):
-                    _paste_core(logits, tile, output)
+                    _paste_core(logits, tile, output, *(wanted or (slice(0), slice(0))))
             if logits is None:  # no breast: one small tile tells the number of maps
                 logits = self._blank(images, network(images[:1, :, :PROBE_PX, :PROBE_PX], *args, **kwargs).shape[1])
         if masks is not None:
@@ -228,8 +235,9 @@ class TileInferer(Inferer):
                     core = slice(*row_span[2:]), slice(*col_span[2:])
                     if breast is None or breast[image][core].any():
                         tile = Tile(image, row_span, col_span)
-                        if self.crop and breast is not None:
-                            tile = _cropped(tile, breast[image][core], self.margin_px)
+                        if breast is not None:  # nothing else of the core is kept
+                            margin = self.margin_px if self.crop else self.tile_px
+                            tile = _cropped(tile, breast[image][core], margin)
                         by_shape[tile.shape].append(tile)
         for tiles in by_shape.values():
             for first in range(0, len(tiles), self.batch_size):
@@ -254,12 +262,27 @@ def _cropped(tile: Tile, breast: np.ndarray, margin_px: int) -> Tile:
     return Tile(tile.image, *spans)
 
 
-def _paste_core(logits: torch.Tensor, tile: Tile, output: torch.Tensor) -> None:
-    """Copy the core of a tile's output [C, h, w] into its place in ``logits`` [B, C, H, W]."""
+def _kept_part(batch: list[Tile]) -> tuple[slice, slice]:
+    """Rows and columns of the tiles that hold all their cores, of few different sizes.
+
+    For every size the processor's library compiles programs and keeps them: `PART_STEP_PX` bounds their number.
+    """
+    parts = []
+    for spans, size in zip(([tile.rows for tile in batch], [tile.cols for tile in batch]), batch[0].shape, strict=True):
+        first = min(span.core_start - span.start for span in spans) // PART_STEP_PX * PART_STEP_PX
+        last = -(-max(span.core_stop - span.start for span in spans) // PART_STEP_PX) * PART_STEP_PX
+        parts.append(slice(first, min(last, size)))
+    return parts[0], parts[1]
+
+
+def _paste_core(
+    logits: torch.Tensor, tile: Tile, output: torch.Tensor, out_rows: slice = slice(0), out_cols: slice = slice(0)
+) -> None:
+    """Copy the core of a tile's output [C, h, w] into its place in ``logits`` [B, C, H, W].
+
+    The output begins at row `out_rows.start` and column `out_cols.start` of the tile.
+    """
     rows, cols = tile.rows, tile.cols
-    core = output[
-        :,
-        rows.core_start - rows.start : rows.core_stop - rows.start,
-        cols.core_start - cols.start : cols.core_stop - cols.start,
-    ]
+    top, left = rows.start + (out_rows.start or 0), cols.start + (out_cols.start or 0)
+    core = output[:, rows.core_start - top : rows.core_stop - top, cols.core_start - left : cols.core_stop - left]
     logits[tile.image, :, rows.core_start : rows.core_stop, cols.core_start : cols.core_stop] = core.float()

@@ -178,3 +178,46 @@ def test_detail_path_starts_around_the_head_bias_and_reaches_both_sides():
 def test_bad_arguments_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         FPN(**{"encoder": "efficientnet-b0", **arguments})
+
+
+# ------------------------------------------------------------------ a part of the logits
+
+
+def network_with_detail(**arguments):
+    torch.manual_seed(0)
+    network = FPN("residual", pyramid_channels=32, segmentation_channels=32, detail_channels=4, **arguments).eval()
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            torch.nn.init.uniform_(module.running_var, 0.5, 2.0)
+    return network
+
+
+PARTS = [((0, 130), (0, 150)), ((37, 90), (41, 103)), ((100, 130), (0, 3)), ((64, 65), (149, 150))]
+
+
+@pytest.mark.parametrize(("rows", "cols"), PARTS)
+@pytest.mark.parametrize("arguments", [{"align_corners": False}, {"align_corners": True}])
+def test_part_is_the_part_of_the_whole(rows, cols, arguments):
+    network, part = network_with_detail(**arguments), (slice(*rows), slice(*cols))
+    images = torch.rand(2, 1, 130, 150)
+    with torch.no_grad():
+        torch.testing.assert_close(network.part(images, *part), network(images)[:, :, *part], rtol=0, atol=1e-5)
+
+
+def test_part_without_detail_path_is_cut_from_the_whole():
+    network, images = FPN("residual").eval(), torch.rand(1, 1, 70, 64)
+    with torch.no_grad():
+        found = network.part(images, slice(3, 9), slice(5, 60))
+        assert torch.equal(found, network(images)[:, :, 3:9, 5:60])
+
+
+def test_part_runs_the_full_resolution_path_on_less_and_a_smaller_margin_shows(monkeypatch):
+    network, images, seen = network_with_detail(align_corners=False), torch.rand(1, 1, 256, 256), []
+    network.detail.register_forward_pre_hook(lambda _, args: seen.append(tuple(args[0].shape[2:])))
+    part = (slice(100, 140), slice(120, 200))
+    with torch.no_grad():
+        whole = network(images)[:, :, *part]
+        network.part(images, *part)
+        assert seen == [(256, 256), (72, 112)]
+        monkeypatch.setattr("scripts.networks.fpn.DETAIL_MARGIN_PX", 4)
+        assert (network.part(images, *part) - whole).abs().max() > 1e-4

@@ -149,6 +149,20 @@ def test_fpn_tiled_is_close_to_the_whole_image_and_closer_on_the_pixel_grid():
     assert deviation[False] < 0.5 * deviation[True]
 
 
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_fpn_computes_its_full_resolution_path_where_it_is_kept_and_changes_nothing(batch_size):
+    network, image, seen = small_fpn(False), fpn_image(352), []
+    breast = torch.zeros(1, 1, 352, 352, dtype=torch.bool)
+    breast[..., 40:250, :170] = True
+    inferer = TileInferer(tile_px=192, margin_px=32, batch_size=batch_size)
+    network.detail.register_forward_pre_hook(lambda _, args: seen.append(args[0].numel()))
+    whole = inferer(image, lambda x: network(x), breast=breast)
+    all_of_it = sum(seen)
+    seen.clear()
+    torch.testing.assert_close(inferer(image, network, breast=breast), whole, rtol=0, atol=1e-5)
+    assert sum(seen) < 0.8 * all_of_it
+
+
 # ------------------------------------------------------------------ breast only
 
 

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from scripts.data.insertion.sampling import Places
+
 #: Mean number per 256 x 256 px of each kind.
 RATES = {
     "line": 0.5,
@@ -55,13 +57,13 @@ def sample_lookalikes(rng: np.random.Generator, allowed: np.ndarray, rate: float
         rate: factor on `RATES`.
         noise: local noise of the image, (rows, cols), see `local_noise`.
     """
-    places = np.argwhere(allowed)
+    places = Places(allowed)
     if not len(places):
         return []
     found = []
     for kind, mean in RATES.items():
         for _ in range(int(rng.poisson(rate * mean * len(places) / 256**2))):
-            row, col = places[rng.integers(len(places))]
+            row, col = places.draw(rng)
             found.append(_sample(rng, kind, float(row), float(col), float(noise[row, col])))
     return found
 

@@ -78,6 +78,24 @@ class InsertedMc:
     cluster: int
 
 
+class Places:
+    """The pixels of a mask, to draw from evenly: as rows of `np.argwhere`, but each only when it is drawn.
+
+    Args:
+        allowed: bool (rows, cols).
+    """
+
+    def __init__(self, allowed: np.ndarray) -> None:
+        self._flat, self._cols = np.flatnonzero(allowed), allowed.shape[1]
+
+    def __len__(self) -> int:
+        return self._flat.size
+
+    def draw(self, rng: np.random.Generator) -> np.ndarray:
+        """(row, col) of one of them."""
+        return np.array(divmod(int(self._flat[rng.integers(self._flat.size)]), self._cols))
+
+
 def sample_mcs(
     rng: np.random.Generator,
     allowed: np.ndarray,
@@ -101,7 +119,7 @@ def sample_mcs(
         MCs whose shapes do not overlap (centres farther apart than the sum of radii and 2 px); fewer than asked
         for where there is no room.
     """
-    places = np.argwhere(allowed)
+    places = Places(allowed)
     placed: list[InsertedMc] = []
     if not len(places):
         return placed
@@ -109,7 +127,7 @@ def sample_mcs(
         for mc in _cluster(rng, places, spacing_mm, cluster, bank, settings):
             _place(mc, placed, allowed)
     for _ in range(singles):
-        row, col = places[rng.integers(len(places))] + rng.uniform(-0.5, 0.5, 2)
+        row, col = places.draw(rng) + rng.uniform(-0.5, 0.5, 2)
         size = rng.normal(0, settings.diameter_sigma)
         gain = _gain(rng, spacing_mm, settings)
         kind = int(rng.choice(len(KINDS), p=SINGLE_KINDS))
@@ -119,7 +137,7 @@ def sample_mcs(
 
 def _cluster(
     rng: np.random.Generator,
-    places: np.ndarray,
+    places: Places,
     spacing_mm: float,
     number: int,
     bank: ShapeBank,
@@ -132,7 +150,7 @@ def _cluster(
     radius = neighbour * math.sqrt(count * 4 / math.pi)  # random points lie 0.5 / sqrt(density) from their neighbour
     stretch = min(math.exp(abs(rng.normal(0, 0.45))), 3.0)
     angle = rng.uniform(0, math.pi)
-    centre = places[rng.integers(len(places))]
+    centre = places.draw(rng)
     size = rng.normal(0, settings.diameter_sigma / math.sqrt(2))
     gain = _gain(rng, spacing_mm, settings)
     main = int(rng.choice(len(KINDS), p=CLUSTER_KINDS))

@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
-from scripts.data.insertion.rendering import insert_mcs, local_noise, mc_signal
-from scripts.data.insertion.sampling import InsertedMc, InsertionSettings, sample_mcs
+from scripts.data.insertion.rendering import _filled, insert_mcs, local_noise, mc_signal
+from scripts.data.insertion.sampling import InsertedMc, InsertionSettings, Places, sample_mcs
 from scripts.data.insertion.shapes import KINDS, ShapeBank, half_peak_diameter, shape_bank
 from scripts.data.phantom.physics import mc_attenuation
 
@@ -131,3 +132,25 @@ def test_impossible_settings_are_refused():
         InsertionSettings(ignored_cnr=4.0, visible_cnr=3.0)
     with pytest.raises(ValueError, match="count"):
         InsertionSettings(count=(0, 3))
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_holes_are_filled_as_scipy_does(seed):
+    rng = np.random.default_rng(seed)
+    mask = rng.random((int(rng.integers(1, 24)), int(rng.integers(1, 24)))) < rng.uniform(0.3, 0.8)
+    np.testing.assert_array_equal(_filled(mask), ndimage.binary_fill_holes(mask))
+
+
+def test_a_ring_cut_by_the_border_is_open_there():
+    ring = disc_bank(20.0).maps[0] - disc_bank(10.0).maps[0] > 0
+    assert np.count_nonzero(_filled(ring)) > np.count_nonzero(ring)
+    np.testing.assert_array_equal(_filled(ring[:48]), ring[:48])
+
+
+def test_places_are_drawn_as_rows_of_argwhere():
+    allowed = np.random.default_rng(0).random((13, 29)) < 0.3
+    places, rows = Places(allowed), np.argwhere(allowed)
+    assert len(places) == len(rows)
+    first, second = np.random.default_rng(1), np.random.default_rng(1)
+    for _ in range(50):
+        np.testing.assert_array_equal(places.draw(first), rows[second.integers(len(rows))])

@@ -1,0 +1,114 @@
+"""Command line of the bench: `python -m scripts.bench [--only PART ...] [--growth]`.
+
+Prints Markdown; writes `bench.md` and `bench.json` into --output_dir. Times depend on what else the machine does; CPU
+times, printed beside them, much less.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import tempfile
+from pathlib import Path
+
+from scripts.bench.commands import command_section, run_command
+from scripts.bench.floors import machine_speed, speed_section, stage_section
+from scripts.bench.growth import growth_sections
+from scripts.bench.measure import in_fresh_process
+from scripts.bench.references import bench_candidates, bench_network, plain_map, shipped_map
+from scripts.bench.report import Row, Section, as_json, as_markdown, machine
+from scripts.bench.stages import HDOGREG, METHODS, ROOT, SLIM_FCN, stage_times
+from scripts.bench.training import RECIPES, training_rows, training_section
+from scripts.data.folder import list_mammograms
+from scripts.data.phantom import phantom_images
+from scripts.files import write_atomically, write_json
+
+PARTS = ("candidates", "stages", "network", "command", "training")
+logger = logging.getLogger("scripts.bench")
+
+
+def mammograms(args: argparse.Namespace) -> list[str]:
+    """Files that are timed: the user's, or generated ones, made once."""
+    if args.input_dir:
+        return [item["image"] for item in list_mammograms(args.input_dir)][: args.images]
+    folder = Path(args.data_dir) / f"phantoms_{args.rows}x{args.cols}"
+    logger.info("generated mammograms: %s", folder)
+    return [item["image"] for item in phantom_images(folder, count=args.images, shape=(args.rows, args.cols))]
+
+
+def sections(args: argparse.Namespace, files: list[str], folder: str) -> list[Section]:
+    """Run the chosen parts, each in processes of its own."""
+    parts, found = set(args.only or PARTS), []
+    weights = {HDOGREG.name: args.weights, METHODS[1].name: args.weights, SLIM_FCN.name: args.slim_fcn_weights}
+    if "candidates" in parts:
+        logger.info("candidates")
+        found.append(in_fresh_process(bench_candidates, files[0], args.runs, args.reference_runs))
+    if "stages" in parts:
+        speed = in_fresh_process(machine_speed)
+        found.append(speed_section(speed))
+        for method in METHODS:
+            logger.info("stages of %s", method.name)
+            chosen = files[: 1 if method is SLIM_FCN else 2]
+            times = in_fresh_process(stage_times, method, chosen, f"{folder}/stages", args.runs, weights[method.name])
+            found.append(stage_section(times, speed))
+    if "network" in parts:
+        for method in (SLIM_FCN, HDOGREG):
+            logger.info("network of %s against the plain one", method.name)
+            common = (method, files[0], f"{folder}/network")
+            shipped = in_fresh_process(shipped_map, *common, args.runs, weights[method.name])
+            plain = in_fresh_process(plain_map, *common, args.reference_runs, weights[method.name])
+            both = (method, shipped, plain, *common[1:], weights[method.name])
+            found.append(in_fresh_process(bench_network, *both))
+    if "command" in parts:
+        rows: list[Row] = []
+        for method, count in ((HDOGREG, 1), (HDOGREG, len(files)), (SLIM_FCN, min(3, len(files)))):
+            logger.info("command: %s, %d image(s)", method.name, count)
+            place = f"{folder}/command_{len(rows)}"
+            rows.append(run_command(method, files[:count], place, weights[method.name]))
+        found.append(command_section(rows))
+    if "training" in parts:
+        rows, backgrounds = list[Row](), args.background_dir or str(Path(files[0]).parent)
+        for recipe in RECIPES:
+            for workers in args.workers:
+                logger.info("training: %s, %d worker(s)", recipe, workers)
+                steps = (recipe, backgrounds, f"{args.data_dir}/training", workers, args.steps, args.repeats)
+                rows += in_fresh_process(training_rows, *steps)
+        found.append(training_section(rows, args.steps, args.repeats))
+    if args.growth:
+        found += growth_sections((HDOGREG, SLIM_FCN), files, f"{folder}/growth", 2, weights)
+    return found
+
+
+def main() -> None:
+    """Parse, measure, print, write."""
+    parser = argparse.ArgumentParser(description="Measure the bundle's speed and memory, part by part.")
+    parser.add_argument("--only", nargs="+", choices=PARTS, help="parts to measure; default: all")
+    parser.add_argument("--growth", action="store_true", help="also sweep image size, MCs, threads, images per run")
+    parser.add_argument("--input_dir", help="mammograms to time; default: generated ones")
+    parser.add_argument("--background_dir", help="normal mammograms for training patches; default: the generated ones")
+    parser.add_argument("--images", type=int, default=20, help="images of the end-to-end run")
+    parser.add_argument("--rows", type=int, default=3328, help="rows of a generated image")
+    parser.add_argument("--cols", type=int, default=2560, help="columns of a generated image")
+    parser.add_argument("--runs", type=int, default=3, help="timed runs of the shipped code; medians are shown")
+    parser.add_argument("--reference-runs", type=int, default=1, help="timed runs of plain references")
+    parser.add_argument("--steps", type=int, default=8, help="training steps of a turn")
+    parser.add_argument("--repeats", type=int, default=3, help="turns of the training part")
+    parser.add_argument("--workers", type=int, nargs="+", default=[0, 1, 2], help="patch-making processes to try")
+    parser.add_argument("--weights", help="HDoGReg's weights; default: the shipped ones")
+    parser.add_argument("--slim_fcn_weights", help="slim FCN's weights; default: the shipped ones")
+    parser.add_argument("--data_dir", default=str(ROOT / "data" / "bench"), help="generated images are kept here")
+    parser.add_argument("--output_dir", default=str(ROOT / "output" / "bench"), help="bench.md and bench.json go here")
+    args = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    files = mammograms(args)
+    with tempfile.TemporaryDirectory() as folder:
+        found = sections(args, files, folder)
+    about = machine()
+    text = as_markdown(found, about)
+    write_atomically(Path(args.output_dir) / "bench.md", lambda path: path.write_text(text, encoding="utf-8"))
+    write_json(Path(args.output_dir) / "bench.json", as_json(found, about))
+    print(text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,120 @@
+"""How times grow with image size, number of MCs, images per run and workers: small sweeps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from scripts.bench.commands import run_command
+from scripts.bench.measure import Stopwatch, in_fresh_process
+from scripts.bench.report import Row, Section
+from scripts.bench.stages import HDOGREG, NETWORK, STAGE_OF, STAGES, Method, StagedMethod, stage_times
+from scripts.data.phantom import phantom_images
+from scripts.tensors import plane
+
+SHAPES = ((1664, 1280), (2496, 1920), (3328, 2560), (4096, 3328))
+COUNTS = (0, 10, 100, 1000, 5000)
+PEAK_SIGMA_PX = 1.5
+
+
+def with_spots(shape: tuple[int, int], breast: np.ndarray, count: int, seed: int = 0) -> np.ndarray:
+    """A map of `count` spots of full height at random places of a mask, spots apart from each other; float32, [0, 1].
+
+    Args:
+        shape: (rows, cols).
+        breast: bool (rows, cols), where the spots lie.
+        count: number of spots; fewer if there is no room on a grid of 12 px.
+        seed: of the places.
+    """
+    values = np.zeros(shape, np.float32)
+    rows, cols = np.nonzero(breast[12:-12:12, 12:-12:12])
+    chosen = np.random.default_rng(seed).permutation(rows.size)[:count]
+    offset = np.arange(-5, 6)
+    spot = np.exp(-(offset[:, None] ** 2 + offset**2) / (2 * PEAK_SIGMA_PX**2)).astype(np.float32)
+    for row, col in zip(12 * rows[chosen] + 12, 12 * cols[chosen] + 12, strict=True):
+        values[row - 5 : row + 6, col - 5 : col + 6] = spot
+    return values
+
+
+def size_rows(method: Method, folder: str, runs: int, weights: str | None) -> list[Row]:
+    """Stage times over image sizes."""
+    rows: list[Row] = []
+    for shape in SHAPES:
+        items = phantom_images(Path(folder) / f"phantom_{shape[0]}", count=1, shape=shape, progress=False)
+        found = in_fresh_process(stage_times, method, [items[0]["image"]], str(Path(folder) / "out"), runs, weights)
+        row: Row = {
+            "method": method.name,
+            "image": f"{shape[0]} x {shape[1]}",
+            "breast, million px": found["breast_px"] / 1e6,
+        }
+        row |= {f"{stage} s": found["stages"][stage]["wall_s"] for stage in STAGES if stage in found["stages"]}
+        rows.append(row | {"all s": found["total"]["wall_s"], "peak MB": found["peak_mb"]})
+    return rows
+
+
+def count_times(method: Method, file: str, output_dir: str, runs: int) -> list[Row]:
+    """Time of everything after the network over the number of MCs, on maps of drawn spots."""
+    staged = StagedMethod(method, output_dir)
+    item: dict[Any, Any] = {"image": file, "image_id": "spots"}
+    for transform in staged.before:
+        item = transform(item)
+    rows: list[Row] = []
+    for count in COUNTS:
+        spots = torch.from_numpy(with_spots(item["image"].shape[-2:], plane(item["breast_inner"]), count))
+        logits = torch.logit(spots.clamp(1e-6, 1 - 1e-6))
+        watch, found = Stopwatch(), 0
+        for _ in range(runs):
+            watch.start_run()
+            done = {**item, "pred": torch.stack([logits, logits])[: 2 if method is HDOGREG else 1]}
+            for transform in staged.after:
+                with watch.stage(STAGE_OF.get(type(transform).__name__, "objects")):
+                    done = transform(done)
+            with watch.stage("write"):
+                staged.writer.write("spots", done)
+            found = len(done["findings"])
+        times = watch.medians()
+        rows.append({"spots drawn": count, "MCs": found} | {f"{stage} s": time.wall_s for stage, time in times.items()})
+    return rows
+
+
+def thread_rows(method: Method, file: str, folder: str, runs: int, weights: str | None) -> list[Row]:
+    """Stage times over torch's threads."""
+    rows: list[Row] = []
+    for threads in sorted({1, torch.get_num_threads()}):
+        found = in_fresh_process(stage_times, method, [file], folder, runs, weights, threads)
+        row: Row = {"method": method.name, "threads of torch": threads, "network s": found["stages"][NETWORK]["wall_s"]}
+        rows.append(row | {"all s": found["total"]["wall_s"]})
+    return rows
+
+
+def growth_sections(
+    methods: Sequence[Method], files: Sequence[str], folder: str, runs: int, weights: dict[str, str | None]
+) -> list[Section]:
+    """All sweeps.
+
+    Args:
+        methods: for sizes and threads.
+        files: mammograms for the sweep over images per run.
+        folder: for images and results.
+        runs: timed runs of every cell.
+        weights: method's name -> weight file or None.
+    """
+    sizes = [row for m in methods for row in size_rows(m, f"{folder}/sizes", runs, weights.get(m.name))]
+    counts = in_fresh_process(count_times, HDOGREG, files[0], f"{folder}/counts", runs)
+    threads = [row for m in methods for row in thread_rows(m, files[0], f"{folder}/threads", runs, weights.get(m.name))]
+    batches = []
+    for ahead in ("True", "False"):
+        for count in sorted({min(n, len(files)) for n in (1, 5)}):
+            place = f"{folder}/run_{ahead}_{count}"
+            row = run_command(HDOGREG, files[:count], place, weights.get(HDOGREG.name), ("--overlap_images", ahead))
+            batches.append({"overlap_images": ahead, **row})
+    return [
+        Section("Growth with image size", sizes),
+        Section("Growth with the number of MCs (drawn spots)", counts, ["Everything after the network."]),
+        Section("Growth with threads", threads),
+        Section("Growth with images per run", batches),
+    ]

@@ -1,0 +1,86 @@
+"""The bench's parts on small phantoms and untrained weights: they run the configs' own chains."""
+
+import itertools
+import sys
+
+import pytest
+
+from scripts.bench import __main__ as command
+from scripts.bench.commands import run_command
+from scripts.bench.measure import Stopwatch
+from scripts.bench.references import bench_candidates, bench_network, plain_map, shipped_map
+from scripts.bench.stages import HDOGREG, HDOGREG_CANDIDATES, SLIM_FCN, STAGES, StagedMethod, stage_times
+from scripts.bench.training import RECIPES, training_rows
+
+
+@pytest.fixture(scope="module")
+def file(phantoms):
+    return phantoms[1]["testing"][0]["image"]
+
+
+def weights_of(method, tiny_weights):
+    return str(tiny_weights / ("slim_fcn.pt" if method is SLIM_FCN else "model.pt"))
+
+
+@pytest.mark.parametrize("method", [HDOGREG, HDOGREG_CANDIDATES, SLIM_FCN], ids=lambda method: method.name)
+def test_stages_are_timed_and_the_results_written(method, file, tiny_weights, tmp_path):
+    found = stage_times(method, [file], str(tmp_path), 1, weights_of(method, tiny_weights))
+    wanted = [stage for stage in STAGES if stage != "candidates" or method is HDOGREG_CANDIDATES]
+    assert list(found["stages"]) == wanted
+    assert all(time["wall_s"] > 0 for stage, time in found["stages"].items())
+    assert found["px"] == 416 * 320 > found["breast_px"] > 0
+    written = {path.name for path in tmp_path.rglob("*") if path.is_file()}
+    assert {"mask.nii.gz", "findings.json", "picture.png"} <= written
+
+
+def test_flops_are_those_of_the_convolutions(tiny_weights, tmp_path):
+    staged = StagedMethod(SLIM_FCN, tmp_path, weights_of(SLIM_FCN, tiny_weights))
+    widths, kernels = (1, 4, 16, 32, 64, 128), (3, 5, 7, 9)
+    blocks = sum(a * b // 4 * k**2 for a, b in itertools.pairwise(widths) for k in kernels)
+    assert staged.flops_per_px() == pytest.approx(2 * (blocks + 128 * 5**2))
+
+
+def test_stages_give_what_the_command_gives(file, tiny_weights, tmp_path):
+    weights = weights_of(HDOGREG, tiny_weights)
+    row = run_command(HDOGREG, [file], tmp_path / "run", weights, ("--score_threshold", "0.05", "--device", "cpu"))
+    staged, watch = StagedMethod(HDOGREG._replace(changes=(("score_threshold", 0.05),)), tmp_path, weights), Stopwatch()
+    watch.start_run()
+    assert len(staged.run(file, watch)["findings"]) == row["MCs"]
+    assert row["images in the run"] == 1 and row["s per image"] > 0 and row["start-up s"] > 0
+
+
+def test_a_failing_command_is_an_error(file, tmp_path):
+    with pytest.raises(RuntimeError, match="exit status"):
+        run_command(HDOGREG, [file], tmp_path, str(tmp_path / "no.pt"))
+
+
+def test_candidates_agree_with_their_plain_statement(file):
+    rows = bench_candidates(file, 1, 1).rows
+    assert rows[0]["IoU with the plain statement"] > 0.999 and rows[1]["IoU with the plain statement"] > 0.999
+    assert rows[2]["times faster than plain"] == 1.0
+
+
+def test_the_shipped_slim_fcn_is_the_plain_one(file, tiny_weights, tmp_path):
+    common = (SLIM_FCN, file, str(tmp_path))
+    weights = weights_of(SLIM_FCN, tiny_weights)
+    shipped, plain = shipped_map(*common, 1, weights), plain_map(*common, 1, weights)
+    row = bench_network(SLIM_FCN, shipped, plain, file, str(tmp_path), weights).rows[0]
+    assert row["largest probability difference"] <= 0.03
+    assert row["same MCs, %"] >= 0
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_a_training_step_is_timed_both_ways(recipe, phantoms, tmp_path):
+    (row,) = training_rows(
+        recipe, str(phantoms[0] / "images"), str(tmp_path), 0, 1, 1, {"batch_size": 2, "patch_px": 64}
+    )
+    assert row["in memory, s per step"] > 0 and row["on the fly, s per step"] > 0
+    assert row["batch"] == "2 of 64 px"
+
+
+def test_the_command_line_writes_markdown_and_json(phantoms, tmp_path, monkeypatch, capsys):
+    words = ["--only", "candidates", "--input_dir", str(phantoms[0] / "images"), "--runs", "1", "--images", "1"]
+    monkeypatch.setattr(sys, "argv", ["bench", *words, "--output_dir", str(tmp_path)])
+    command.main()
+    assert "## Candidates against plain statements" in capsys.readouterr().out
+    assert (tmp_path / "bench.md").is_file() and (tmp_path / "bench.json").is_file()
