@@ -20,6 +20,7 @@ from tqdm import tqdm
 from scripts.data.folder import FAILURE, REPORT_NAME, describe_failure
 from scripts.files import sha256_of, write_json
 from scripts.findings.look_ahead import AHEAD, LookAhead
+from scripts.memory import give_back_freed_memory
 
 try:
     import resource
@@ -72,6 +73,7 @@ class TolerantEvaluator(SupervisedEvaluator):
 
     def _forward(self, batchdata: Any) -> dict[str, Any]:
         """The network's part of an iteration: {"image", "label", "pred"}."""
+        give_back_freed_memory()
         batch = self.prepare_batch(batchdata, self.state.device, self.non_blocking, **self.to_kwargs)
         inputs, targets, args, kwargs = batch if len(batch) == 4 else (*batch, (), {})
         with self.mode(self.network), torch.autocast("cuda", enabled=self.amp, **self.amp_kwargs):
