@@ -9,15 +9,19 @@ import pytest
 from scripts.memory import give_back_freed_memory, keep_freed_memory
 
 COUNT_FAULTS = """
-import resource, sys
-import numpy as np
+import ctypes, resource, sys
 from scripts.memory import keep_freed_memory
+library = ctypes.CDLL(None)  # not NumPy: it asks for huge pages
+library.malloc.restype, library.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
+library.free.argtypes = [ctypes.c_void_p]
 if sys.argv[1] == "keep":
     assert keep_freed_memory(below_mb=96)
 def faults(number_mb):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     for _ in range(3):
-        np.ones(number_mb * 250_000, np.float32)
+        place = library.malloc(number_mb * 1_000_000)
+        ctypes.memset(place, 1, number_mb * 1_000_000)
+        library.free(place)
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 faults(90)
 print(faults(50), faults(200))
