@@ -39,7 +39,7 @@ lint: $(VENV)/.dev ## ruff and mypy
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy scripts
 
-bench: $(VENV)/.dev ## time HDoG against its plain statement, and one image end to end
+bench: $(VENV)/.dev ## time every stage, against floors and plain references
 	$(BIN)/python -m scripts.bench
 
 train: $(VENV)/.run ## train HDoGReg's network on phantoms
