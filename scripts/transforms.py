@@ -213,7 +213,7 @@ class CombineCandidatesd(MapTransform):
         item[key] = maps[place : place + 1]
         scoring, within = plane(item[key]), None if self.within_key is None else plane(item[self.within_key])
         if self.objects_from == "map":
-            found = peak_objects(scoring, within=within, **self.peaks)
+            found = peak_objects(scoring, within=within, lowest=self.proximity_threshold, **self.peaks)
             labels, scores = keep_objects(*found, threshold=self.proximity_threshold)
         else:
             labels, scores = combine(
@@ -267,7 +267,8 @@ class ThresholdObjectsd(MapTransform):
         threshold, values = self.probability_threshold, plane(item[key])
         within = None if self.within_key is None else plane(item[self.within_key])
         if self.objects_from == "map":
-            labels, scores = keep_objects(*peak_objects(values, within=within, **self.peaks), threshold=threshold)
+            found = peak_objects(values, within=within, lowest=threshold, **self.peaks)
+            labels, scores = keep_objects(*found, threshold=threshold)
         else:
             labels, scores = threshold_objects(values, probability_threshold=threshold, within=within)
         return _put_objects(self, item, key, labels, scores)

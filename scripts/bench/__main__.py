@@ -1,7 +1,7 @@
 """Command line of the bench: `python -m scripts.bench [--only PART ...] [--growth]`.
 
-Prints Markdown; writes `bench.md` and `bench.json` into --output_dir. Times depend on what else the machine does; CPU
-times, printed beside them, much less.
+Prints each table when it is measured and writes all so far to `bench.md` and `bench.json` in --output_dir. Times
+depend on what else the machine does; CPU times, printed beside them, much less.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import logging
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from scripts.bench.commands import command_section, run_command
@@ -36,21 +37,21 @@ def mammograms(args: argparse.Namespace) -> list[str]:
     return [item["image"] for item in phantom_images(folder, count=args.images, shape=(args.rows, args.cols))]
 
 
-def sections(args: argparse.Namespace, files: list[str], folder: str) -> list[Section]:
-    """Run the chosen parts, each in processes of its own."""
-    parts, found = set(args.only or PARTS), []
+def sections(args: argparse.Namespace, files: list[str], folder: str) -> Iterator[Section]:
+    """Run the chosen parts, each in processes of its own, and hand out each table when it is measured."""
+    parts = set(args.only or PARTS)
     weights = {HDOGREG.name: args.weights, METHODS[1].name: args.weights, SLIM_FCN.name: args.slim_fcn_weights}
     if "candidates" in parts:
         logger.info("candidates")
-        found.append(in_fresh_process(bench_candidates, files[0], args.runs, args.reference_runs))
+        yield in_fresh_process(bench_candidates, files[0], args.runs, args.reference_runs)
     if "stages" in parts:
         speed = in_fresh_process(machine_speed)
-        found.append(speed_section(speed))
+        yield speed_section(speed)
         for method in METHODS:
             logger.info("stages of %s", method.name)
             chosen = files[: 1 if method is SLIM_FCN else 2]
             times = in_fresh_process(stage_times, method, chosen, f"{folder}/stages", args.runs, weights[method.name])
-            found.append(stage_section(times, speed))
+            yield stage_section(times, speed)
     if "network" in parts:
         for method in (SLIM_FCN, HDOGREG):
             logger.info("network of %s against the plain one", method.name)
@@ -58,14 +59,14 @@ def sections(args: argparse.Namespace, files: list[str], folder: str) -> list[Se
             shipped = in_fresh_process(shipped_map, *common, args.runs, weights[method.name])
             plain = in_fresh_process(plain_map, *common, args.reference_runs, weights[method.name])
             both = (method, shipped, plain, *common[1:], weights[method.name])
-            found.append(in_fresh_process(bench_network, *both))
+            yield in_fresh_process(bench_network, *both)
     if "command" in parts:
         rows: list[Row] = []
         for method, count in ((HDOGREG, 1), (HDOGREG, len(files)), (SLIM_FCN, min(3, len(files)))):
             logger.info("command: %s, %d image(s)", method.name, count)
             place = f"{folder}/command_{len(rows)}"
             rows.append(run_command(method, files[:count], place, weights[method.name]))
-        found.append(command_section(rows))
+        yield command_section(rows)
     if "training" in parts:
         rows, backgrounds = list[Row](), args.background_dir or str(Path(files[0]).parent)
         for recipe in RECIPES:
@@ -73,10 +74,16 @@ def sections(args: argparse.Namespace, files: list[str], folder: str) -> list[Se
                 logger.info("training: %s, %d worker(s)", recipe, workers)
                 steps = (recipe, backgrounds, f"{args.data_dir}/training", workers, args.steps, args.repeats)
                 rows += in_fresh_process(training_rows, *steps)
-        found.append(training_section(rows, args.steps, args.repeats))
+        yield training_section(rows, args.steps, args.repeats)
     if args.growth:
-        found += growth_sections((HDOGREG, SLIM_FCN), files, f"{folder}/growth", 2, weights)
-    return found
+        yield from growth_sections((HDOGREG, SLIM_FCN), files, f"{folder}/growth", 2, weights)
+
+
+def write(found: list[Section], about: dict, folder: Path) -> None:
+    """`bench.md` and `bench.json` of the tables so far."""
+    text = as_markdown(found, about)
+    write_atomically(folder / "bench.md", lambda path: path.write_text(text, encoding="utf-8"))
+    write_json(folder / "bench.json", as_json(found, about))
 
 
 def main() -> None:
@@ -100,14 +107,12 @@ def main() -> None:
     parser.add_argument("--output_dir", default=str(ROOT / "output" / "bench"), help="bench.md and bench.json go here")
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    files = mammograms(args)
+    files, found, about = mammograms(args), list[Section](), machine()
     with tempfile.TemporaryDirectory() as folder:
-        found = sections(args, files, folder)
-    about = machine()
-    text = as_markdown(found, about)
-    write_atomically(Path(args.output_dir) / "bench.md", lambda path: path.write_text(text, encoding="utf-8"))
-    write_json(Path(args.output_dir) / "bench.json", as_json(found, about))
-    print(text)
+        for section in sections(args, files, folder):
+            found.append(section)
+            write(found, about, Path(args.output_dir))
+            print(section.markdown(), flush=True)
 
 
 if __name__ == "__main__":

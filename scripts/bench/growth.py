@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -93,8 +93,8 @@ def thread_rows(method: Method, file: str, folder: str, runs: int, weights: str 
 
 def growth_sections(
     methods: Sequence[Method], files: Sequence[str], folder: str, runs: int, weights: dict[str, str | None]
-) -> list[Section]:
-    """All sweeps.
+) -> Iterator[Section]:
+    """All sweeps, each when it is measured.
 
     Args:
         methods: for sizes and threads.
@@ -104,17 +104,15 @@ def growth_sections(
         weights: method's name -> weight file or None.
     """
     sizes = [row for m in methods for row in size_rows(m, f"{folder}/sizes", runs, weights.get(m.name))]
+    yield Section("Growth with image size", sizes)
     counts = in_fresh_process(count_times, HDOGREG, files[0], f"{folder}/counts", runs)
+    yield Section("Growth with the number of MCs (drawn spots)", counts, ["Everything after the network."])
     threads = [row for m in methods for row in thread_rows(m, files[0], f"{folder}/threads", runs, weights.get(m.name))]
+    yield Section("Growth with threads", threads)
     batches = []
     for ahead in ("True", "False"):
         for count in sorted({min(n, len(files)) for n in (1, 5)}):
             place = f"{folder}/run_{ahead}_{count}"
             row = run_command(HDOGREG, files[:count], place, weights.get(HDOGREG.name), ("--overlap_images", ahead))
             batches.append({"overlap_images": ahead, **row})
-    return [
-        Section("Growth with image size", sizes),
-        Section("Growth with the number of MCs (drawn spots)", counts, ["Everything after the network."]),
-        Section("Growth with threads", threads),
-        Section("Growth with images per run", batches),
-    ]
+    yield Section("Growth with images per run", batches)

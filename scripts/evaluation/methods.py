@@ -136,8 +136,8 @@ def inputs(files: Sequence[str], overrides: Mapping[str, Any], parser: ConfigPar
     """What an evaluation's numbers depend on, as digests.
 
     Returns:
-        {"configs", "code", "weights", "operating points", "images", "overrides"}. Of images the names, sizes and times
-        of all files under `dataset_dir`.
+        {"configs", "code", "weights", "operating points", "images", "overrides"}. Of the operating points those of this
+        method; of images the names, sizes and times of all files under `dataset_dir`.
     """
     weights, points, data = (
         str(parser.get_parsed_content(k) or "") for k in ("weights", "operating_points", "dataset_dir")
@@ -150,10 +150,17 @@ def inputs(files: Sequence[str], overrides: Mapping[str, Any], parser: ConfigPar
         "configs": {file: sha256_of(file) for file in files},
         "code": _digest(f"{names[path]} {sha256_of(path)}" for path in kept),
         "weights": sha256_of(weights) if weights else "",
-        "operating points": sha256_of(points) if Path(points).is_file() else "",
+        "operating points": _digest([json.dumps(_own_points(points, parser), sort_keys=True)]),
         "images": _digest(f"{path} {stat.st_size} {stat.st_mtime_ns}" for path, stat in stats),
         "overrides": json.loads(json.dumps(overrides)),
     }
+
+
+def _own_points(path: str, parser: ConfigParser) -> Any:
+    """The method's entry in a file of operating points; None without one."""
+    if not Path(path).is_file():
+        return None
+    return json.loads(Path(path).read_text(encoding="utf-8")).get(parser.get_parsed_content("method"))
 
 
 def changes(folder: Path, wanted: Mapping[str, Any]) -> list[str]:

@@ -24,6 +24,7 @@ def peak_objects(
     share: float = 0.5,
     prominence: float = 0.3,
     within: np.ndarray | None = None,
+    lowest: float = 0.0,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Objects of a map, each around one peak.
 
@@ -37,6 +38,7 @@ def peak_objects(
         share: in (0, 1].
         prominence: in (0, 1); larger values part less.
         within: bool (rows, cols); objects are restricted to it.
+        lowest: objects whose peak, and so whose score, is below are left out: less work where they would be dropped.
 
     Returns:
         labels int32 (rows, cols), and scores float32 (n + 1,): the mean of the map over each object (its peak
@@ -48,26 +50,40 @@ def peak_objects(
     mask = probability >= floor
     if within is not None:
         mask &= within
-    components, _ = label_objects(mask)
+    components, count = label_objects(mask)
     labels = np.zeros(probability.shape, np.int32)
     scores = [0.0]
+    high, maxima = _high_and_maxima(np.where(mask, probability, 0).astype(np.float32), components, count, lowest)
     for number, box in enumerate(ndimage.find_objects(components), start=1):
+        if not high[number]:
+            continue
         core = components[box] == number
         shape = core.shape[0] + 2, core.shape[1] + 2
         inside, values = np.zeros(shape, bool), np.zeros(shape, np.float32)
         inside[1:-1, 1:-1] = core
         values[1:-1, 1:-1][core] = probability[box][core]
-        basins = _basins(values, inside, prominence)
+        basins = _basins(values, inside, prominence) if maxima[number] > 1 else inside.astype(np.int32)
         for basin, part in enumerate(ndimage.find_objects(basins), start=1):
             own = np.where(basins[part] == basin, values[part], 0)
-            height = float(own.max())
-            _, pieces = cv2.connectedComponents((own >= share * height).view(np.uint8), connectivity=8)
+            if own.max() < lowest:
+                continue
+            _, pieces = cv2.connectedComponents((own >= share * float(own.max())).view(np.uint8), connectivity=8)
             piece = pieces == pieces.flat[int(own.argmax())]
             # `part` lies in the padded component: one row and column less in the image's
             rows, cols = (slice(a.start - 1 + b.start, a.stop - 1 + b.start) for a, b in zip(part, box, strict=True))
             labels[rows, cols][piece] = len(scores)
             scores.append(float(own[piece].mean()))
     return labels, np.array(scores, np.float32)
+
+
+def _high_and_maxima(
+    values: np.ndarray, components: np.ndarray, count: int, lowest: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Of every component, index = number: whether it reaches `lowest`, and its pixels that no neighbour exceeds."""
+    inside = components > 0
+    high = np.bincount(components[inside & (values >= lowest)], minlength=count + 1) > 0
+    top = inside & (values == cv2.dilate(values, _EIGHT.view(np.uint8)))
+    return high, np.bincount(components[top], minlength=count + 1)
 
 
 def _basins(values: np.ndarray, inside: np.ndarray, prominence: float) -> np.ndarray:

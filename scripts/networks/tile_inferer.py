@@ -96,8 +96,9 @@ class TileInferer(Inferer):
         align_px: tiles start at multiples of it: the network's stride (1 for a full-resolution network).
         precision: "float32", "bfloat16", or "auto" (bfloat16 where the hardware has it).
         spacing_mm: pixel size that the breast mask assumes where the input's metadata holds none.
-        crop: cut every tile down to the breast in its core and `margin_px` around it. Only for networks of stride 1
-            whose receptive field fits into the margin (the slim FCN): for these no logit changes.
+        crop: cut every tile down to the breast in its core and `margin_px` around it. No logit changes where the
+            receptive field fits into the margin (the slim FCN); the FPN's norms see less that is not breast. With a
+            stride, the cuts lie at multiples of `PART_STEP_PX` from the tile's start.
         fuse: run a slim FCN in its form for inference (scripts/networks/slim_fcn_fused.py), made anew when its
             weights change; other networks run as they are.
         mirrors: mirrored copies whose logits are averaged: 1 (none but the tile), 2 or 4.
@@ -237,7 +238,8 @@ class TileInferer(Inferer):
                         tile = Tile(image, row_span, col_span)
                         if breast is not None:  # nothing else of the core is kept
                             margin = self.margin_px if self.crop else self.tile_px
-                            tile = _cropped(tile, breast[image][core], margin)
+                            step = 1 if self.align_px == 1 else PART_STEP_PX
+                            tile = _cropped(tile, breast[image][core], margin, step)
                         by_shape[tile.shape].append(tile)
         for tiles in by_shape.values():
             for first in range(0, len(tiles), self.batch_size):
@@ -252,13 +254,18 @@ class TileInferer(Inferer):
         return contextlib.nullcontext() if dtype is None else torch.autocast(device.type, dtype=dtype)
 
 
-def _cropped(tile: Tile, breast: np.ndarray, margin_px: int) -> Tile:
-    """The tile cut down to the breast in its core, an array of the core's shape with some breast, and a margin."""
+def _cropped(tile: Tile, breast: np.ndarray, margin_px: int, step_px: int) -> Tile:
+    """The tile cut down to the breast in its core, an array of the core's shape with some breast, and a margin.
+
+    Where the cuts are not at the tile's own borders, they lie at multiples of `step_px` from its start.
+    """
     spans = []
     for span, axis in ((tile.rows, 1), (tile.cols, 0)):
         inside = np.flatnonzero(breast.any(axis=axis)) + span.core_start
         first, last = int(inside[0]), int(inside[-1]) + 1
-        spans.append(Span(max(span.start, first - margin_px), min(span.stop, last + margin_px), first, last))
+        before = max(first - margin_px - span.start, 0) // step_px * step_px
+        after = -(-(last + margin_px - span.start) // step_px) * step_px
+        spans.append(Span(span.start + before, min(span.stop, span.start + after), first, last))
     return Tile(tile.image, *spans)
 
 

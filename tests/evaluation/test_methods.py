@@ -94,6 +94,17 @@ def test_what_changes_numbers_makes_it_run_again(world, what):
     assert world.evaluate()[1] == 0
 
 
+def test_only_the_operating_points_of_the_method_itself_count(world):
+    points = world.folder / "operating_points.json"
+    world.overrides["operating_points"] = str(points)
+    points.write_text(json.dumps({"HDoGReg": {"presets": 1}, "slim FCN": {"presets": 1}}))
+    assert world.evaluate()[1] == 1
+    points.write_text(json.dumps({"HDoGReg": {"presets": 1}, "slim FCN": {"presets": 2}}))
+    assert world.evaluate()[1] == 0
+    points.write_text(json.dumps({"HDoGReg": {"presets": 2}, "slim FCN": {"presets": 2}}))
+    assert world.evaluate()[1] == 1
+
+
 def test_missing_weights_leave_a_method_out(world):
     world.overrides = world.overrides | {"weights": str(world.folder / "gone.pt")}
     outcome, ran = world.evaluate()

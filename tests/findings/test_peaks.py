@@ -115,3 +115,13 @@ def test_objects_equal_the_definition_without_boxes(seed, floor, share):
     expected = plain_peak_objects(values, floor, share, 0.2, within)
     np.testing.assert_array_equal(labels, expected[0])
     np.testing.assert_allclose(scores, expected[1], rtol=1e-5)
+
+
+@pytest.mark.parametrize("lowest", [0.05, 0.3, 2.0])
+def test_left_out_are_only_objects_that_score_below_the_lowest_peak(lowest):
+    values = np.random.default_rng(5).random((60, 80)).astype(np.float32) ** 8
+    labels, scores = peak_objects(values, floor=0.02)
+    fewer, remaining = peak_objects(values, floor=0.02, lowest=lowest)
+    peaks = ndimage.maximum(values, labels, np.arange(1, len(scores)))
+    assert list(remaining[1:]) == list(scores[1:][peaks >= lowest])
+    np.testing.assert_array_equal(fewer > 0, np.isin(labels, 1 + np.flatnonzero(peaks >= lowest)))
