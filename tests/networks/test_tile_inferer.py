@@ -179,6 +179,18 @@ def test_breast_only_computes_less_and_gives_the_same_inside():
     assert sum(shape[0] for shape in counting.shapes) < sum(shape[0] for shape in all_of_it.shapes)
 
 
+def test_cropped_tiles_of_a_strided_network_compute_less_and_give_the_same():
+    network, image = StridedNetwork(), breast_image(900, 700)[None, None]
+    arguments = {"tile_px": 512, "margin_px": 16, "align_px": 4}
+    wanted = TileInferer(**arguments)(image, network)
+    plain = sum(np.prod(shape) for shape in network.shapes)
+    network.shapes.clear()
+    found = TileInferer(**arguments, crop=True)(image, network)
+    torch.testing.assert_close(found, wanted, rtol=0, atol=1e-5)
+    assert sum(np.prod(shape) for shape in network.shapes) < 0.8 * plain
+    assert all(side % 4 == 0 for shape in network.shapes for side in shape[2:])
+
+
 def test_output_does_not_depend_on_the_tiles_outside_the_breast():
     image, network = breast_image()[None, None], StridedNetwork().eval()
     small = TileInferer(tile_px=64, margin_px=16, align_px=4)(image, network)
