@@ -1,4 +1,4 @@
-"""Encoders by name: Inception-v4 (the paper's), the lighter EfficientNets of MONAI, and a small residual one.
+"""Encoders by name: Inception-v4 (the paper's), lighter EfficientNets (MONAI's and Lite0), a small residual one.
 
 An encoder is a module with ``out_channels`` (four numbers) and ``first_conv`` (the state-dict key of its first
 convolution) whose forward maps [B, C, H, W], H and W multiples of 32, to the feature maps at 1/4, 1/8, 1/16, 1/32.
@@ -10,11 +10,12 @@ import torch
 from monai.networks.nets.flexible_unet import FLEXUNET_BACKBONE
 from torch import nn
 
+from scripts.networks.efficientnet_lite import EfficientNetLite0Encoder
 from scripts.networks.inception_v4 import InceptionV4Encoder
 
 # Of MONAI's backbones only these compile with TorchScript, which the bundle's ckpt_export needs.
 MONAI_ENCODERS = tuple(f"efficientnet-b{size}" for size in range(8))
-ENCODERS = ("inception_v4", "residual", *MONAI_ENCODERS)
+ENCODERS = ("inception_v4", "residual", "efficientnet-lite0", *MONAI_ENCODERS)
 
 
 class MonaiEfficientNetEncoder(nn.Module):
@@ -131,6 +132,8 @@ def make_encoder(name: str, in_channels: int = 1) -> nn.Module:
         return InceptionV4Encoder(in_channels)
     if name == "residual":
         return ResidualEncoder(in_channels)
+    if name == "efficientnet-lite0":
+        return EfficientNetLite0Encoder(in_channels)
     if name in MONAI_ENCODERS:
         return MonaiEfficientNetEncoder(name, in_channels)
     raise ValueError(f"encoder: got {name!r}; wanted one of {', '.join(ENCODERS)}")

@@ -137,7 +137,7 @@ class FPN(nn.Module):
     are extended at the bottom and right by replication to a multiple of 32 (at least 64) and the logits cropped.
 
     Args:
-        encoder: "inception_v4" (the paper) or a light MONAI encoder, see ``scripts.networks.encoders.ENCODERS``.
+        encoder: "inception_v4" (the paper) or a lighter encoder, see ``scripts.networks.encoders.ENCODERS``.
         encoder_weights: "none", "imagenet", or the path of a state dict, see ``scripts.networks.weights``.
         in_channels: channels of the image.
         out_channels: logits per pixel.

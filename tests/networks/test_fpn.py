@@ -68,7 +68,9 @@ def test_inception_v4_batch_norm_epsilon():
     assert {norm.eps for norm in norms} == {1e-3}
 
 
-@pytest.mark.parametrize("name", ["inception_v4", "efficientnet-b0", "efficientnet-b1", "efficientnet-b2"])
+@pytest.mark.parametrize(
+    "name", ["inception_v4", "efficientnet-lite0", "efficientnet-b0", "efficientnet-b1", "efficientnet-b2"]
+)
 def test_encoder_features_halve_exactly(name):
     encoder = make_encoder(name).eval()
     with torch.no_grad():

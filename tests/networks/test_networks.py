@@ -10,6 +10,7 @@ NETWORKS = {
     "fpn_efficientnet_b0": (FPN, {"encoder": "efficientnet-b0"}),
     "fpn_efficientnet_b0_detail": (FPN, {"encoder": "efficientnet-b0", "detail_channels": 8}),
     "fpn_residual_detail": (FPN, {"encoder": "residual", "detail_channels": 8, "pyramid_channels": 64}),
+    "fpn_efficientnet_lite0": (FPN, {"encoder": "efficientnet-lite0", "detail_channels": 8, "pyramid_channels": 64}),
     "fpn_inception_v4": (FPN, {"encoder": "inception_v4"}),
     "slim_fcn": (SlimFCN, {}),
 }

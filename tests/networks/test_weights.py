@@ -81,7 +81,9 @@ def test_offline_failure_names_url_cache_and_the_ways_out(tmp_path, monkeypatch)
 
 
 def test_imagenet_is_refused_where_no_weights_are_known():
-    with pytest.raises(EncoderWeightsError, match=r"'imagenet' for encoder 'efficientnet-b0'.*inception_v4 only"):
+    with pytest.raises(
+        EncoderWeightsError, match=r"'imagenet' for encoder 'efficientnet-b0'.*inception_v4, efficientnet-lite0 only"
+    ):
         FPN(encoder="efficientnet-b0", encoder_weights="imagenet")
 
 
