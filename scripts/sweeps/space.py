@@ -69,8 +69,8 @@ def same_values(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
 
 
 def values_of(trial: FrozenTrial) -> dict[str, Any]:
-    """Parameters of a trial, also of one that waits in the queue."""
-    return dict(trial.params) or dict(trial.system_attrs.get("fixed_params", {}))
+    """Parameters of a trial, also of one that waits in the queue or has drawn only some of its own yet."""
+    return {**trial.system_attrs.get("fixed_params", {}), **trial.params}
 
 
 def _same(first: Any, second: Any) -> bool:

@@ -15,7 +15,7 @@ import optuna
 import pytest
 
 from scripts.sweeps.report import RankingReport, best_of
-from scripts.sweeps.space import SeededTPESampler, check_space, grid_cells
+from scripts.sweeps.space import SeededTPESampler, check_space, grid_cells, values_of
 from scripts.sweeps.storage import open_storage, open_study
 from scripts.sweeps.sweep import Outcome, SkipTrial, Sweep
 from tests.sweeps.fake_sweep import GRID, RANGES, Fake, sweep
@@ -70,6 +70,17 @@ def test_two_processes_share_a_study(root, tmp_path):
     connection.close()
     with (tmp_path / "results.csv").open() as file:
         assert sum(row["state"] == "complete" for row in csv.DictReader(file)) == len(CELLS)
+
+
+def test_a_queued_trial_has_all_its_values_while_it_begins():
+    study = optuna.create_study()
+    study.enqueue_trial({"x": 1, "y": 0})
+    assert values_of(study.get_trials()[0]) == {"x": 1, "y": 0}
+    trial = study.ask()
+    trial.suggest_categorical("x", [0, 1, 2])  # another process may look now, before y is drawn
+    assert values_of(study.get_trials()[0]) == {"x": 1, "y": 0}
+    trial.suggest_categorical("y", [0, 1])
+    assert values_of(study.get_trials()[0]) == {"x": 1, "y": 0}
 
 
 @pytest.mark.parametrize("forgotten", [False, True])
