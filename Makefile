@@ -53,7 +53,7 @@ BENCHMARK := data/benchmark
 METHOD ?= hdogreg
 comma := ,
 OVERLAY := $(if $(filter slim_fcn,$(METHOD)),'configs/slim_fcn_inference.json'$(comma))
-SHIFTED := $(patsubst $(BENCHMARK)/%.json,%,$(wildcard $(BENCHMARK)/datalist.json $(BENCHMARK)/plain.json $(BENCHMARK)/shift_*.json))
+SHIFTED := $(patsubst $(BENCHMARK)/%.json,%,$(wildcard $(BENCHMARK)/datalist.json $(BENCHMARK)/plain.json $(BENCHMARK)/phantoms.json $(BENCHMARK)/shift_*.json))
 
 benchmark: $(VENV)/.run ## evaluate the shipped weights on the frozen sets: make benchmark [METHOD=slim_fcn]
 	for name in $(SHIFTED); do $(BUNDLE) evaluating \

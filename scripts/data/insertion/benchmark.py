@@ -4,6 +4,7 @@
       datalist.json            validation and testing, with MCs
       plain.json               the same backgrounds as they are (label "": known to hold no MC)
       shift_<name>.json        testing only: `SHIFTS` of domain.py, pixel_0.7, pixel_1.4, monochrome1
+      phantoms.json, phantoms/ generated mammograms, validation and testing
       images/ labels/ records/ MG DICOM, PNG {0, 1, 2 = ignore}, JSON (one record per MC)
 
 The sets depend on the backgrounds' bytes, the seed and the settings; all is written into `benchmark.json`.
@@ -27,6 +28,7 @@ from scripts.data.insertion.domain import SHIFTS, apply_domain
 from scripts.data.insertion.rendering import insert_mcs
 from scripts.data.insertion.sampling import InsertionSettings, sample_mcs
 from scripts.data.insertion.shapes import KINDS, shape_bank
+from scripts.data.phantom.dataset import phantom_datalist
 from scripts.data.phantom.dicom import write_phantom_dicom
 from scripts.files import sha256_of, write_atomically, write_json
 from scripts.findings.objects import label_objects
@@ -52,6 +54,8 @@ def freeze_benchmark(
     settings: InsertionSettings | None = None,
     shifts: bool = True,
     sections: Sequence[str] = ("validation", "testing"),
+    phantoms: int = 6,
+    phantom_shape: tuple[int, int] = (3328, 2560),
     progress: bool = True,
 ) -> dict[str, int]:
     """Write the sets; what exists with the same digest is left as it is.
@@ -65,6 +69,8 @@ def freeze_benchmark(
         settings: distributions of the MCs.
         shifts: also write the shifted testing sets.
         sections: parts of the backgrounds; with "training" too, the set also serves methods that train on whole images.
+        phantoms: generated mammograms per section beside the backgrounds, a set of their own; 0 for none.
+        phantom_shape: their rows and columns.
         progress: show a progress bar.
 
     Returns:
@@ -88,9 +94,16 @@ def freeze_benchmark(
         for name, entry in _write_image(root, section, item, background, seed, spacing_mm, settings, shifts):
             lists.setdefault(name, {}).setdefault(section, []).append(entry)
     for name, entries in lists.items():
-        text = json.dumps({"name": name, "description": "Simulated MCs in real mammograms", **entries}, indent=1)
-        _write_text(root / f"{name}.json", text)
-    facts = {"version": VERSION, "seed": seed, "spacing_mm": spacing_mm, "settings": vars(settings), "sources": sources}
+        _write_list(root, name, "Simulated MCs in real mammograms", entries)
+    if phantoms:
+        counts = {section: phantoms if section in sections else 0 for section in SHAPE_SEEDS}
+        made = phantom_datalist(
+            root / "phantoms", **counts, seed=seed, shape=phantom_shape, spacing_mm=spacing_mm, progress=progress
+        )
+        lists["phantoms"] = {section: [_relative(root, item) for item in made[section]] for section in sections}
+        _write_list(root, "phantoms", "Simulated mammograms", lists["phantoms"])
+    facts = {"version": VERSION, "seed": seed, "spacing_mm": spacing_mm, "settings": vars(settings)}
+    facts |= {"phantoms": phantoms, "phantom_shape": list(phantom_shape), "sources": sources}
     write_json(root / "benchmark.json", facts)
     return {name: sum(map(len, sections.values())) for name, sections in lists.items()}
 
@@ -169,6 +182,13 @@ def _write_version(
     return entry
 
 
-def _write_text(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, lambda temporary: temporary.write_text(text))
+def _relative(root: Path, item: Mapping[str, Any]) -> dict[str, Any]:
+    """A phantom's entry with paths relative to `root`."""
+    files = {key: Path(item[key]).relative_to(root).as_posix() for key in ("image", "label", "records")}
+    return {**item, **files}
+
+
+def _write_list(root: Path, name: str, description: str, entries: Mapping[str, Any]) -> None:
+    text = json.dumps({"name": name, "description": description, **entries}, indent=1)
+    root.mkdir(parents=True, exist_ok=True)
+    write_atomically(root / f"{name}.json", lambda temporary: temporary.write_text(text))

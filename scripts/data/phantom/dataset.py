@@ -2,7 +2,7 @@
 
     dataset_dir/
       images/<id>.dcm        MG For Presentation
-      labels/<id>.png        uint8 0 / 1
+      labels/<id>.png        uint8 0 / 1 / 2 = ignore (MCs too faint to be labelled)
       labels/<id>.json       one record per MC, file sizes and the hash of what made them
       datalist.json          MONAI decathlon style, relative paths; written last
 
@@ -34,7 +34,7 @@ from scripts.data.phantom.spec import DENSITIES, PhantomSpec
 from scripts.files import write_atomically
 
 #: Raise when the generator's pictures change, so that old folders are made again.
-VERSION = 4
+VERSION = 5
 SPLITS = ("training", "validation", "testing")
 #: An image needs about 0.9 GiB while it is made.
 _MOST_WORKERS = 8

@@ -66,7 +66,7 @@ class Phantom:
     Attributes:
         image: uint16 stored values of a presentation image, MCs bright.
         noise_free: float32 [0, 1], the same without noise and bad pixels.
-        mask: uint8, 1 where a labelled MC is.
+        mask: uint8, 1 where a labelled MC is, 2 (ignore) where one below `min_cnr` is.
         instances: uint16, id of the MC, 0 elsewhere.
         breast: bool, true under the skin line.
         mcs: one record per MC.
@@ -103,7 +103,7 @@ def render(spec: PhantomSpec) -> Phantom:
     quanta = direct + fraction * scatter(primary, weight, sigma_px)
     direct_share = direct / quanta
     quanta *= np.float32(air)
-    instances, records = _label(spec, patches, quanta, direct_share)
+    instances, faint, records = _label(spec, patches, quanta, direct_share)
 
     noisy = add_noise(quanta, spec.detector, _stream(spec, 3))
     bad_pixels(spec, noisy, _stream(spec, 4))
@@ -120,12 +120,12 @@ def render(spec: PhantomSpec) -> Phantom:
     for picture in (image, clean):
         draw_view_marker(picture, spec)
     flip = slice(None, None, -1 if spec.laterality == "R" else 1)
-    instances = np.ascontiguousarray(instances[:, flip])
+    instances, faint = (np.ascontiguousarray(array[:, flip]) for array in (instances, faint))
     stored = np.rint(image * np.float32(2**spec.presentation.bits - 1)).astype(np.uint16)
     return Phantom(
         image=stored,
         noise_free=clean,
-        mask=(instances > 0).astype(np.uint8),
+        mask=np.where(instances > 0, 1, np.where(faint, 2, 0)).astype(np.uint8),
         instances=instances,
         breast=np.ascontiguousarray((breast.depth > 0)[:, flip]),
         mcs=records,
@@ -187,9 +187,10 @@ def _label(
     patches: list[tuple[int, int, np.ndarray, np.ndarray]],
     quanta: np.ndarray,
     direct_share: np.ndarray,
-) -> tuple[np.ndarray, tuple[McRecord, ...]]:
-    """Instance map of the MCs over `min_cnr`, and a record of every MC (final orientation)."""
-    facts, drawn = [], []
+) -> tuple[np.ndarray, np.ndarray, tuple[McRecord, ...]]:
+    """Instance map of the MCs over `min_cnr`, pixels of the fainter ones, a record of every MC (final orientation)."""
+    facts: list[tuple[float, float, float, float]] = []
+    drawn, fainter = [], []
     for number, (mc, (top, left, transmission, label)) in enumerate(zip(spec.mcs, patches, strict=True), start=1):
         row, col = mc.row_mm / spec.spacing_mm, mc.col_mm / spec.spacing_mm
         at = (min(max(round(row), 0), spec.shape[0] - 1), min(max(round(col), 0), spec.shape[1] - 1))
@@ -198,9 +199,10 @@ def _label(
         noise = math.sqrt(noise_variance(here, spec.detector)) / here
         cnr = -math.log(1.0 - contrast) / noise
         facts.append((row, col, contrast, cnr))
-        if cnr >= spec.min_cnr:
-            drawn.append((number, top, left, -np.log(transmission), label))
+        patch = (number, top, left, -np.log(transmission), label)
+        (drawn if cnr >= spec.min_cnr else fainter).append(patch)
     instances = assign_instances(spec.shape, drawn)
+    faint = assign_instances(spec.shape, fainter) > 0
     pixels = np.bincount(instances.ravel(), minlength=len(patches) + 1)
     records = []
     for number, (mc, (row, col, contrast, cnr)) in enumerate(zip(spec.mcs, facts, strict=True), start=1):
@@ -219,4 +221,4 @@ def _label(
                 labelled=bool(pixels[number]),
             )
         )
-    return instances, tuple(records)
+    return instances, faint, tuple(records)

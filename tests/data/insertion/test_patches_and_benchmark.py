@@ -100,14 +100,18 @@ def test_an_unreadable_background_is_left_out_and_reported(folder, loader, tmp_p
 
 
 def test_benchmark_sets_load_and_repeat(folder, loader, tmp_path):
-    counts = freeze_benchmark(folder, tmp_path / "a", LoadMammogramd(), progress=False)
-    freeze_benchmark(folder, tmp_path / "b", LoadMammogramd(), progress=False)
-    assert counts["datalist"] == counts["plain"] == 4
+    options = {"phantoms": 2, "phantom_shape": (256, 200), "progress": False}
+    counts = freeze_benchmark(folder, tmp_path / "a", LoadMammogramd(), **options)
+    freeze_benchmark(folder, tmp_path / "b", LoadMammogramd(), **options)
+    assert counts["datalist"] == counts["plain"] == counts["phantoms"] == 4
     assert counts["shift_blur"] == counts["shift_pixel_0.7"] == counts["shift_monochrome1"] == 2
     names = sorted(path.relative_to(tmp_path / "a") for path in (tmp_path / "a").rglob("*") if path.is_file())
     for name in names:
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes(), name
     lists = {n: generic_datalist(f"{n}.json", tmp_path / "a") for n in ("datalist", "plain", "shift_monochrome1")}
+    phantoms = generic_datalist("phantoms.json", tmp_path / "a")
+    assert [len(phantoms[part]) for part in ("training", "validation", "testing")] == [0, 2, 2]
+    assert loader(dict(phantoms["testing"][0]))["label"].shape == (1, 256, 200)
     assert [len(lists["datalist"][part]) for part in ("training", "validation", "testing")] == [0, 2, 2]
     item, plain, inverted = (loader(dict(lists[name]["testing"][0])) for name in lists)
     records = json.loads((tmp_path / "a" / "records" / "IM0005.json").read_text())["mcs"]
@@ -133,8 +137,9 @@ def test_resampling_keeps_every_mc():
 
 def test_a_training_part_is_written_on_demand(folder, tmp_path):
     parts = ["training", "validation"]
-    freeze_benchmark(folder, tmp_path, LoadMammogramd(), shifts=False, sections=parts, progress=False)
+    freeze_benchmark(folder, tmp_path, LoadMammogramd(), shifts=False, sections=parts, phantoms=0, progress=False)
     lists = generic_datalist("datalist.json", tmp_path)
+    assert not (tmp_path / "phantoms.json").exists()
     assert [len(lists[part]) for part in ("training", "validation", "testing")] == [3, 2, 0]
     ids = {int(item["image_id"][2:6]) for item in lists["training"]}
     assert all(number % 5 not in (0, 1) for number in ids)

@@ -44,7 +44,7 @@ def test_same_spec_same_bytes_and_other_seeds_differ(case: Case) -> None:
 
 def test_mask_instances_and_records_agree(case: Case) -> None:
     spec, phantom = case
-    np.testing.assert_array_equal(phantom.mask > 0, phantom.instances > 0)
+    np.testing.assert_array_equal(phantom.mask == 1, phantom.instances > 0)
     assert len(phantom.mcs) == len(spec.mcs)
     labelled = [mc for mc in phantom.mcs if mc.labelled]
     assert labelled and {mc.id for mc in labelled} == set(np.unique(phantom.instances)) - {0}
@@ -62,6 +62,8 @@ def test_unlabelled_mcs_appear_with_a_lower_bound(case: Case) -> None:
     all_labelled = render(dataclasses.replace(spec, min_cnr=0.0))
     assert all(mc.labelled for mc in all_labelled.mcs)
     np.testing.assert_array_equal(all_labelled.image, phantom.image)
+    assert (phantom.mask == 2).any()
+    np.testing.assert_array_equal(all_labelled.mask == 1, phantom.mask > 0)  # the fainter ones are to be ignored
 
 
 def test_mcs_brighten_the_noise_free_image_and_nothing_else() -> None:
