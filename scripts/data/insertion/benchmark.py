@@ -96,10 +96,9 @@ def freeze_benchmark(
     for name, entries in lists.items():
         _write_list(root, name, "Simulated MCs in real mammograms", entries)
     if phantoms:
-        counts = {section: phantoms if section in sections else 0 for section in SHAPE_SEEDS}
-        made = phantom_datalist(
-            root / "phantoms", **counts, seed=seed, shape=phantom_shape, spacing_mm=spacing_mm, progress=progress
-        )
+        train, validate, test = (phantoms if section in sections else 0 for section in SHAPE_SEEDS)
+        folder = root / "phantoms"
+        made = phantom_datalist(folder, train, validate, test, seed, phantom_shape, spacing_mm, progress=progress)
         lists["phantoms"] = {section: [_relative(root, item) for item in made[section]] for section in sections}
         _write_list(root, "phantoms", "Simulated mammograms", lists["phantoms"])
     facts = {"version": VERSION, "seed": seed, "spacing_mm": spacing_mm, "settings": vars(settings)}

@@ -190,7 +190,8 @@ def _label(
 ) -> tuple[np.ndarray, np.ndarray, tuple[McRecord, ...]]:
     """Instance map of the MCs over `min_cnr`, pixels of the fainter ones, a record of every MC (final orientation)."""
     facts: list[tuple[float, float, float, float]] = []
-    drawn, fainter = [], []
+    drawn: list[tuple[int, int, int, np.ndarray, np.ndarray]] = []
+    fainter: list[tuple[int, int, int, np.ndarray, np.ndarray]] = []
     for number, (mc, (top, left, transmission, label)) in enumerate(zip(spec.mcs, patches, strict=True), start=1):
         row, col = mc.row_mm / spec.spacing_mm, mc.col_mm / spec.spacing_mm
         at = (min(max(round(row), 0), spec.shape[0] - 1), min(max(round(col), 0), spec.shape[1] - 1))
