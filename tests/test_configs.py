@@ -13,7 +13,8 @@ OVERLAYS = {
     + ["data_generic.json", "data_phantom.json", "hdogreg_paper_train.json"]
     + ["baseline_context_cnn_train.json", "baseline_deeplab_v3_train.json", "cross_validation_fold.json"]
     + ["data_insertion.json", "data_insertion.json+hdogreg_recipe.json"]
-    + ["slim_fcn_train.json+data_insertion.json+slim_fcn_recipe.json"],
+    + ["slim_fcn_train.json+data_insertion.json+slim_fcn_recipe.json"]
+    + ["baseline_deeplab_v3_train.json+data_insertion.json+deeplab_v3_recipe.json"],
     "inference.json": ["slim_fcn_inference.json", "hdogreg_paper_inference.json", "evaluate.json"]
     + ["baseline_ciecholewski.json", "baseline_hdog_alone.json", "baseline_network_alone.json"]
     + ["baseline_context_cnn_inference.json", "baseline_deeplab_v3_inference.json"]

@@ -18,11 +18,12 @@ from scripts.bench.growth import growth_sections
 from scripts.bench.measure import in_fresh_process
 from scripts.bench.references import bench_candidates, bench_network, plain_map, shipped_map
 from scripts.bench.report import Row, Section, as_json, as_markdown, machine
-from scripts.bench.stages import HDOGREG, METHODS, ROOT, SLIM_FCN, stage_times
+from scripts.bench.stages import HDOGREG, HDOGREG_OPENVINO, METHODS, ROOT, SLIM_FCN, stage_times
 from scripts.bench.training import RECIPES, training_rows, training_section
 from scripts.data.folder import list_mammograms
 from scripts.data.phantom import phantom_images
 from scripts.files import write_atomically, write_json
+from scripts.networks.openvino_network import has_openvino
 
 PARTS = ("candidates", "stages", "network", "command", "training")
 logger = logging.getLogger("scripts.bench")
@@ -40,20 +41,22 @@ def mammograms(args: argparse.Namespace) -> list[str]:
 def sections(args: argparse.Namespace, files: list[str], folder: str) -> Iterator[Section]:
     """Run the chosen parts, each in processes of its own, and hand out each table when it is measured."""
     parts = set(args.only or PARTS)
-    weights = {HDOGREG.name: args.weights, METHODS[1].name: args.weights, SLIM_FCN.name: args.slim_fcn_weights}
+    openvino = (HDOGREG_OPENVINO,) if has_openvino else ()
+    weights = {method.name: args.weights for method in (*METHODS, *openvino)}
+    weights[SLIM_FCN.name] = args.slim_fcn_weights
     if "candidates" in parts:
         logger.info("candidates")
         yield in_fresh_process(bench_candidates, files[0], args.runs, args.reference_runs)
     if "stages" in parts:
         speed = in_fresh_process(machine_speed)
         yield speed_section(speed)
-        for method in METHODS:
+        for method in (*METHODS, *openvino):
             logger.info("stages of %s", method.name)
             chosen = files[: 1 if method is SLIM_FCN else 2]
             times = in_fresh_process(stage_times, method, chosen, f"{folder}/stages", args.runs, weights[method.name])
             yield stage_section(times, speed)
     if "network" in parts:
-        for method in (SLIM_FCN, HDOGREG):
+        for method in (SLIM_FCN, HDOGREG, *openvino):
             logger.info("network of %s against the plain one", method.name)
             common = (method, files[0], f"{folder}/network")
             shipped = in_fresh_process(shipped_map, *common, args.runs, weights[method.name])
@@ -62,7 +65,8 @@ def sections(args: argparse.Namespace, files: list[str], folder: str) -> Iterato
             yield in_fresh_process(bench_network, *both)
     if "command" in parts:
         rows: list[Row] = []
-        for method, count in ((HDOGREG, 1), (HDOGREG, len(files)), (SLIM_FCN, min(3, len(files)))):
+        counts = [(HDOGREG, 1), (HDOGREG, len(files)), (SLIM_FCN, min(3, len(files)))]
+        for method, count in counts + [(method, n) for method in openvino for n in (1, len(files))]:
             logger.info("command: %s, %d image(s)", method.name, count)
             place = f"{folder}/command_{len(rows)}"
             rows.append(run_command(method, files[:count], place, weights[method.name]))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -17,9 +16,7 @@ from tqdm import tqdm
 from scripts.candidates.breast_mask import breast_mask
 from scripts.networks.averaging import MIRRORS, MirrorAverage
 from scripts.networks.fpn import FPN
-from scripts.networks.precision import PRECISIONS, autocast_dtype
-from scripts.networks.slim_fcn import SlimFCN
-from scripts.networks.slim_fcn_fused import FusedSlimFCN, fuse
+from scripts.networks.inference_form import InferenceForm
 from scripts.tensors import row_spacing_of
 
 PROBE_PX = 64
@@ -99,12 +96,11 @@ class TileInferer(Inferer):
         crop: cut every tile down to the breast in its core and `margin_px` around it. No logit changes where the
             receptive field fits into the margin (the slim FCN); the FPN's norms see less that is not breast. With a
             stride, the cuts lie at multiples of `PART_STEP_PX` from the tile's start.
-        fuse: run a slim FCN in its form for inference (scripts/networks/slim_fcn_fused.py), made anew when its
-            weights change; other networks run as they are.
+        fuse, backend: see `InferenceForm`.
         mirrors: mirrored copies whose logits are averaged: 1 (none but the tile), 2 or 4.
 
     Raises:
-        ValueError: sizes that leave no core or are not aligned, or an unknown ``precision``.
+        ValueError: sizes that leave no core or are not aligned, or an unknown ``precision`` or ``backend``.
     """
 
     def __init__(
@@ -121,6 +117,7 @@ class TileInferer(Inferer):
         crop: bool = False,
         fuse: bool = False,
         mirrors: int = 1,
+        backend: str = "torch",
     ) -> None:
         super().__init__()
         tile_spans(tile_px, tile_px, margin_px, align_px)  # refuses impossible sizes now, not at the first image
@@ -128,8 +125,7 @@ class TileInferer(Inferer):
             raise ValueError(f"batch_size: got {batch_size}; wanted at least 1")
         if mirrors not in MIRRORS:
             raise ValueError(f"mirrors: got {mirrors}; wanted one of {', '.join(map(str, MIRRORS))}")
-        if precision not in PRECISIONS:
-            raise ValueError(f"precision: got {precision!r}; wanted one of {', '.join(PRECISIONS)}")
+        self.form = InferenceForm(precision, fuse, backend)
         self.tile_px = tile_px
         self.margin_px = margin_px
         self.batch_size = batch_size
@@ -137,13 +133,9 @@ class TileInferer(Inferer):
         self.outside_value = outside_value
         self.progress = progress
         self.align_px = align_px
-        self.precision = precision
         self.spacing_mm = spacing_mm
         self.crop = crop
-        self.fuse = fuse
         self.mirrors = mirrors
-        self._fused: FusedSlimFCN | None = None
-        self._fused_from: tuple[Any, ...] = ()
 
     def __call__(
         self,
@@ -173,20 +165,18 @@ class TileInferer(Inferer):
         images = convert_to_tensor(inputs, track_meta=False)
         masks = self._breast(images, breast, row_spacing_of(inputs, self.spacing_mm))
         batches = list(self._batches(images, masks))
-        arithmetic: contextlib.AbstractContextManager[Any] = self._arithmetic(images.device)
-        if self.fuse and isinstance(network, SlimFCN):
-            network, arithmetic = self._fused_form(network, images.device), contextlib.nullcontext()
+        run, arithmetic = self.form.of(network, images.device)
         if self.mirrors > 1:
-            network = MirrorAverage(network, self.mirrors)
+            run = MirrorAverage(run, self.mirrors)
         logits: torch.Tensor | None = None
         with torch.no_grad(), arithmetic:
             for batch in tqdm(batches, desc="Tiles", unit="batch", disable=not self.progress):
                 windows = [images[tile.image, :, slice(*tile.rows[:2]), slice(*tile.cols[:2])] for tile in batch]
-                wanted = _kept_part(batch) if isinstance(network, FPN) and not (args or kwargs) else None
+                wanted = _kept_part(batch) if isinstance(run, FPN) and not (args or kwargs) else None
                 if wanted is None:
-                    outputs = network(torch.stack(windows), *args, **kwargs)
+                    outputs = run(torch.stack(windows), *args, **kwargs)
                 else:
-                    outputs = network.part(torch.stack(windows), *wanted)  # type: ignore[attr-defined]
+                    outputs = run.part(torch.stack(windows), *wanted)
                 size = batch[0].shape if wanted is None else tuple(part.stop - part.start for part in wanted)
                 if outputs.shape[2:] != size:
                     raise ValueError(
@@ -198,7 +188,7 @@ class TileInferer(Inferer):
                 for tile, output in zip(batch, outputs, strict=True):
                     _paste_core(logits, tile, output, *(wanted or (slice(0), slice(0))))
             if logits is None:  # no breast: one small tile tells the number of maps
-                logits = self._blank(images, network(images[:1, :, :PROBE_PX, :PROBE_PX], *args, **kwargs).shape[1])
+                logits = self._blank(images, run(images[:1, :, :PROBE_PX, :PROBE_PX], *args, **kwargs).shape[1])
         if masks is not None:
             outside = torch.from_numpy(~masks).to(logits.device)
             logits.masked_fill_(outside[:, None], self.outside_value)
@@ -214,15 +204,6 @@ class TileInferer(Inferer):
             return convert_to_tensor(given, track_meta=False)[:, 0].bool().cpu().numpy()
         arrays = images[:, 0].float().cpu().numpy()
         return np.stack([breast_mask(array, spacing_mm=spacing_mm) for array in arrays])
-
-    def _fused_form(self, network: SlimFCN, device: torch.device) -> FusedSlimFCN:
-        """The network's form for inference; the last one as long as no weight has been written since."""
-        dtype = autocast_dtype(self.precision, device) or torch.float32
-        state = network.state_dict(keep_vars=True).values()
-        source = (dtype, *((tensor.data_ptr(), tensor._version) for tensor in state))
-        if self._fused is None or source != self._fused_from:
-            self._fused, self._fused_from = fuse(network, dtype), source
-        return self._fused
 
     def _batches(self, images: torch.Tensor, breast: np.ndarray | None) -> Iterator[list[Tile]]:
         """Tiles to compute, at most ``batch_size`` of one shape together."""
@@ -248,10 +229,6 @@ class TileInferer(Inferer):
     def _blank(self, images: torch.Tensor, channels: int) -> torch.Tensor:
         shape = (images.shape[0], channels, *images.shape[2:])
         return torch.full(shape, self.outside_value, dtype=torch.float32, device=images.device)
-
-    def _arithmetic(self, device: torch.device) -> contextlib.AbstractContextManager[Any]:
-        dtype = autocast_dtype(self.precision, device)
-        return contextlib.nullcontext() if dtype is None else torch.autocast(device.type, dtype=dtype)
 
 
 def _cropped(tile: Tile, breast: np.ndarray, margin_px: int, step_px: int) -> Tile:

@@ -85,9 +85,9 @@ def test_inferer_runs_the_fused_form_and_follows_the_weights(images):
     plain = TileInferer(tile_px=80, margin_px=22, align_px=1, breast_only=False)
     first = inferer(images, network)
     assert (first - plain(images, network)).abs().max() <= 1e-4
-    form = inferer._fused
+    form = inferer.form._made
     inferer(images, network)
-    assert inferer._fused is form  # made once
+    assert inferer.form._made is form  # made once
     network.load_state_dict(SlimFCN().state_dict())
     second = inferer(images, network)
     assert (second - plain(images, network)).abs().max() <= 1e-4

@@ -267,6 +267,7 @@ def test_network_that_changes_the_size_is_refused(images):
         ({"tile_px": 500}, "tile_px: got 500; wanted a multiple of align_px = 32"),
         ({"batch_size": 0}, "batch_size: got 0"),
         ({"precision": "int8"}, "precision: got 'int8'"),
+        ({"backend": "onnx"}, "backend: got 'onnx'; wanted one of torch, openvino"),
     ],
 )
 def test_bad_arguments_are_refused(arguments, message):
