@@ -7,21 +7,29 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from scripts.files import write_json
+from scripts.files import sha256_of, write_json
+
+logger = logging.getLogger(__name__)
 
 
-def preset_threshold(path: str | Path, method: str, preset: str = "balanced", optional: bool = False) -> float | None:
+def preset_threshold(
+    path: str | Path, method: str, preset: str = "balanced", optional: bool = False, weights: str | Path | None = None
+) -> float | None:
     """Score threshold of a method's preset.
+
+    A threshold means something for the weights that it was chosen with only: with others, a warning is logged.
 
     Args:
         path: operating points file.
         method: name of the method, as in the config's key `method`.
         preset: "sensitive", "balanced" or "specific".
-        optional: None instead of an error when the file does not know the method.
+        optional: None instead of an error when the file does not know the method, or knows it with other weights.
+        weights: file of the weights in use; compared with the SHA-256 that the points were chosen with.
 
     Raises:
         FileNotFoundError: no such file.
@@ -41,7 +49,19 @@ def preset_threshold(path: str | Path, method: str, preset: str = "balanced", op
     presets = methods[method].get("presets", {})
     if preset not in presets:
         raise ValueError(f"preset: got {preset!r}, want one of {', '.join(presets)} (of {method} in {file})")
+    if _other_weights(methods[method], weights):
+        problem = f"the points of {method} in {file} were chosen with other weights than {weights}"
+        if optional:
+            logger.info("operating_points: %s; they are not used", problem)
+            return None
+        logger.warning("operating_points: %s; run choosing with yours, or give --score_threshold", problem)
     return float(presets[preset]["threshold"])
+
+
+def _other_weights(entry: Mapping[str, Any], weights: str | Path | None) -> bool:
+    """Whether both digests are known and differ."""
+    recorded = (entry.get("provenance", {}).get("weights") or {}).get("sha256")
+    return bool(recorded and weights and Path(weights).is_file() and sha256_of(weights) != recorded)
 
 
 def publish_presets(path: str | Path, method: str, content: Mapping[str, Any]) -> Path:

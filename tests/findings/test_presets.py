@@ -1,5 +1,6 @@
 """Operating points by name: reading, publishing, and every way the file can be wrong."""
 
+import hashlib
 import json
 
 import pytest
@@ -30,6 +31,21 @@ def test_what_is_missing_is_named(tmp_path):
         preset_threshold(file, "A", "fast")
     assert preset_threshold(file, "C", optional=True) is None
     assert preset_threshold(tmp_path / "none.json", "A", optional=True) is None
+
+
+def test_points_of_other_weights_are_warned_of_or_left_out(tmp_path, caplog):
+    own, other, file = tmp_path / "own.pt", tmp_path / "other.pt", tmp_path / "points.json"
+    own.write_bytes(b"a")
+    other.write_bytes(b"b")
+    digest = hashlib.sha256(b"a").hexdigest()
+    publish_presets(file, "A", {**POINTS, "provenance": {"weights": {"file": "own.pt", "sha256": digest}}})
+    publish_presets(file, "B", {**POINTS, "provenance": {"weights": None}})  # a method without a network
+    assert preset_threshold(file, "A", weights=own) == preset_threshold(file, "A", weights=own, optional=True) == 0.4
+    assert preset_threshold(file, "B", weights=other, optional=True) == 0.4
+    assert not caplog.records
+    assert preset_threshold(file, "A", weights=other, optional=True) is None
+    assert preset_threshold(file, "A", weights=other) == 0.4
+    assert [r.levelname for r in caplog.records if "other weights" in r.message] == ["WARNING"]
 
 
 @pytest.mark.parametrize("text", ["{", "[1]", '{"A": 3}'])
