@@ -41,7 +41,7 @@ def mammograms(args: argparse.Namespace) -> list[str]:
 def sections(args: argparse.Namespace, files: list[str], folder: str) -> Iterator[Section]:
     """Run the chosen parts, each in processes of its own, and hand out each table when it is measured."""
     parts = set(args.only or PARTS)
-    openvino = (HDOGREG_OPENVINO,) if has_openvino else ()
+    openvino = (HDOGREG_OPENVINO,) if has_openvino() else ()
     weights = {method.name: args.weights for method in (*METHODS, *openvino)}
     weights[SLIM_FCN.name] = args.slim_fcn_weights
     if "candidates" in parts:

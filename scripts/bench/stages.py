@@ -36,7 +36,7 @@ class Method(NamedTuple):
 
 HDOGREG = Method("HDoGReg")
 HDOGREG_CANDIDATES = Method("HDoGReg, objects from candidates", changes=(("objects_from", "candidates"),))
-HDOGREG_OPENVINO = Method("HDoGReg, OpenVINO", changes=(("backend", "openvino"),))
+HDOGREG_OPENVINO = Method("HDoGReg, OpenVINO", changes=(("backend", "openvino"), ("device", "$torch.device('cpu')")))
 SLIM_FCN = Method("slim FCN", ("configs/inference.json", "configs/slim_fcn_inference.json"))
 METHODS = (HDOGREG, HDOGREG_CANDIDATES, SLIM_FCN)
 

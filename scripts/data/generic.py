@@ -29,6 +29,7 @@ PART_NAMES = {"train": "training", "val": "validation", "valid": "validation", "
     part: part for part in PARTS
 }
 DEFAULTS = {"patient": "", "image_id": "", "laterality": "", "view": "", "annotation": ""}
+KEYS = {"image", "label", "split", *DEFAULTS}
 Records = dict[str, list[tuple[str, Mapping[str, Any]]]]  # part -> (where in the file, its keys and values)
 
 
@@ -148,6 +149,7 @@ def _item(record: Mapping[str, Any], where: str, file: Path, folder: Path) -> It
         raise MammogramReadError(file, f"{where}, label = {value!r}", "a path, a list of paths, or empty")
     labels = [_path(text, f"{where}, label", file, folder) for text in texts]
     given = {key: str(record.get(key) or default) for key, default in DEFAULTS.items()}
+    further = {key: text for key, text in record.items() if isinstance(text, str) and key not in KEYS}
     annotation = given["annotation"] or ("full" if labels else "none")
     if annotation not in ANNOTATIONS or (annotation == "none") != (not labels):
         found = f"{where} with the annotation {annotation!r} and {len(labels)} labels"
@@ -156,6 +158,7 @@ def _item(record: Mapping[str, Any], where: str, file: Path, folder: Path) -> It
     stem = relative.with_name(relative.name.removesuffix(".gz")).with_suffix("")
     image_id = given["image_id"] or "_".join(stem.parts)
     return {
+        **further,
         "image": str(image),
         "label": [str(label) for label in labels] if isinstance(value, list) else str(labels[0]) if labels else "",
         "patient": given["patient"] or image_id,

@@ -35,6 +35,7 @@ class InferenceForm:
                 raise ValueError(f"{name}: got {value!r}; wanted one of {', '.join(known)}")
         self.precision, self.fuse, self.backend = precision, fuse, backend
         self._made: Callable[..., torch.Tensor] | None = None
+        self._made_of: nn.Module | None = None
         self._made_from: tuple[Any, ...] = ()
 
     def of(
@@ -63,6 +64,6 @@ class InferenceForm:
         """The network's form; the last one as long as no weight has been written since."""
         state = network.state_dict(keep_vars=True).values()
         source = (dtype, *((tensor.data_ptr(), tensor._version) for tensor in state))
-        if self._made is None or source != self._made_from:
-            self._made, self._made_from = make(network, dtype), source
+        if self._made is None or network is not self._made_of or source != self._made_from:
+            self._made, self._made_of, self._made_from = make(network, dtype), network, source
         return self._made

@@ -48,7 +48,10 @@ def test_json_parts_are_kept_and_items_complete(folder):
     file = write_json(
         folder,
         name="decathlon keys are ignored",
-        training=[entry(0, patient="p", laterality="left", view="mlo"), entry(1, label="", image_id="mine")],
+        training=[
+            entry(0, patient="p", laterality="left", view="mlo", density="fatty", age=50),
+            entry(1, label="", image_id="mine"),
+        ],
         validation=[entry(2, label="labels/points.csv")],
         test=[entry(3, label=["labels/a3.png", "labels/a4.png"], annotation="clusters_only"), entry(5, label=None)],
     )
@@ -66,6 +69,7 @@ def test_json_parts_are_kept_and_items_complete(folder):
         "laterality": "L",
         "view": "MLO",
         "annotation": "full",
+        "density": "fatty",  # further texts are kept, other values not
     }
     assert datalist["training"][1]["label"] == "" and datalist["training"][1]["annotation"] == "none"
     item = datalist["testing"][0]

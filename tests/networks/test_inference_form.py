@@ -1,5 +1,6 @@
 """OpenVINO's form against PyTorch's, alone, in the inferer and with the shipped weights."""
 
+import copy
 from pathlib import Path
 
 import cv2
@@ -26,7 +27,8 @@ CPU = torch.device("cpu")
 SMALL = {"pyramid_channels": 32, "segmentation_channels": 32}
 NETWORKS = {
     "fpn": lambda: FPN("residual", out_channels=2, detail_channels=8, align_corners=False, **SMALL),
-    "paper's fpn": lambda: FPN("efficientnet-lite0", **SMALL),
+    "paper's fpn": lambda: FPN("inception_v4", align_corners=True, **SMALL),
+    "fpn_lite0": lambda: FPN("efficientnet-lite0", out_channels=2, detail_channels=8, align_corners=False, **SMALL),
     "slim_fcn": lambda: SlimFCN(widths=(4, 8, 8, 8, 8)),
     "deeplab_v3": DeepLabV3,
 }
@@ -55,6 +57,23 @@ def test_results_are_not_overwritten_by_the_next_call():
     kept = first.clone()
     compiled(images(1, 1, 40, 40, seed=1))
     assert torch.equal(first, kept)
+
+
+def test_the_compiled_form_is_a_copy():
+    network = SlimFCN(widths=(4, 8, 8, 8, 8)).train()
+    compiled = OpenVINONetwork(network)
+    assert network.training
+    first = compiled(images(1, 1, 40, 40))
+    for parameter in network.parameters():
+        parameter.data.add_(1)
+    assert torch.equal(compiled(images(1, 1, 40, 40)), first)
+
+
+def test_a_form_belongs_to_one_network():
+    form, first = InferenceForm(fuse=True), SlimFCN(widths=(4, 8, 8, 8, 8))
+    made, _ = form.of(first, CPU)
+    second = copy.copy(first)  # shares every weight
+    assert form.of(first, CPU)[0] is made and form.of(second, CPU)[0] is not made
 
 
 def test_the_inferer_follows_the_weights():
@@ -97,6 +116,6 @@ def test_the_shipped_weights_give_the_same_map():
 def test_what_cannot_be_had_is_refused(monkeypatch):
     with pytest.raises(ValueError, match=r"backend: got openvino on cuda; wanted torch there, or device cpu"):
         InferenceForm(backend="openvino").of(SlimFCN(), torch.device("cuda"))
-    monkeypatch.setattr(openvino_network, "has_openvino", False)
+    monkeypatch.setattr(openvino_network, "has_openvino", lambda: False)
     with pytest.raises(ImportError, match="found no package openvino"):
         InferenceForm(backend="openvino").of(SlimFCN(), CPU)

@@ -28,6 +28,7 @@ from scripts.data.insertion.domain import SHIFTS, apply_domain
 from scripts.data.insertion.rendering import insert_mcs
 from scripts.data.insertion.sampling import InsertionSettings, sample_mcs
 from scripts.data.insertion.shapes import KINDS, shape_bank
+from scripts.data.phantom.dataset import VERSION as PHANTOM_VERSION
 from scripts.data.phantom.dataset import phantom_datalist
 from scripts.data.phantom.dicom import write_phantom_dicom
 from scripts.files import sha256_of, write_atomically, write_json
@@ -101,8 +102,11 @@ def freeze_benchmark(
         made = phantom_datalist(folder, train, validate, test, seed, phantom_shape, spacing_mm, progress=progress)
         lists["phantoms"] = {section: [_relative(root, item) for item in made[section]] for section in sections}
         _write_list(root, "phantoms", "Simulated mammograms", lists["phantoms"])
+    else:
+        (root / "phantoms.json").unlink(missing_ok=True)
     facts = {"version": VERSION, "seed": seed, "spacing_mm": spacing_mm, "settings": vars(settings)}
-    facts |= {"phantoms": phantoms, "phantom_shape": list(phantom_shape), "sources": sources}
+    facts |= {"phantoms": phantoms, "phantom_shape": list(phantom_shape), "phantom_version": PHANTOM_VERSION}
+    facts |= {"sources": sources}
     write_json(root / "benchmark.json", facts)
     return {name: sum(map(len, sections.values())) for name, sections in lists.items()}
 
@@ -183,8 +187,8 @@ def _write_version(
 
 def _relative(root: Path, item: Mapping[str, Any]) -> dict[str, Any]:
     """A phantom's entry with paths relative to `root`."""
-    files = {key: Path(item[key]).relative_to(root).as_posix() for key in ("image", "label", "records")}
-    return {**item, **files}
+    files = {key: Path(item[key]).relative_to(root).as_posix() for key in ("image", "label")}
+    return {key: value for key, value in {**item, **files}.items() if key != "records"}
 
 
 def _write_list(root: Path, name: str, description: str, entries: Mapping[str, Any]) -> None:

@@ -34,7 +34,7 @@ from scripts.data.phantom.spec import DENSITIES, PhantomSpec
 from scripts.files import write_atomically
 
 #: Raise when the generator's pictures change, so that old folders are made again.
-VERSION = 5
+VERSION = 6
 SPLITS = ("training", "validation", "testing")
 #: An image needs about 0.9 GiB while it is made.
 _MOST_WORKERS = 8

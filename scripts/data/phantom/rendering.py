@@ -28,6 +28,9 @@ from scripts.data.phantom.spec import PhantomSpec
 from scripts.data.phantom.structures import bad_pixels, draw_structures, draw_view_marker
 from scripts.data.phantom.texture import gland_and_septa, power_law_field
 
+#: A detector's mark on a faint MC is larger than the MC: 2 px around it are to be ignored too.
+IGNORE_AROUND = np.ones((5, 5), np.uint8)
+
 
 @dataclass(frozen=True)
 class McRecord:
@@ -203,7 +206,7 @@ def _label(
         patch = (number, top, left, -np.log(transmission), label)
         (drawn if cnr >= spec.min_cnr else fainter).append(patch)
     instances = assign_instances(spec.shape, drawn)
-    faint = assign_instances(spec.shape, fainter) > 0
+    faint = cv2.dilate((assign_instances(spec.shape, fainter) > 0).astype(np.uint8), IGNORE_AROUND) > 0
     pixels = np.bincount(instances.ravel(), minlength=len(patches) + 1)
     records = []
     for number, (mc, (row, col, contrast, cnr)) in enumerate(zip(spec.mcs, facts, strict=True), start=1):

@@ -12,6 +12,7 @@ from scripts.data.generic import generic_datalist
 from scripts.data.insertion.backgrounds import background_datalist
 from scripts.data.insertion.benchmark import freeze_benchmark, resample
 from scripts.data.insertion.patches import InsertionPatchDataset
+from scripts.data.phantom.spec import DENSITIES
 from scripts.findings.objects import label_objects
 from scripts.transforms import LoadLabeld, LoadMammogramd
 
@@ -111,7 +112,10 @@ def test_benchmark_sets_load_and_repeat(folder, loader, tmp_path):
     lists = {n: generic_datalist(f"{n}.json", tmp_path / "a") for n in ("datalist", "plain", "shift_monochrome1")}
     phantoms = generic_datalist("phantoms.json", tmp_path / "a")
     assert [len(phantoms[part]) for part in ("training", "validation", "testing")] == [0, 2, 2]
-    assert loader(dict(phantoms["testing"][0]))["label"].shape == (1, 256, 200)
+    for entry in phantoms["validation"] + phantoms["testing"]:
+        written = cv2.imread(str(tmp_path / "a" / "phantoms" / "labels" / f"{entry['image_id']}.png"), -1)
+        np.testing.assert_array_equal(np.asarray(loader(dict(entry))["label"])[0], written)
+        assert set(np.unique(written)) > {0} and entry["density"] in DENSITIES
     assert [len(lists["datalist"][part]) for part in ("training", "validation", "testing")] == [0, 2, 2]
     item, plain, inverted = (loader(dict(lists[name]["testing"][0])) for name in lists)
     records = json.loads((tmp_path / "a" / "records" / "IM0005.json").read_text())["mcs"]

@@ -8,6 +8,7 @@ import pytest
 from scipy import ndimage
 
 from scripts.data.phantom import Phantom, PhantomSpec, render, sample_spec
+from scripts.evaluation.cases import score_case
 
 SHAPE = (512, 400)
 Case = tuple[PhantomSpec, Phantom]
@@ -63,7 +64,19 @@ def test_unlabelled_mcs_appear_with_a_lower_bound(case: Case) -> None:
     assert all(mc.labelled for mc in all_labelled.mcs)
     np.testing.assert_array_equal(all_labelled.image, phantom.image)
     assert (phantom.mask == 2).any()
-    np.testing.assert_array_equal(all_labelled.mask == 1, phantom.mask > 0)  # the fainter ones are to be ignored
+    fainter = (all_labelled.mask == 1) & (phantom.mask != 1)
+    assert (phantom.mask[fainter] == 2).all()
+    around = ndimage.distance_transform_cdt(~fainter, metric="chessboard")
+    np.testing.assert_array_equal(phantom.mask == 2, (around <= 2) & (phantom.mask != 1))
+
+
+def test_marks_on_fainter_mcs_are_neither_paid_nor_charged(case: Case) -> None:
+    spec, phantom = case
+    fainter = (render(dataclasses.replace(spec, min_cnr=0.0)).mask == 1) & (phantom.instances == 0)
+    marks, count = ndimage.label(ndimage.binary_dilation(fainter, np.ones((3, 3))) & (phantom.instances == 0))
+    scores, spacing = np.ones(count + 1), (spec.spacing_mm, spec.spacing_mm)
+    found = score_case(phantom.mask, marks, scores, phantom.breast, spacing)
+    assert count > 3 and found.predictions.ignored.all()
 
 
 def test_mcs_brighten_the_noise_free_image_and_nothing_else() -> None:
