@@ -1,4 +1,4 @@
-"""Command line of the bench: `python -m scripts.bench [--only PART ...] [--growth]`.
+"""Command line of the bench: `python -m scripts.bench [--only PART ...] [--growth [SWEEP ...]]`.
 
 Prints each table when it is measured and writes all so far to `bench.md` and `bench.json` in --output_dir. Times
 depend on what else the machine does; CPU times, printed beside them, much less.
@@ -14,7 +14,7 @@ from pathlib import Path
 
 from scripts.bench.commands import command_section, run_command
 from scripts.bench.floors import machine_speed, speed_section, stage_section
-from scripts.bench.growth import growth_sections
+from scripts.bench.growth import SWEEPS, growth_sections
 from scripts.bench.measure import in_fresh_process
 from scripts.bench.references import bench_candidates, bench_network, plain_map, shipped_map
 from scripts.bench.report import Row, Section, as_json, as_markdown, machine
@@ -40,7 +40,7 @@ def mammograms(args: argparse.Namespace) -> list[str]:
 
 def sections(args: argparse.Namespace, files: list[str], folder: str) -> Iterator[Section]:
     """Run the chosen parts, each in processes of its own, and hand out each table when it is measured."""
-    parts = set(args.only or PARTS)
+    parts = set(PARTS if args.only is None else args.only)
     openvino = (HDOGREG_OPENVINO,) if has_openvino() else ()
     weights = {method.name: args.weights for method in (*METHODS, *openvino)}
     weights[SLIM_FCN.name] = args.slim_fcn_weights
@@ -79,8 +79,8 @@ def sections(args: argparse.Namespace, files: list[str], folder: str) -> Iterato
                 steps = (recipe, backgrounds, f"{args.data_dir}/training", workers, args.steps, args.repeats)
                 rows += in_fresh_process(training_rows, *steps)
         yield training_section(rows, args.steps, args.repeats)
-    if args.growth:
-        yield from growth_sections((HDOGREG, SLIM_FCN), files, f"{folder}/growth", 2, weights)
+    if args.growth is not None:
+        yield from growth_sections(args.growth or SWEEPS, files, f"{folder}/growth", 2, weights)
 
 
 def write(found: list[Section], about: dict, folder: Path) -> None:
@@ -93,8 +93,8 @@ def write(found: list[Section], about: dict, folder: Path) -> None:
 def main() -> None:
     """Parse, measure, print, write."""
     parser = argparse.ArgumentParser(description="Measure the bundle's speed and memory, part by part.")
-    parser.add_argument("--only", nargs="+", choices=PARTS, help="parts to measure; default: all")
-    parser.add_argument("--growth", action="store_true", help="also sweep image size, MCs, threads, images per run")
+    parser.add_argument("--only", nargs="*", choices=PARTS, help="parts to measure, or none; default: all")
+    parser.add_argument("--growth", nargs="*", choices=SWEEPS, help="sweeps to measure too; without names: all")
     parser.add_argument("--input_dir", help="mammograms to time; default: generated ones")
     parser.add_argument("--background_dir", help="normal mammograms for training patches; default: the generated ones")
     parser.add_argument("--images", type=int, default=20, help="images of the end-to-end run")

@@ -12,10 +12,22 @@ import torch
 from scripts.bench.commands import run_command
 from scripts.bench.measure import Stopwatch, in_fresh_process
 from scripts.bench.report import Row, Section
-from scripts.bench.stages import HDOGREG, NETWORK, STAGE_OF, STAGES, Method, StagedMethod, stage_times
+from scripts.bench.stages import (
+    HDOGREG,
+    NETWORK,
+    OBJECTS,
+    SLIM_FCN,
+    STAGE_OF,
+    STAGES,
+    WRITE,
+    Method,
+    StagedMethod,
+    stage_times,
+)
 from scripts.data.phantom import phantom_images
 from scripts.tensors import plane
 
+SWEEPS = ("size", "spots", "threads", "images")
 SHAPES = ((1664, 1280), (2496, 1920), (3328, 2560), (4096, 3328))
 COUNTS = (0, 10, 100, 1000, 5000)
 PEAK_SIGMA_PX = 1.5
@@ -56,29 +68,32 @@ def size_rows(method: Method, folder: str, runs: int, weights: str | None) -> li
     return rows
 
 
-def count_times(method: Method, file: str, output_dir: str, runs: int) -> list[Row]:
-    """Time of everything after the network over the number of MCs, on maps of drawn spots."""
+def after_network(staged: StagedMethod, item: dict[Any, Any], logits: torch.Tensor, watch: Stopwatch) -> int:
+    """One timed run of everything after the network on drawn logits (rows, cols); the number of MCs found."""
+    watch.start_run()
+    done = {**item, "pred": torch.stack([logits] * staged.maps)}
+    for transform in staged.after:
+        with watch.stage(STAGE_OF.get(type(transform).__name__, OBJECTS)):
+            done = transform(done)
+    with watch.stage(WRITE):
+        staged.writer.write("spots", done)
+    return len(done["findings"])
+
+
+def count_rows(method: Method, file: str, output_dir: str, runs: int) -> list[Row]:
+    """Times of everything after the network over the number of MCs, on maps of drawn spots; one untimed run before."""
     staged = StagedMethod(method, output_dir)
     item: dict[Any, Any] = {"image": file, "image_id": "spots"}
     for transform in staged.before:
         item = transform(item)
     rows: list[Row] = []
-    for count in COUNTS:
+    for count in (COUNTS[0], *COUNTS):
         spots = torch.from_numpy(with_spots(item["image"].shape[-2:], plane(item["breast_inner"]), count))
-        logits = torch.logit(spots.clamp(1e-6, 1 - 1e-6))
-        watch, found = Stopwatch(), 0
-        for _ in range(runs):
-            watch.start_run()
-            done = {**item, "pred": torch.stack([logits, logits])[: 2 if method is HDOGREG else 1]}
-            for transform in staged.after:
-                with watch.stage(STAGE_OF.get(type(transform).__name__, "objects")):
-                    done = transform(done)
-            with watch.stage("write"):
-                staged.writer.write("spots", done)
-            found = len(done["findings"])
-        times = watch.medians()
-        rows.append({"spots drawn": count, "MCs": found} | {f"{stage} s": time.wall_s for stage, time in times.items()})
-    return rows
+        logits, watch = torch.logit(spots.clamp(1e-6, 1 - 1e-6)), Stopwatch()
+        found = [after_network(staged, item, logits, watch) for _ in range(runs)][-1]
+        times = {f"{stage} s": time.wall_s for stage, time in watch.medians().items()}
+        rows.append({"spots drawn": count, "MCs": found} | times)
+    return rows[1:]
 
 
 def thread_rows(method: Method, file: str, folder: str, runs: int, weights: str | None) -> list[Row]:
@@ -91,28 +106,39 @@ def thread_rows(method: Method, file: str, folder: str, runs: int, weights: str 
     return rows
 
 
+def image_rows(method: Method, files: Sequence[str], folder: str, weights: str | None) -> list[Row]:
+    """Seconds of whole runs over their number of images, with reading and writing beside the network or not."""
+    rows: list[Row] = []
+    for ahead in ("True", "False"):
+        for count in sorted({min(n, len(files)) for n in (1, 5)}):
+            place = f"{folder}/run_{ahead}_{count}"
+            row = run_command(method, files[:count], place, weights, ("--overlap_images", ahead))
+            rows.append({"overlap_images": ahead, **row})
+    return rows
+
+
 def growth_sections(
-    methods: Sequence[Method], files: Sequence[str], folder: str, runs: int, weights: dict[str, str | None]
+    sweeps: Sequence[str], files: Sequence[str], folder: str, runs: int, weights: dict[str, str | None]
 ) -> Iterator[Section]:
-    """All sweeps, each when it is measured.
+    """The chosen sweeps, each when it is measured.
 
     Args:
-        methods: for sizes and threads.
-        files: mammograms for the sweep over images per run.
+        sweeps: which of `SWEEPS`.
+        files: mammograms for the sweep over images per run; the first one for spots and threads.
         folder: for images and results.
         runs: timed runs of every cell.
         weights: method's name -> weight file or None.
     """
-    sizes = [row for m in methods for row in size_rows(m, f"{folder}/sizes", runs, weights.get(m.name))]
-    yield Section("Growth with image size", sizes)
-    counts = in_fresh_process(count_times, HDOGREG, files[0], f"{folder}/counts", runs)
-    yield Section("Growth with the number of MCs (drawn spots)", counts, ["Everything after the network."])
-    threads = [row for m in methods for row in thread_rows(m, files[0], f"{folder}/threads", runs, weights.get(m.name))]
-    yield Section("Growth with threads", threads)
-    batches = []
-    for ahead in ("True", "False"):
-        for count in sorted({min(n, len(files)) for n in (1, 5)}):
-            place = f"{folder}/run_{ahead}_{count}"
-            row = run_command(HDOGREG, files[:count], place, weights.get(HDOGREG.name), ("--overlap_images", ahead))
-            batches.append({"overlap_images": ahead, **row})
-    yield Section("Growth with images per run", batches)
+    methods = [(method, weights.get(method.name)) for method in (HDOGREG, SLIM_FCN)]
+    if "size" in sweeps:
+        sizes = [row for method, file in methods for row in size_rows(method, f"{folder}/sizes", runs, file)]
+        yield Section("Growth with image size", sizes)
+    if "spots" in sweeps:
+        counts = in_fresh_process(count_rows, HDOGREG, files[0], f"{folder}/counts", runs)
+        yield Section("Growth with the number of MCs (drawn spots)", counts, ["Everything after the network."])
+    if "threads" in sweeps:
+        threads = [row for m, file in methods for row in thread_rows(m, files[0], f"{folder}/threads", runs, file)]
+        yield Section("Growth with threads", threads)
+    if "images" in sweeps:
+        images = image_rows(HDOGREG, files, folder, weights.get(HDOGREG.name))
+        yield Section("Growth with images per run", images)

@@ -93,6 +93,12 @@ class StagedMethod:
             torch.cuda.synchronize(self.device)
         return logits
 
+    @property
+    def maps(self) -> int:
+        """Maps that the network gives: its output channels."""
+        with torch.no_grad():
+            return int(self.network(torch.zeros(1, 1, PROBE_PX, PROBE_PX, device=self.device)).shape[1])
+
     def flops_per_px(self) -> float:
         """Floating-point operations per pixel of the network as defined: two per multiplication of its convolutions."""
         images = torch.zeros(1, 1, PROBE_PX, PROBE_PX, device=self.device)
@@ -143,6 +149,6 @@ def stage_times(
         "breast_px": breast_px,
         "mcs": mcs,
         "flops_per_px": flops,
-        "maps": int(staged.parser.get_parsed_content("maps")) if "FPN" in type(staged.network).__name__ else 1,
+        "maps": staged.maps,
         "threads": torch.get_num_threads(),
     }

@@ -7,6 +7,7 @@ import pytest
 
 from scripts.bench import __main__ as command
 from scripts.bench.commands import run_command
+from scripts.bench.growth import growth_sections
 from scripts.bench.measure import Stopwatch
 from scripts.bench.references import bench_candidates, bench_network, plain_map, shipped_map
 from scripts.bench.stages import (
@@ -92,3 +93,13 @@ def test_the_command_line_writes_markdown_and_json(phantoms, tmp_path, monkeypat
     command.main()
     assert "## Candidates against plain statements" in capsys.readouterr().out
     assert (tmp_path / "bench.md").is_file() and (tmp_path / "bench.json").is_file()
+
+
+def test_drawn_spots_are_found_one_by_one_in_a_fresh_process(file, tmp_path):
+    (section,) = growth_sections(["spots"], [file], str(tmp_path), 1, {})
+    assert [(row["spots drawn"], row["MCs"]) for row in section.rows[:2]] == [(0, 0), (10, 10)]
+    assert all(row["objects s"] > 0 and row["write s"] > 0 for row in section.rows)
+
+
+def test_sweeps_that_are_not_asked_for_are_not_run(file, tmp_path):
+    assert not list(growth_sections([], [file], str(tmp_path), 1, {}))
