@@ -1,7 +1,7 @@
 """Command line of the bench: `python -m scripts.bench [--only PART ...] [--growth [SWEEP ...]]`.
 
-Prints each table when it is measured and writes all so far to `bench.md` and `bench.json` in --output_dir. Times
-depend on what else the machine does; CPU times, printed beside them, much less.
+Prints each table when it is measured and writes all so far to `bench.md`, `bench.json` and, of sweeps, `growth.png` in
+--output_dir. Times depend on what else the machine does; CPU times, printed beside them, much less.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from scripts.bench.commands import command_section, run_command
 from scripts.bench.floors import machine_speed, speed_section, stage_section
 from scripts.bench.growth import SWEEPS, growth_sections
 from scripts.bench.measure import in_fresh_process
+from scripts.bench.picture import growth_picture
 from scripts.bench.references import bench_candidates, bench_network, plain_map, shipped_map
 from scripts.bench.report import Row, Section, as_json, as_markdown, machine
 from scripts.bench.stages import HDOGREG, HDOGREG_OPENVINO, METHODS, ROOT, SLIM_FCN, stage_times
@@ -84,10 +85,11 @@ def sections(args: argparse.Namespace, files: list[str], folder: str) -> Iterato
 
 
 def write(found: list[Section], about: dict, folder: Path) -> None:
-    """`bench.md` and `bench.json` of the tables so far."""
+    """`bench.md`, `bench.json` and, after sweeps, `growth.png` of the tables so far."""
     text = as_markdown(found, about)
     write_atomically(folder / "bench.md", lambda path: path.write_text(text, encoding="utf-8"))
     write_json(folder / "bench.json", as_json(found, about))
+    growth_picture({section.title: section.rows for section in found}, folder / "growth.png")
 
 
 def main() -> None:
@@ -108,7 +110,7 @@ def main() -> None:
     parser.add_argument("--weights", help="HDoGReg's weights; default: the shipped ones")
     parser.add_argument("--slim_fcn_weights", help="slim FCN's weights; default: the shipped ones")
     parser.add_argument("--data_dir", default=str(ROOT / "data" / "bench"), help="generated images are kept here")
-    parser.add_argument("--output_dir", default=str(ROOT / "output" / "bench"), help="bench.md and bench.json go here")
+    parser.add_argument("--output_dir", default=str(ROOT / "output" / "bench"), help="bench.md, bench.json, growth.png")
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     files, found, about = mammograms(args), list[Section](), machine()

@@ -28,6 +28,8 @@ from scripts.data.phantom import phantom_images
 from scripts.tensors import plane
 
 SWEEPS = ("size", "spots", "threads", "images")
+SIZE_TITLE, SPOTS_TITLE = "Growth with image size", "Growth with the number of MCs (drawn spots)"
+BREAST_PX = "breast, million px"
 SHAPES = ((1664, 1280), (2496, 1920), (3328, 2560), (4096, 3328))
 COUNTS = (0, 10, 100, 1000, 5000)
 PEAK_SIGMA_PX = 1.5
@@ -61,7 +63,7 @@ def size_rows(method: Method, folder: str, runs: int, weights: str | None) -> li
         row: Row = {
             "method": method.name,
             "image": f"{shape[0]} x {shape[1]}",
-            "breast, million px": found["breast_px"] / 1e6,
+            BREAST_PX: found["breast_px"] / 1e6,
         }
         row |= {f"{stage} s": found["stages"][stage]["wall_s"] for stage in STAGES if stage in found["stages"]}
         rows.append(row | {"all s": found["total"]["wall_s"], "peak MB": found["peak_mb"]})
@@ -132,10 +134,10 @@ def growth_sections(
     methods = [(method, weights.get(method.name)) for method in (HDOGREG, SLIM_FCN)]
     if "size" in sweeps:
         sizes = [row for method, file in methods for row in size_rows(method, f"{folder}/sizes", runs, file)]
-        yield Section("Growth with image size", sizes)
+        yield Section(SIZE_TITLE, sizes)
     if "spots" in sweeps:
         counts = in_fresh_process(count_rows, HDOGREG, files[0], f"{folder}/counts", runs)
-        yield Section("Growth with the number of MCs (drawn spots)", counts, ["Everything after the network."])
+        yield Section(SPOTS_TITLE, counts, ["Everything after the network."])
     if "threads" in sweeps:
         threads = [row for m, file in methods for row in thread_rows(m, files[0], f"{folder}/threads", runs, file)]
         yield Section("Growth with threads", threads)

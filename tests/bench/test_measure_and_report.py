@@ -5,10 +5,12 @@ import time
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from scripts.bench.floors import least_bytes, machine_speed, speed_section, stage_section
-from scripts.bench.growth import with_spots
+from scripts.bench.growth import BREAST_PX, SIZE_TITLE, SPOTS_TITLE, with_spots
 from scripts.bench.measure import Stopwatch, in_fresh_process, timed
+from scripts.bench.picture import growth_picture
 from scripts.bench.references import iou, load_reference, same_objects
 from scripts.bench.report import Section, as_json, as_markdown, machine
 from scripts.bench.training import seconds_per_step
@@ -123,3 +125,19 @@ def test_seconds_per_step_leave_the_first_ones_out():
     assert 0.01 <= seconds_per_step(step, [0.3, 0.3, 0.01, 0.01, 0.01]) < 0.1
     with pytest.raises(ValueError, match="batches: got 2"):
         seconds_per_step(step, [0, 0])
+
+
+def test_the_sweeps_are_drawn_and_other_tables_left_alone(tmp_path):
+    sizes = [
+        {"method": name, BREAST_PX: px, "network s": px * cost, "all s": px * cost + 1, "peak MB": 900.0}
+        for name, cost in (("HDoGReg", 0.5), ("slim FCN", 2.0))
+        for px in (1.0, 4.0)
+    ]
+    spots = [{"spots drawn": n, "MCs": n, "objects s": 0.1, "write s": 0.2} for n in (0, 10)]
+    widths = []
+    for tables in ({SIZE_TITLE: sizes}, {SPOTS_TITLE: spots}, {SIZE_TITLE: sizes, SPOTS_TITLE: spots}):
+        with Image.open(growth_picture(tables, tmp_path / "growth.png")) as picture:
+            widths.append(picture.size[0])
+    assert widths[2] == sum(widths[:2]) and widths[0] == 3 * widths[1]
+    assert growth_picture({"Growth with threads": spots}, tmp_path / "none.png") is None
+    assert not (tmp_path / "none.png").exists()
