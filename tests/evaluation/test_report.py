@@ -17,6 +17,7 @@ from scripts.evaluation.evaluate import Evaluation
 from scripts.evaluation.failure_classes import FailureClasses
 from scripts.evaluation.handlers import FROCHandler
 from scripts.evaluation.pixel_curves import PixelCurvesHandler
+from scripts.evaluation.report import gallery
 from scripts.evaluation.report.__main__ import main
 from scripts.evaluation.report.build import ReportWriter, write_report
 from scripts.evaluation.report.differences import difference_tables, p_text
@@ -302,3 +303,18 @@ def test_methods_of_one_name_are_told_apart_by_their_folders(folders):
     assert names == ["a", "b", "c"]
     with pytest.raises(ValueError, match="twice"):
         load_runs([folders[0], folders[0]])
+
+
+def test_failures_are_drawn_from_an_evaluation_and_its_data_list(folders, tmp_path, caplog):
+    items = [{"image": f"{i}.png", "label": "", "image_id": f"image {i}"} for i in range(6)]
+    (tmp_path / "list.json").write_text(json.dumps({"testing": items}))
+    for item in items:
+        Image.fromarray(np.zeros((SIDE, SIDE), np.uint8)).save(tmp_path / item["image"])
+    words = ["--datalist", str(tmp_path / "list.json"), "--spacing-mm", str(SPACING), "--side-mm", "10"]
+    gallery.main([str(folders[0]), *words, "--output", str(tmp_path / "failures.png")])
+    with Image.open(tmp_path / "failures.png") as picture:
+        assert picture.size[0] > 1000
+    (tmp_path / "list.json").write_text(json.dumps({"testing": items[:1]}))
+    with pytest.raises(SystemExit, match="2"):
+        gallery.main([str(folders[0]), *words, "--output", str(tmp_path / "none.png")])
+    assert "want the list that was evaluated" in caplog.text and not (tmp_path / "none.png").exists()

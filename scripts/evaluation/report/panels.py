@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from matplotlib import patheffects
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -93,7 +94,7 @@ def case_panel(runs: Sequence[Run], case_id: str) -> Figure:
         axes.set_axis_off()
     for axes in panels[:total]:
         axes.imshow(base.image, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
-    _scale_bar(panels[0], base)
+    scale_bar(panels[0], base.image.shape, base.spacing_mm[1])
     panels[0].set_title("\nimage", fontsize=10, loc="left")
     _outline(panels[1], base.annotated > 0, REFERENCE)
     _outline(panels[1], base.ignored, IGNORED)
@@ -118,6 +119,16 @@ def case_panel(runs: Sequence[Run], case_id: str) -> Figure:
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False, fontsize=9)
     return figure
+
+
+def scale_bar(axes: Axes, shape: tuple[int, ...], spacing_mm: float, length_mm: float = 2.0) -> None:
+    """A white bar, edged black, with its length in the lower left corner of a picture of (rows, cols) px."""
+    rows, cols = shape
+    edge = [patheffects.withStroke(linewidth=4, foreground="black")]
+    ends = [0.05 * cols, 0.05 * cols + length_mm / spacing_mm]
+    axes.plot(ends, [0.94 * rows] * 2, color="white", linewidth=2.5, path_effects=edge)
+    name = axes.text(ends[0], 0.92 * rows, f"{length_mm:g} mm", color="white", fontsize=9, va="bottom")
+    name.set_path_effects([patheffects.withStroke(linewidth=2, foreground="black")])
 
 
 def _marks(axes: Axes, run: Run, crop: Crop) -> tuple[int, int]:
@@ -145,13 +156,6 @@ def _outline(axes: Axes, mask: np.ndarray, ink: str) -> None:
         places = np.arange(-1, mask.shape[0] + 1), np.arange(-1, mask.shape[1] + 1)
         axes.contour(places[1], places[0], padded, levels=[0.25], colors=ink, linewidths=1.1)
         axes.set(xlim=(-0.5, mask.shape[1] - 0.5), ylim=(mask.shape[0] - 0.5, -0.5))
-
-
-def _scale_bar(axes: Axes, crop: Crop, length_mm: float = 2.0) -> None:
-    rows, cols = crop.image.shape
-    length = length_mm / crop.spacing_mm[1]
-    axes.plot([0.05 * cols, 0.05 * cols + length], [0.94 * rows] * 2, color="white", linewidth=2.5)
-    axes.text(0.05 * cols, 0.92 * rows, f"{length_mm:g} mm", color="white", fontsize=9, va="bottom")
 
 
 def _count(numbered: np.ndarray) -> int:
