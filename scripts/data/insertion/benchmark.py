@@ -3,7 +3,7 @@
     dataset_dir/
       datalist.json            validation and testing, with MCs
       plain.json               the same backgrounds as they are (label "": known to hold no MC)
-      shift_<name>.json        testing only: `SHIFTS` of domain.py, pixel_0.7, pixel_1.4, monochrome1
+      shift_<name>.json        testing (`shifted_sections`): `SHIFTS` of domain.py, pixel_0.7, pixel_1.4, monochrome1
       phantoms.json, phantoms/ generated mammograms, validation and testing
       images/ labels/ records/ MG DICOM, PNG {0, 1, 2 = ignore}, JSON (one record per MC)
 
@@ -53,8 +53,8 @@ def freeze_benchmark(
     seed: int = 0,
     spacing_mm: float = 0.07,
     settings: InsertionSettings | None = None,
-    shifts: bool = True,
     sections: Sequence[str] = ("validation", "testing"),
+    shifted_sections: Sequence[str] = ("testing",),
     phantoms: int = 6,
     phantom_shape: tuple[int, int] = (3328, 2560),
     progress: bool = True,
@@ -68,8 +68,8 @@ def freeze_benchmark(
         seed: image i depends on (seed, its name) only.
         spacing_mm: pixel size that the backgrounds are taken to have.
         settings: distributions of the MCs.
-        shifts: also write the shifted testing sets.
         sections: parts of the backgrounds; with "training" too, the set also serves methods that train on whole images.
+        shifted_sections: those of `sections` that are written under each shift, too; () for none.
         phantoms: generated mammograms per section beside the backgrounds, a set of their own; 0 for none.
         phantom_shape: their rows and columns.
         progress: show a progress bar.
@@ -80,9 +80,9 @@ def freeze_benchmark(
     Raises:
         ValueError: an unknown section.
     """
-    unknown = set(sections) - set(SHAPE_SEEDS)
-    if unknown:
-        raise ValueError(f"sections: got {sorted(unknown)}; wanted some of {', '.join(SHAPE_SEEDS)}")
+    for key, named in (("sections", sections), ("shifted_sections", shifted_sections)):
+        if unknown := set(named) - set(SHAPE_SEEDS):
+            raise ValueError(f"{key}: got {sorted(unknown)}; wanted some of {', '.join(SHAPE_SEEDS)}")
     settings = settings or InsertionSettings()
     root = Path(dataset_dir).expanduser()
     parts = background_datalist(background_dir)
@@ -92,7 +92,8 @@ def freeze_benchmark(
     for section, item in tqdm(jobs, desc="benchmark", unit="image", disable=not progress):
         background = np.asarray(loader(dict(item))["image"], np.float32)[0]
         sources.append({"file": Path(item["image"]).name, "section": section, "sha256": sha256_of(item["image"])})
-        for name, entry in _write_image(root, section, item, background, seed, spacing_mm, settings, shifts):
+        shifted = section in shifted_sections
+        for name, entry in _write_image(root, section, item, background, seed, spacing_mm, settings, shifted):
             lists.setdefault(name, {}).setdefault(section, []).append(entry)
     for name, entries in lists.items():
         _write_list(root, name, "Simulated MCs in real mammograms", entries)
@@ -119,7 +120,7 @@ def _write_image(
     seed: int,
     spacing_mm: float,
     settings: InsertionSettings,
-    shifts: bool,
+    shifted: bool,
 ) -> list[tuple[str, dict[str, Any]]]:
     """All versions of one background: (name of the list, entry)."""
     name = str(item["image_id"])
@@ -136,7 +137,7 @@ def _write_image(
 
     write_json(root / "records" / f"{name}.json", {"image_id": name, "section": section, "mcs": records})
     written = [write("datalist", inserted.image, inserted.label), write("plain", background, None)]
-    if not shifts or section != "testing":
+    if not shifted:
         return written
     for shift, domain in SHIFTS.items():
         written.append(write(f"shift_{shift}", apply_domain(inserted.image, domain), inserted.label))

@@ -141,11 +141,21 @@ def test_resampling_keeps_every_mc():
 
 def test_a_training_part_is_written_on_demand(folder, tmp_path):
     parts = ["training", "validation"]
-    freeze_benchmark(folder, tmp_path, LoadMammogramd(), shifts=False, sections=parts, phantoms=0, progress=False)
+    freeze_benchmark(folder, tmp_path, LoadMammogramd(), sections=parts, phantoms=0, progress=False)
     lists = generic_datalist("datalist.json", tmp_path)
-    assert not (tmp_path / "phantoms.json").exists()
+    assert not (tmp_path / "phantoms.json").exists() and not list(tmp_path.glob("shift_*"))
     assert [len(lists[part]) for part in ("training", "validation", "testing")] == [3, 2, 0]
     ids = {int(item["image_id"][2:6]) for item in lists["training"]}
     assert all(number % 5 not in (0, 1) for number in ids)
     with pytest.raises(ValueError, match="trainig"):
         freeze_benchmark(folder, tmp_path, LoadMammogramd(), sections=["trainig"])
+
+
+def test_validation_can_be_shifted_for_choices(folder, tmp_path):
+    parts = {"sections": ["validation"], "shifted_sections": ["validation"]}
+    freeze_benchmark(folder, tmp_path, LoadMammogramd(), **parts, phantoms=0, progress=False)
+    lists = {path.stem: generic_datalist(path.name, tmp_path) for path in tmp_path.glob("shift_*.json")}
+    assert len(lists) == 9
+    assert all([len(item[part]) for part in ("validation", "testing")] == [2, 0] for item in lists.values())
+    with pytest.raises(ValueError, match="shifted_sections: got .'test'.; wanted some of training, validation, testing"):
+        freeze_benchmark(folder, tmp_path, LoadMammogramd(), shifted_sections=["test"])
