@@ -172,7 +172,7 @@ class CombiningObjective:
             "mean_iou_per_image": float(np.mean([iou_per_image(case, threshold).mean for case in with_mc])),
         }
         value = distance if self.criterion == NEAREST else pauc
-        return Outcome(value, values, overlay={"proximity_threshold": threshold, "objects_from": self.objects_from})
+        return Outcome(value, values, overlay={"score_threshold": threshold, "objects_from": self.objects_from})
 
 
 def candidate_figures(cases: Iterable[CaseScores], matching: str) -> dict[str, float | None]:

@@ -102,12 +102,12 @@ def test_the_operating_point_is_read_off_the_curve(strips):
     nearest = CombiningObjective(strips)
     assert nearest.direction == "minimize"
     outcome = nearest({"overlap_fraction": 0.3}, silent)  # kept when more than 3 of 10 px are in: the fourth decides
-    assert outcome.overlay["proximity_threshold"] == pytest.approx(1.0 - 0.15)
+    assert outcome.overlay["score_threshold"] == pytest.approx(1.0 - 0.15)
     assert outcome.values["tpr"] == 0.5 and outcome.values["fp_per_cm2"] == 0
     assert outcome.value == pytest.approx(0.5)
     assert outcome.values["iou_per_object"] == pytest.approx(0.5)
     later = nearest({"overlap_fraction": 0.6}, silent)  # the seventh
-    assert later.overlay["proximity_threshold"] == pytest.approx(1.0 - 0.3)
+    assert later.overlay["score_threshold"] == pytest.approx(1.0 - 0.3)
     pauc = CombiningObjective(strips, criterion="pauc", fp_limit=2 / area)
     # half of the MCs up to the first FP (the third candidate), then, at that FP, both
     assert pauc.direction == "maximize"
@@ -142,7 +142,7 @@ def test_the_combining_sweep_runs_the_network_once(root, phantoms, monkeypatch, 
     more = {"weights": str(tmp_path / "model.pt"), "overlap_fractions": [0.3, 0.5]}
     out = run(root, monkeypatch, "sweep_combining.json", phantoms[0], tmp_path, **more)
     best = json.loads((out / "best.json").read_text())
-    assert best["overlap_fraction"] in (0.3, 0.5) and 0 <= best["proximity_threshold"] <= 1
+    assert best["overlap_fraction"] in (0.3, 0.5) and 0 <= best["score_threshold"] <= 1
     made = {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").iterdir()}
     assert len(made) == 1 and best["objects_from"] == "candidates"
     report = (out / "run_report.json").stat().st_mtime_ns
