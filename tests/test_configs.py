@@ -18,7 +18,7 @@ OVERLAYS = {
     "inference.json": ["slim_fcn_inference.json", "hdogreg_paper_inference.json", "evaluate.json"]
     + ["baseline_ciecholewski.json", "baseline_hdog_alone.json", "baseline_network_alone.json"]
     + ["baseline_context_cnn_inference.json", "baseline_deeplab_v3_inference.json"]
-    + ["evaluate.json+sweep_hdog.json", "evaluate.json+sweep_combining.json"],
+    + ["hdogreg_candidates.json", "evaluate.json+sweep_hdog.json", "evaluate.json+sweep_combining.json"],
     "data_benchmark.json": [],
     "sweep_proximity.json": ["sweep_insertion.json"],
     "cross_validation.json": [],

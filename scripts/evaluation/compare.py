@@ -18,7 +18,7 @@ import numpy as np
 
 from scripts.evaluation.cases import CaseScores
 from scripts.evaluation.froc import IMAGE as PER_IMAGE
-from scripts.evaluation.froc import FrocTable
+from scripts.evaluation.froc import CM2, FrocTable
 from scripts.evaluation.plain import plain
 from scripts.evaluation.statistics import (
     IMAGE,
@@ -63,9 +63,10 @@ def froc_differences(
     if not np.array_equal(first.annotated, second.annotated):
         raise ValueError("second: got other numbers of annotated objects per image than first; want the same images")
     rates, per_image = np.asarray(fp_rates, np.float64), np.asarray(fp_rates_per_image, np.float64)
+    until = {CM2: max(fp_limit, *fp_rates), PER_IMAGE: max([0.0, *fp_rates_per_image])}
 
     def metrics(table: FrocTable, sample: np.ndarray) -> np.ndarray:
-        curve = table.curve(sample)
+        curve = table.curve(sample, until)
         return np.concatenate([[curve.pauc(fp_limit)], curve.tpr_at(rates), curve.tpr_at(per_image, PER_IMAGE)])
 
     found = bootstrap_differences(lambda w: metrics(first, w), lambda w: metrics(second, w), weights)

@@ -234,8 +234,9 @@ class Evaluation:
         pauc, band = [], []
         at: dict[str, list[np.ndarray]] = {name: [] for name in rates}
         thresholds: dict[str, list[np.ndarray]] = {name: [] for name in rates}
+        until = {CM2: max(self.fp_limit, *self.fp_rates), PER_IMAGE: max(self.fp_rates_per_image)}
         for weights in sampled:  # curves are large: one at a time
-            sample = table.curve(weights)
+            sample = table.curve(weights, until)
             pauc.append(sample.pauc(self.fp_limit))
             band.append(sample.tpr_at(grid))
             for name, asked in rates.items():

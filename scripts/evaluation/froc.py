@@ -20,6 +20,8 @@ from scripts.evaluation.matching import GREEDY, gains
 ROUNDING = 1e-9
 #: what false positives are counted per
 CM2, IMAGE = "cm2", "image"
+#: Points that a curve with an end is tried with first.
+FIRST_POINTS = 4096
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,25 +160,43 @@ class FrocTable:
         self._ends = np.flatnonzero(np.append(np.diff(self._score) != 0, [True] * bool(score.size)))
         self._threshold = np.append(np.inf, self._score[self._ends])
 
-    def curve(self, weights: np.ndarray | None = None) -> Froc:
+    def curve(self, weights: np.ndarray | None = None, until: Mapping[str, float] | None = None) -> Froc:
         """The FROC curve.
 
         Args:
             weights: int (cases,), how often each image is in the sample; None takes each once.
+            until: {CM2 or IMAGE: rate} to end at a point beyond all these rates, where the many predictions of low
+                score are not worth their time: up to the rates nothing changes. None gives the whole curve.
         """
         weights = np.ones(self.annotated.size, np.int64) if weights is None else np.asarray(weights)
         if weights.shape != self.annotated.shape:
             raise ValueError(f"weights: got shape {weights.shape}, want one per image {self.annotated.shape}")
-        each = weights[self._case]
-        tp, fp = (np.append(0, np.cumsum(each * kind)[self._ends]) for kind in (self._hit, ~self._hit))
+        size = self._ends.size if until is None else min(self._ends.size, FIRST_POINTS)
+        curve = self._points(weights, size)
+        while until is not None and size < self._ends.size and not _beyond(curve, until):
+            size = min(self._ends.size, 4 * size)
+            curve = self._points(weights, size)
+        return curve
+
+    def _points(self, weights: np.ndarray, size: int) -> Froc:
+        """The empty point and the first `size` others."""
+        ends = self._ends[:size]
+        rows = int(ends[-1]) + 1 if size else 0
+        each, hit = weights[self._case[:rows]], self._hit[:rows]
+        tp, fp = (np.append(0, np.cumsum(each * kind)[ends]) for kind in (hit, ~hit))
         return Froc(
-            threshold=self._threshold,
+            threshold=self._threshold[: size + 1],
             tp=tp,
             fp=fp,
             tpr=rate(tp, weights @ self.annotated),
             fp_per_cm2=rate(fp, weights @ self.breast_cm2),
             fp_per_image=rate(fp, weights.sum()),
         )
+
+
+def _beyond(curve: Froc, until: Mapping[str, float]) -> bool:
+    """Whether the last point has more false positives than each rate; never where a rate is undefined."""
+    return all(curve.fp_rate(per)[-1] > rate * (1 + 2 * ROUNDING) for per, rate in until.items())
 
 
 def froc(cases: Sequence[CaseScores], matching: str = GREEDY) -> Froc:

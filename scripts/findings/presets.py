@@ -18,18 +18,27 @@ logger = logging.getLogger(__name__)
 
 
 def preset_threshold(
-    path: str | Path, method: str, preset: str = "balanced", optional: bool = False, weights: str | Path | None = None
+    path: str | Path,
+    method: str,
+    preset: str = "balanced",
+    optional: bool = False,
+    weights: str | Path | None = None,
+    settings: Mapping[str, Any] | None = None,
 ) -> float | None:
     """Score threshold of a method's preset.
 
-    A threshold means something for the weights that it was chosen with only: with others, a warning is logged.
+    A threshold means something for the weights and settings that it was chosen with only: with others, a warning is
+    logged.
 
     Args:
         path: operating points file.
         method: name of the method, as in the config's key `method`.
         preset: "sensitive", "balanced" or "specific".
-        optional: None instead of an error when the file does not know the method, or knows it with other weights.
+        optional: None instead of an error when the file does not know the method, or knows it with other weights or
+            settings.
         weights: file of the weights in use; compared with the SHA-256 that the points were chosen with.
+        settings: those in use that change what a score means; compared with those of the same name that the points
+            were chosen with.
 
     Raises:
         FileNotFoundError: no such file.
@@ -49,8 +58,8 @@ def preset_threshold(
     presets = methods[method].get("presets", {})
     if preset not in presets:
         raise ValueError(f"preset: got {preset!r}, want one of {', '.join(presets)} (of {method} in {file})")
-    if _other_weights(methods[method], weights):
-        problem = f"the points of {method} in {file} were chosen with other weights than {weights}"
+    if problem := _difference(methods[method], weights, settings or {}):
+        problem = f"the points of {method} in {file} were chosen with {problem}"
         if optional:
             logger.info("operating_points: %s; they are not used", problem)
             return None
@@ -58,10 +67,34 @@ def preset_threshold(
     return float(presets[preset]["threshold"])
 
 
-def _other_weights(entry: Mapping[str, Any], weights: str | Path | None) -> bool:
-    """Whether both digests are known and differ."""
-    recorded = (entry.get("provenance", {}).get("weights") or {}).get("sha256")
-    return bool(recorded and weights and Path(weights).is_file() and sha256_of(weights) != recorded)
+def chosen_setting(path: str | Path, method: str, name: str) -> Any:
+    """A setting with which a method's operating points were chosen, such as its overlap fraction (o_thr).
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: the file is damaged, or does not hold the method or the setting.
+    """
+    file = Path(path)
+    if not file.is_file():
+        raise FileNotFoundError(f"operating_points: {file} does not exist; give --{name}, or run choosing")
+    settings = _read(file).get(method, {}).get("provenance", {}).get("settings", {})
+    if name not in settings:
+        raise ValueError(f"operating_points: {file} holds no {name} of {method!r}; give --{name}, or run choosing")
+    return settings[name]
+
+
+def _difference(entry: Mapping[str, Any], weights: str | Path | None, settings: Mapping[str, Any]) -> str:
+    """What is known of both and differs, in words; "" when nothing does."""
+    provenance = entry.get("provenance", {})
+    recorded = (provenance.get("weights") or {}).get("sha256")
+    if recorded and weights and Path(weights).is_file() and sha256_of(weights) != recorded:
+        return f"other weights than {weights}"
+    chosen = provenance.get("settings", {})
+    return ", ".join(
+        f"{name} {chosen[name]} (here: {value})"
+        for name, value in settings.items()
+        if name in chosen and chosen[name] != value
+    )
 
 
 def publish_presets(path: str | Path, method: str, content: Mapping[str, Any]) -> Path:

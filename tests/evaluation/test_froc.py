@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scripts.evaluation.cases import Annotations, CaseScores, Pairs, Predictions, score_case
-from scripts.evaluation.froc import FrocTable, choose_presets, froc, point_of
+from scripts.evaluation.froc import CM2, IMAGE, FrocTable, choose_presets, froc, point_of
 from tests.evaluation import brute_force as brute
 
 A, B, FAR, FURTHER = (10, 10, 2, 2), (30, 30, 2, 2), (50, 10, 2, 2), (10, 50, 2, 2)
@@ -218,6 +218,26 @@ def curve_of(points):
     order = np.lexsort((p, a))
     pairs = Pairs(a[order], p[order], np.zeros(a.size), np.zeros(a.size), np.ones(a.size, bool))
     return froc([CaseScores("", "", (1, 1), 10.0, 1, case.annotations, case.predictions, pairs)])
+
+
+@pytest.mark.parametrize("until", [{CM2: 0.5}, {IMAGE: 3.0}, {CM2: 0.8, IMAGE: 0.5}, {CM2: 1e9}])
+@pytest.mark.parametrize("first", [1, 2, 7])
+def test_a_curve_that_ends_early_is_the_same_up_to_there(monkeypatch, until, first):
+    monkeypatch.setattr("scripts.evaluation.froc.FIRST_POINTS", first)
+    rng = np.random.default_rng(first)
+    arrays = {"score": np.round(rng.random(300), 2), "case": rng.integers(0, 6, 300), "hit": rng.random(300) < 0.3}
+    table = FrocTable.from_arrays(arrays | {"annotated": np.full(6, 40), "breast_cm2": rng.uniform(5, 30, 6)})
+    lengths = set()
+    for _ in range(30):
+        weights = rng.multinomial(6, np.full(6, 1 / 6))
+        whole, short = table.curve(weights), table.curve(weights, until)
+        lengths.add(short.tp.size < whole.tp.size)
+        for per, limit in until.items():
+            rates = np.linspace(0, limit, 50)
+            np.testing.assert_array_equal(short.tpr_at(rates, per), whole.tpr_at(rates, per))
+            np.testing.assert_array_equal(short.threshold_at(rates, per), whole.threshold_at(rates, per))
+            assert short.pauc(limit, per) == pytest.approx(whole.pauc(limit, per), rel=1e-12)
+    assert (True in lengths) == (max(until.values()) < 1e9)
 
 
 def test_presets_are_the_papers_point_and_two_limits():

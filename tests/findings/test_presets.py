@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from scripts.findings.presets import preset_threshold, publish_presets
+from scripts.findings.presets import chosen_setting, preset_threshold, publish_presets
 
 POINTS = {"presets": {"balanced": {"threshold": 0.4}, "specific": {"threshold": 0.7}}}
 
@@ -55,3 +55,25 @@ def test_a_damaged_file_is_refused(tmp_path, text):
     file.write_text(text)
     with pytest.raises(ValueError, match="operating_points"):
         preset_threshold(file, "A")
+
+
+def test_points_of_other_settings_are_warned_of_or_left_out(tmp_path, caplog):
+    caplog.set_level("INFO", logger="scripts.findings.presets")
+    file = publish_presets(tmp_path / "points.json", "A", {**POINTS, "provenance": {"settings": {"mirrors": 1}}})
+    assert preset_threshold(file, "A", settings={"mirrors": 1, "map_share": 0.3}, optional=True) == 0.4
+    assert not caplog.records
+    assert preset_threshold(file, "A", settings={"mirrors": 2}, optional=True) is None
+    assert preset_threshold(file, "A", settings={"mirrors": 2}) == 0.4
+    assert [r.levelname for r in caplog.records if "mirrors 1 (here: 2)" in r.message] == ["INFO", "WARNING"]
+
+
+def test_a_setting_that_the_points_were_chosen_with(tmp_path):
+    file = publish_presets(
+        tmp_path / "points.json", "A", {**POINTS, "provenance": {"settings": {"overlap_fraction": 0.4}}}
+    )
+    assert chosen_setting(file, "A", "overlap_fraction") == 0.4
+    for method, name in (("A", "dog_threshold"), ("B", "overlap_fraction")):
+        with pytest.raises(ValueError, match=f"holds no {name} of '{method}'"):
+            chosen_setting(file, method, name)
+    with pytest.raises(FileNotFoundError, match="run choosing"):
+        chosen_setting(tmp_path / "none.json", "A", "overlap_fraction")

@@ -13,7 +13,7 @@ from matplotlib.patches import Patch
 from tqdm import tqdm
 
 from scripts.evaluation.figures import band_rates
-from scripts.evaluation.froc import Froc
+from scripts.evaluation.froc import CM2, Froc
 from scripts.evaluation.report.runs import Run, number
 from scripts.evaluation.report.style import colour, line, marked, new_figure, wrapped
 from scripts.evaluation.statistics import bootstrap_weights, interval
@@ -217,7 +217,7 @@ def _band(run: Run, rates: np.ndarray) -> tuple[Froc, np.ndarray, np.ndarray]:
     table, units = run.froc()
     used = run.metrics["provenance"]["bootstrap"]
     sampled = bootstrap_weights(units, used["samples"], used["seed"])
-    band = np.stack([table.curve(weights).tpr_at(rates) for weights in sampled])
+    band = np.stack([table.curve(weights, {CM2: rates.max()}).tpr_at(rates) for weights in sampled])
     shown = [interval(0.0, values) for values in band.T]
     return table.curve(), np.array([s.low for s in shown]), np.array([s.high for s in shown])
 
