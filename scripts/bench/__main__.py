@@ -19,6 +19,7 @@ from scripts.bench.measure import in_fresh_process
 from scripts.bench.picture import growth_picture
 from scripts.bench.references import bench_candidates, bench_network, plain_map, shipped_map
 from scripts.bench.report import Row, Section, as_json, as_markdown, machine
+from scripts.bench.scoring import scoring_section
 from scripts.bench.stages import HDOGREG, HDOGREG_OPENVINO, METHODS, ROOT, SLIM_FCN, stage_times
 from scripts.bench.training import RECIPES, training_rows, training_section
 from scripts.data.folder import list_mammograms
@@ -26,7 +27,7 @@ from scripts.data.phantom import phantom_images
 from scripts.files import write_atomically, write_json
 from scripts.networks.openvino_network import has_openvino
 
-PARTS = ("candidates", "stages", "network", "command", "training")
+PARTS = ("candidates", "stages", "network", "command", "training", "scoring")
 logger = logging.getLogger("scripts.bench")
 
 
@@ -80,6 +81,9 @@ def sections(args: argparse.Namespace, files: list[str], folder: str) -> Iterato
                 steps = (recipe, backgrounds, f"{args.data_dir}/training", workers, args.steps, args.repeats)
                 rows += in_fresh_process(training_rows, *steps)
         yield training_section(rows, args.steps, args.repeats)
+    if "scoring" in parts:
+        logger.info("evaluation")
+        yield in_fresh_process(scoring_section)
     if args.growth is not None:
         yield from growth_sections(args.growth or SWEEPS, files, f"{folder}/growth", 2, weights)
 

@@ -84,5 +84,7 @@ def _cell(value: Any) -> str:
     if value is None:
         return ""
     if isinstance(value, float):
+        if 0.999 < value < 1:
+            return f"{value:.6f}"  # a share that is not quite all
         return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.3g}" if abs(value) < 100 else f"{value:.1f}"
     return str(value)

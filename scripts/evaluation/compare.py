@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 
 from scripts.evaluation.cases import CaseScores
-from scripts.evaluation.froc import IMAGE as PER_IMAGE
 from scripts.evaluation.froc import CM2, FrocTable
+from scripts.evaluation.froc import IMAGE as PER_IMAGE
 from scripts.evaluation.plain import plain
 from scripts.evaluation.statistics import (
     IMAGE,

@@ -12,7 +12,7 @@ from monai.engines import IterationEvents
 
 from scripts.evaluation.agreement import make_cells
 from scripts.evaluation.cases import IGNORE, CaseScores, HitRule, score_case
-from scripts.evaluation.contrast import CONTRAST, contrast_to_noise
+from scripts.evaluation.contrast import CONTRAST, contrast_of_marks, contrast_to_noise
 from scripts.evaluation.crops import CropWriter
 from scripts.evaluation.failure_classes import FailureClasses
 from scripts.tensors import plane, spacing_of
@@ -29,6 +29,7 @@ class FROCHandler:
         iou: smallest intersection over union of a hit.
         cell_mm: side of the cells of Cohen's kappa; None leaves them out.
         contrast_gap_mm, contrast_width_mm: of the ring of `contrast_to_noise`; a gap of None leaves the ratio out.
+        contrast_marks: the ratio is also taken of so many predictions of the highest scores per image.
         image_keys: keys of the data list's items to group images by, such as "density".
         failure_classes: collects what the section of that name needs; None leaves it out.
         crops: writes a window of each image, for the report's pictures of cases; None leaves that out.
@@ -41,6 +42,7 @@ class FROCHandler:
         cell_mm: float | None = None,
         contrast_gap_mm: float | None = None,
         contrast_width_mm: float = 1.0,
+        contrast_marks: int = 0,
         image_keys: Sequence[str] = (),
         failure_classes: FailureClasses | None = None,
         crops: CropWriter | None = None,
@@ -48,6 +50,7 @@ class FROCHandler:
         self.rule = HitRule(distance_mm, iou)
         self.cell_mm, self.image_keys, self.crops = cell_mm, tuple(image_keys), crops
         self.contrast_gap_mm, self.contrast_width_mm = contrast_gap_mm, contrast_width_mm
+        self.contrast_marks = contrast_marks
         self.failure_classes = failure_classes
         self.cases: list[CaseScores] = []
         self.failures: list[dict[str, str]] = []
@@ -91,15 +94,18 @@ class FROCHandler:
     def _extras(
         self, case: CaseScores, image: np.ndarray, label: np.ndarray, breast: np.ndarray, instances: np.ndarray
     ) -> dict[str, Any]:
-        extras: dict[str, Any] = {"object_values": {}}
+        extras: dict[str, Any] = {"object_values": {}, "prediction_values": {}}
         if self.cell_mm is not None:
             extras["cells"] = make_cells(breast & (label != IGNORE), case.spacing_mm, self.cell_mm)
         if self.contrast_gap_mm is not None:
-            ratio = contrast_to_noise(image, label, case.spacing_mm, self.contrast_gap_mm, self.contrast_width_mm)
-            extras["object_values"][CONTRAST] = ratio
+            ring = {"gap_mm": self.contrast_gap_mm, "width_mm": self.contrast_width_mm}
+            extras["object_values"][CONTRAST] = contrast_to_noise(image, label, case.spacing_mm, **ring)
+            extras["prediction_values"][CONTRAST] = contrast_of_marks(
+                image, label, instances, case.predictions.score, case.spacing_mm, self.contrast_marks, **ring
+            )
         if self.failure_classes is not None:
             extras["object_values"] |= self.failure_classes.object_values(case, label)
-            extras["prediction_values"] = self.failure_classes.prediction_values(case, label, instances)
+            extras["prediction_values"] |= self.failure_classes.prediction_values(case, label, instances)
         return extras
 
     def _start(self, engine: Engine) -> None:

@@ -71,12 +71,19 @@ def strata_section(
     rows: Rows,
     sampled: np.ndarray,
 ) -> Rows:
-    """TPR by every value in `edges` (the diameter, or one of `CaseScores.object_values`) and by every image value."""
-    hits = [match(case, threshold, matching) >= 0 for case in cases]
+    """TPR by every value in `edges` (the diameter, or one of `CaseScores.object_values`) and by every image value.
+
+    False positives are counted by those values that predictions have, too.
+    """
+    held = [match(case, threshold, matching) for case in cases]
+    hits = [found >= 0 for found in held]
+    wrong = [_false_positives(case, threshold, found) for case, found in zip(cases, held, strict=True)]
     found: Rows = []
     for name, bins in edges.items():
         values = [_object_value(case, name) for case in cases]
-        found += sensitivity_by_object(cases, hits, values, bins, sampled, name)
+        marks = [_marks(case, name, here) for case, here in zip(cases, wrong, strict=True)]
+        known = None if None in marks else [mark for mark in marks if mark is not None]
+        found += sensitivity_by_object(cases, hits, values, bins, sampled, name, known)
     for name in cases[0].image_values if cases else ():
         found += sensitivity_by_image([case.image_values[name] for case in cases], rows, sampled, name)
     return found
@@ -140,6 +147,20 @@ def _object_value(case: CaseScores, name: str) -> np.ndarray:
     if name == DIAMETER:
         return equivalent_diameter_mm(case.annotations.area_px, case.spacing_mm)
     return case.object_values.get(name, np.full(len(case.annotations), np.nan))
+
+
+def _false_positives(case: CaseScores, threshold: float, held: np.ndarray) -> np.ndarray:
+    wrong = case.predictions.kept(threshold)
+    wrong[held[held >= 0]] = False
+    return wrong
+
+
+def _marks(case: CaseScores, name: str, wrong: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+    """Value and area of false positives; None for a value that predictions do not have."""
+    area = case.predictions.area_px[wrong]
+    if name == DIAMETER:
+        return equivalent_diameter_mm(area, case.spacing_mm), area
+    return (case.prediction_values[name][wrong], area) if name in case.prediction_values else None
 
 
 def _bounded(found: Binned) -> dict[str, float]:

@@ -51,8 +51,9 @@ def sensitivity_by_object(
     edges: Sequence[float],
     weights: np.ndarray,
     by: str,
+    marks: Sequence[tuple[np.ndarray, np.ndarray]] | None = None,
 ) -> list[dict[str, Any]]:
-    """TPR in bins of a value of the annotated objects.
+    """TPR in bins of a value of the annotated objects, and false positives in bins of their own.
 
     Args:
         cases: the scored images.
@@ -61,23 +62,31 @@ def sensitivity_by_object(
         edges: bins are [edge, next edge); a value below all edges and one from the last edge on have bins too.
         weights: (samples, images) from `bootstrap_weights`.
         by: name of the value.
+        marks: per image the value and the area in px of every false positive; None leaves `fp` out.
 
     Returns:
-        Rows under `STRATUM_FIELDS`: "single pixel", the bins in order, and "unknown" when there is any. A false
-        positive has no annotated size or contrast, so those fields are missing.
+        Rows under `STRATUM_FIELDS`: "single pixel", the bins in order, and "unknown" when there is any. The breast has
+        no part that belongs to a bin, so there is no rate of false positives.
     """
     names = [SINGLE_PIXEL, *bin_names(edges), UNKNOWN]
-    annotated, hit = (np.zeros((len(cases), len(names)), np.int64) for _ in range(2))
-    for i, (case, found, value) in enumerate(zip(cases, hits, values, strict=True)):
+    annotated, hit, wrong = (np.zeros((len(cases), len(names)), np.int64) for _ in range(3))
+
+    def places(value: np.ndarray, area_px: np.ndarray) -> np.ndarray:
         value = np.asarray(value, np.float64)
         place = np.where(np.isnan(value), len(names) - 1, np.searchsorted(edges, value, side="right") + 1)
-        place[case.annotations.area_px == 1] = 0
+        return np.where(np.asarray(area_px) == 1, 0, place)
+
+    for i, (case, found, value) in enumerate(zip(cases, hits, values, strict=True)):
+        place = places(value, case.annotations.area_px)
         annotated[i] = np.bincount(place, minlength=len(names))
         hit[i] = np.bincount(place[found], minlength=len(names))
+    for i, mark in enumerate(marks or ()):
+        wrong[i] = np.bincount(places(*mark), minlength=len(names))
     rows = []
-    for name, total, some in zip(names, annotated.T, hit.T, strict=True):
-        if name != UNKNOWN or total.any():
-            rows.append(_row(by, name, int((total > 0).sum()), total, some, weights))
+    for name, total, some, false in zip(names, annotated.T, hit.T, wrong.T, strict=True):
+        if name != UNKNOWN or total.any() or false.any():
+            row = _row(by, name, int((total > 0).sum()), total, some, weights)
+            rows.append(row if marks is None else row | {"fp": int(false.sum())})
     return rows
 
 

@@ -10,6 +10,7 @@ from scripts.bench.commands import run_command
 from scripts.bench.growth import growth_sections
 from scripts.bench.measure import Stopwatch
 from scripts.bench.references import bench_candidates, bench_network, plain_map, shipped_map
+from scripts.bench.scoring import scoring_section
 from scripts.bench.stages import (
     HDOGREG,
     HDOGREG_CANDIDATES,
@@ -56,6 +57,12 @@ def test_stages_give_what_the_command_gives(file, tiny_weights, tmp_path):
     watch.start_run()
     assert len(staged.run(file, watch)["findings"]) == row["MCs"]
     assert row["images in the run"] == 1 and row["s per image"] > 0 and row["start-up s"] > 0
+
+
+def test_scoring_is_timed():
+    section = scoring_section(1, 2, 3, 4, (160, 160), (30, 60))
+    assert [row["predictions per image"] for row in section.rows] == [30, 60]
+    assert all(row[name] > 0 for row in section.rows for name in ("score s", "count s", "curve s", "bootstrap s"))
 
 
 def test_a_failing_command_is_an_error(file, tmp_path):

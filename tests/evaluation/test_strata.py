@@ -6,8 +6,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from scripts.evaluation.contrast import contrast_to_noise
+from scripts.evaluation.contrast import contrast_of_marks, contrast_to_noise
 from scripts.evaluation.matching import match
+from scripts.evaluation.sections import strata_section
 from scripts.evaluation.statistics import bootstrap_weights
 from scripts.evaluation.strata import (
     bin_names,
@@ -16,6 +17,7 @@ from scripts.evaluation.strata import (
     sensitivity_by_object,
     size_histogram,
 )
+from scripts.evaluation.tables import case_row
 
 A, B, C, POINT = (10, 10, 2, 2), (30, 30, 4, 4), (50, 10, 2, 2), (10, 50, 1, 1)
 WEIGHTS = bootstrap_weights(["a", "b"], 200, 0)
@@ -148,6 +150,42 @@ def test_the_ring_leaves_out_labels_and_is_in_millimetres():
     assert found.size == 2 and found[0] == pytest.approx(expected)
     bright = np.where(label > 0, 100.0, image)  # other labels do not touch the ring
     assert contrast_to_noise(bright, label, spacing, 0.25, 1.0)[0] == pytest.approx((100 - ring.mean()) / ring.std())
+
+
+def test_marks_have_the_contrast_of_an_annotated_object_of_that_shape():
+    rng = np.random.default_rng(2)
+    image, label, shape = rng.random((50, 50)), np.zeros((50, 50), np.uint8), np.zeros((50, 50), np.uint8)
+    instances = np.zeros((50, 50), np.int32)
+    instances[10:12, 10:13], instances[30, 30], instances[40:43, 8] = 9, 2, 5  # label order: 9, 2, 5
+    shape[10:12, 10:13] = 1
+    found = contrast_of_marks(image, label, instances, np.array([0.5, 0.1, 0.9]), (0.07, 0.07), most=2)
+    assert found[0] == pytest.approx(contrast_to_noise(image, shape, (0.07, 0.07))[0])
+    assert np.isnan(found).tolist() == [False, True, False]
+    assert contrast_of_marks(image, label, instances * 0, np.zeros(0), (0.07, 0.07), most=2).size == 0
+
+
+def test_false_positives_have_bins_of_their_own(cases):
+    hits = [match(case, 0) >= 0 for case in cases]
+    values = [np.ones(len(case.annotations)) for case in cases]
+    marks = [(np.array([0.5, math.nan, 3.0]), np.array([9, 4, 1])), (np.array([1.0]), np.array([2]))]
+    rows = sensitivity_by_object(cases, hits, values, [1], WEIGHTS, "x", marks)
+    assert {row["stratum"]: row["fp"] for row in rows} == {
+        "single pixel": 1,
+        "below 1": 1,
+        "1 or more": 1,
+        "unknown": 1,
+    }
+
+
+def test_the_section_counts_every_false_positive_once(make_case):
+    case = make_case([A], [(A, 0.9), ((40, 40, 3, 3), 0.6), ((20, 50, 1, 1), 0.1), ((50, 20, 9, 9), 0.7)])
+    for threshold, expected in ((0.0, [1, 0, 1, 1]), (0.5, [0, 0, 1, 1]), (0.8, [0, 0, 0, 0])):
+        rows = [case_row(case, threshold, "greedy")]
+        edges = {"diameter_mm": [0.2, 0.5], "other": [1]}
+        found = strata_section([case], threshold, "greedy", edges, rows, np.ones((3, 1)))
+        assert [row["fp"] for row in found if row["by"] == "diameter_mm"] == expected
+        assert sum(expected) == rows[0]["fp"]
+        assert all("fp" not in row for row in found if row["by"] == "other")  # predictions have no such value
 
 
 def test_contrast_is_undefined_on_flat_or_missing_rings():

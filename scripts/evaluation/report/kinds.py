@@ -19,12 +19,14 @@ STRATA_NAMES = {
 
 
 def strata_tables(runs: Sequence[Run]) -> list[Table]:
-    """TPR at the operating threshold by every stratum of the first method's evaluation, one column a method."""
+    """TPR and FP at the operating threshold by every stratum of the first method, one column a method."""
     tables = []
     for key in dict.fromkeys(row["by"] for row in runs[0].metrics["strata"]):
         by_run = [{r["stratum"]: r for r in run.metrics["strata"] if r["by"] == key} for run in runs]
-        of_images = any("fp" in row for row in by_run[0].values())
-        shown = [name for name, row in by_run[0].items() if row["annotated"] or (of_images and row["images"])]
+        of_images = any("fp_per_cm2" in row for row in by_run[0].values())
+        shown = [
+            n for n, row in by_run[0].items() if row["annotated"] or row.get("fp") or (of_images and row["images"])
+        ]
         if shown in ([], [UNKNOWN]):
             continue  # the data set does not say
         rows = []
@@ -65,12 +67,13 @@ def failure_table(runs: Sequence[Run]) -> list[Table]:
 
 
 def _stratum(row: Mapping[str, Any] | None) -> Cell:
-    if row is None or row["tpr"] is None:
+    if row is None or (row["tpr"] is None and not row.get("fp")):
         return Cell(NONE)
-    cell = value({"value": row["tpr"], "low": row["tpr_low"], "high": row["tpr_high"]}, 2)
-    if row.get("fp_per_cm2") is None:
-        return cell
-    return cell._replace(remark=f"{row['fp_per_cm2']:.2f} FP/cm²")
+    tpr = {"value": row["tpr"], "low": row["tpr_low"], "high": row["tpr_high"]}
+    cell = Cell(NONE) if row["tpr"] is None else value(tpr, 2)
+    if row.get("fp_per_cm2") is not None:
+        return cell._replace(remark=f"{row['fp_per_cm2']:.2f} FP/cm²")
+    return cell if row.get("fp") is None else cell._replace(remark=f"{row['fp']} FP")
 
 
 def _failure(entry: Mapping[str, Any] | None) -> Cell:
