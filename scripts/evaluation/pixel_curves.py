@@ -197,7 +197,7 @@ class PixelCurvesHandler:
     does and reads `map`, `label` and `breast`. A method without a map adds nothing: `images` stays 0.
 
     Args:
-        channel: channel of the map; negative ones count from the last.
+        channel: channel of the map.
         bins_per_octave: see `ScoreHistogram`.
         calibration_bins: see `CalibrationCounts`.
         map_key: the map, [channels, rows, cols] in [0, 1].
@@ -242,7 +242,7 @@ class PixelCurvesHandler:
 
 def _channel(tensor: Any, channel: int) -> np.ndarray:
     array = tensor.detach().cpu().float().numpy() if isinstance(tensor, torch.Tensor) else np.asarray(tensor)
-    if array.ndim != 3 or not -array.shape[0] <= channel < array.shape[0]:
+    if array.ndim != 3 or not 0 <= channel < array.shape[0]:
         raise ValueError(f"channel: got {channel} of a map of shape {array.shape}, want one of [channels, rows, cols]")
     return array[channel]
 

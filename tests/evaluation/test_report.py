@@ -21,10 +21,10 @@ from scripts.evaluation.report import gallery
 from scripts.evaluation.report.__main__ import main
 from scripts.evaluation.report.build import ReportWriter, write_report
 from scripts.evaluation.report.differences import difference_tables, p_text
-from scripts.evaluation.report.kinds import failure_table, strata_tables
+from scripts.evaluation.report.kinds import failure_table, manner_table, strata_tables
 from scripts.evaluation.report.panels import choose_cases
 from scripts.evaluation.report.runs import load_runs
-from scripts.evaluation.report.tables import NONE, metric_tables, value
+from scripts.evaluation.report.tables import NONE, Cell, metric_tables, value
 
 SIDE, SPACING = 80, 0.5  # 16 cm^2 each
 A, B, FAR, EDGE = (20, 20), (30, 30), (60, 10), (70, 70)
@@ -123,12 +123,17 @@ def test_tables_say_what_metrics_json_says(folders):
     assert strata["dense"]["MCs / images"].text == "6 / 3" and strata["dense"]["bad"].text == "0.50"
     assert strata["dense"]["bad"].remark == "0.12 FP/cm²"
     failures = cells_of(failure_table(runs), "failures")
+    runs[1].metrics["failure_classes"]["classes"]["all"]["share_merged"]["value"] = 0.25
+    manners = cells_of(manner_table(runs), "manners")
+    assert manners["all"]["good | method"] == Cell("in pieces 0.00", remark="merged 0.00")
+    assert manners["all"]["bad"] == Cell("in pieces 0.00", remark="merged 0.25")
     assert (failures["all"]["MCs"].text, failures["all"]["bad"].text) == ("12", "0.50")
     assert failures["all"]["bad"].remark == "IoU 0.50\ncovered 0.50"
     runs[1].metrics.pop("failure_classes")  # an older evaluation
     assert cells_of(failure_table(runs), "failures")["all"]["bad"].text == NONE
+    assert cells_of(manner_table(runs), "manners")["all"]["bad"].text == NONE
     runs[0].metrics.pop("failure_classes")
-    assert failure_table(runs) == []
+    assert failure_table(runs) == manner_table(runs) == []
 
 
 def test_differences_are_the_reference_minus_the_others(folders):

@@ -14,7 +14,7 @@ from scripts.evaluation.crops import read_crops
 from scripts.evaluation.report import curves
 from scripts.evaluation.report.captions import caption
 from scripts.evaluation.report.differences import difference_tables
-from scripts.evaluation.report.kinds import failure_table, strata_tables
+from scripts.evaluation.report.kinds import failure_table, manner_table, strata_tables
 from scripts.evaluation.report.page import NO_NOTE, Part, Picture, Section, build_page, shell_command
 from scripts.evaluation.report.panels import case_panel, choose_cases
 from scripts.evaluation.report.runs import Run, load_runs
@@ -88,7 +88,7 @@ class ReportWriter:
     def _strata(self) -> list[Part]:
         found = self._picture("sizes", curves.size_figure(self.runs), "Histograms of diameters, found and missed,")
         found += self._picture("strata", curves.strata_figure(self.runs), "TPR by diameter and by contrast")
-        return [*found, *strata_tables(self.runs), *failure_table(self.runs)]
+        return [*found, *strata_tables(self.runs), *failure_table(self.runs), *manner_table(self.runs)]
 
     def _clusters(self) -> list[Part]:
         count = self.runs[0].metrics.get("clusters", {}).get("annotated", 0)

@@ -66,6 +66,30 @@ def failure_table(runs: Sequence[Run]) -> list[Table]:
     return [Table("failures", title, ["kind", "MCs", *(run.name for run in runs)], rows, note)]
 
 
+def manner_table(runs: Sequence[Run]) -> list[Table]:
+    """How methods fail on those kinds: in pieces, merged, with false marks around; no table without the figures."""
+    found = [run.metrics.get("failure_classes", {}).get("classes", {}) for run in runs]
+    kinds = [kind for kind, entry in next((f for f in found if f), {}).items() if entry["annotated"]]
+    if not kinds:
+        return []
+    rows = [[Cell(kind), *(_manner(classes.get(kind)) for classes in found)] for kind in kinds]
+    margin = next(run.metrics["failure_classes"]["rule"]["margin_mm"] for run, f in zip(runs, found, strict=True) if f)
+    note = (
+        "Share of the MCs of a kind that several marks overlap (in pieces), and that share a mark with another MC "
+        f"(merged); of large ones also false marks at most {margin:g} mm away, per MC (around)."
+    )
+    title = "Pieces, merged MCs and false marks around, at the operating threshold"
+    return [Table("manners", title, ["kind", *(run.name for run in runs)], rows, note)]
+
+
+def _manner(entry: Mapping[str, Any] | None) -> Cell:
+    if entry is None:
+        return Cell(NONE)
+    shown = (("in pieces", "share_in_pieces"), ("merged", "share_merged"), ("around", "false_around_per_object"))
+    parts = [f"{name} {value(entry[key], 2).text}" for name, key in shown if key in entry]
+    return Cell(parts[0], remark="\n".join(parts[1:]))
+
+
 def _stratum(row: Mapping[str, Any] | None) -> Cell:
     if row is None or (row["tpr"] is None and not row.get("fp")):
         return Cell(NONE)
