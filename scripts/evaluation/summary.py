@@ -5,6 +5,7 @@ python -m scripts.evaluation.summary runs/benchmark/* > runs/benchmark/summary.m
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 from collections.abc import Sequence
@@ -66,5 +67,12 @@ def _text(entry: dict[str, float] | None) -> str:
     return f"{entry['value']:.3f} ({entry['low']:.3f}-{entry['high']:.3f})"
 
 
+def main() -> None:
+    """Print the table of the folders named on the command line."""
+    parser = argparse.ArgumentParser(description="One Markdown table from the folders of several evaluations.")
+    parser.add_argument("folders", nargs="+", help="output_dir of an evaluation")
+    sys.stdout.write(summarise(parser.parse_args().folders))
+
+
 if __name__ == "__main__":
-    sys.stdout.write(summarise(sys.argv[1:]))
+    main()
