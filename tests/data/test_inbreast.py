@@ -267,3 +267,19 @@ def test_overlay_gives_the_published_proportions_of_images_with_mcs(tmp_path):
     parser = ConfigParser(ConfigParser.load_config_file(CONFIGS / "data_inbreast.json"))
     parser["dataset_dir"] = str(tmp_path)
     assert [len(items) for items in parser.get_parsed_content("source").values()] == [51, 17, 18]
+
+
+def test_density_classes_come_from_the_release_table(tmp_path):
+    for image_id in (20586908, 20586934, 20586960):
+        write_image(tmp_path / "AllDICOMs", image_id, "6c613a14b80a8591")
+    header = "Patient ID;Patient age;Laterality;View;Acquisition date;File Name ;ACR;Bi-Rads"
+    rows = ["removed;removed;L;CC;201001;20586908;3 ;2", "removed;removed;L;MLO;201001;20586934;;2", ""]
+    (tmp_path / "INbreast.csv").write_text("\n".join([header, *rows]), encoding="utf-8-sig")
+    options = {"annotations": ["none"], "validation_fraction": 0.0, "test_fraction": 0.0}
+    found = {
+        item["image_id"]: item["density"] for part in inbreast_datalist(tmp_path, **options).values() for item in part
+    }
+    assert found == {"20586908": "ACR 3", "20586934": "", "20586960": ""}
+    (tmp_path / "INbreast.csv").write_text("File,ACR\n")
+    with pytest.raises(MammogramReadError, match=r"INbreast.csv: found .*'File Name' and 'ACR'"):
+        inbreast_datalist(tmp_path)
