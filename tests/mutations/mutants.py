@@ -174,7 +174,8 @@ MUTANTS = (
     ),
     Mutant(
         "single pixels are a stratum of their own",
-        *("strata.py", "place[case.annotations.area_px == 1] = 0", "place[case.annotations.area_px == 0] = 0", BINS),
+        *("strata.py", "        return np.where(np.asarray(area_px) == 1, 0, place)"),
+        *("        return np.where(np.asarray(area_px) == 0, 0, place)", BINS),
     ),
     Mutant(
         "a bin holds its lower edge",
