@@ -19,7 +19,7 @@ def root() -> Path:
 @pytest.fixture(scope="session")
 def phantoms(tmp_path_factory):
     """A generated data set of small phantoms: folder and data list."""
-    from scripts.data.phantom import phantom_datalist
+    from scripts.simulation.phantom import phantom_datalist
 
     folder = tmp_path_factory.mktemp("phantoms")
     datalist = phantom_datalist(

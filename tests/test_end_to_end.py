@@ -16,8 +16,8 @@ import torch
 from PIL import Image
 from scipy import ndimage
 
-from scripts.data.annotations import load_label
-from scripts.data.reader import read_mammogram
+from scripts.data.labels.annotations import load_label
+from scripts.data.reader.mammogram_reader import read_mammogram
 
 SIZES = {
     "phantom_training": 3,

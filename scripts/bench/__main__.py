@@ -22,10 +22,10 @@ from scripts.bench.report import Row, Section, as_json, as_markdown, machine
 from scripts.bench.scoring import scoring_section
 from scripts.bench.stages import HDOGREG, HDOGREG_OPENVINO, METHODS, ROOT, SLIM_FCN, stage_times
 from scripts.bench.training import RECIPES, training_rows, training_section
-from scripts.data.folder import list_mammograms
-from scripts.data.phantom import phantom_images
-from scripts.files import write_atomically, write_json
-from scripts.networks.openvino_network import has_openvino
+from scripts.common.files import write_atomically, write_json
+from scripts.data.lists.folder import list_mammograms
+from scripts.inference.openvino_network import has_openvino
+from scripts.simulation.phantom import phantom_images
 
 PARTS = ("candidates", "stages", "network", "command", "training", "scoring")
 logger = logging.getLogger("scripts.bench")

@@ -24,8 +24,8 @@ from scripts.bench.stages import (
     StagedMethod,
     stage_times,
 )
-from scripts.data.phantom import phantom_images
-from scripts.tensors import plane
+from scripts.common.tensors import plane
+from scripts.simulation.phantom import phantom_images
 
 SWEEPS = ("size", "spots", "threads", "images")
 SIZE_TITLE, SPOTS_TITLE = "Growth with image size", "Growth with the number of MCs (drawn spots)"

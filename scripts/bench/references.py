@@ -18,9 +18,9 @@ from scripts.bench.report import Row, Section
 from scripts.bench.stages import ROOT, Method, StagedMethod
 from scripts.candidates.breast_mask import breast_mask, erode_breast
 from scripts.candidates.hdog import HDoGParameters, hdog
-from scripts.data.reader import read_mammogram
-from scripts.findings.run import peak_memory_mb
-from scripts.networks.tile_inferer import TileInferer
+from scripts.common.provenance import peak_memory_mb
+from scripts.data.reader.mammogram_reader import read_mammogram
+from scripts.inference.tile_inferer import TileInferer
 
 REFERENCE_FILE = ROOT / "tests" / "candidates" / "hdog_reference.py"
 STRIP_PX = 1024

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from scripts.findings.run import package_versions, source_commit
+from scripts.common.provenance import package_versions, source_commit
 
 Row = dict[str, Any]
 

@@ -12,10 +12,10 @@ from monai.bundle import ConfigParser
 from torch.utils.flop_counter import FlopCounterMode
 
 from scripts.bench.measure import Stopwatch
-from scripts.findings.run import peak_memory_mb
-from scripts.findings.writer import FindingsWriter
+from scripts.common.provenance import peak_memory_mb
+from scripts.common.tensors import plane
 from scripts.networks.checkpoint import LoadWeights
-from scripts.tensors import plane
+from scripts.outputs.writer import FindingsWriter
 
 ROOT = Path(__file__).resolve().parents[2]
 READ, BREAST, CANDIDATES, NETWORK, OBJECTS, WRITE = STAGES = (

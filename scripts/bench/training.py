@@ -13,7 +13,7 @@ from monai.bundle import ConfigParser
 
 from scripts.bench.report import Row, Section
 from scripts.bench.stages import ROOT
-from scripts.data.folder import list_mammograms
+from scripts.data.lists.folder import list_mammograms
 
 RECIPES = {
     "HDoGReg": ("train.json", "data_insertion.json", "hdogreg_recipe.json"),

@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from scripts.data.folder import describe_failure
-from scripts.files import write_atomically
+from scripts.common.files import write_atomically
+from scripts.data.lists.folder import describe_failure
 
 logger = logging.getLogger(__name__)
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from scripts.common.objects import Spacing
 from scripts.evaluation.cases import (
     IGNORE,
     Annotations,
@@ -25,7 +26,6 @@ from scripts.evaluation.cases import (
 )
 from scripts.evaluation.matching import GREEDY, match
 from scripts.evaluation.statistics import Interval, interval, ratio_interval
-from scripts.findings.objects import Spacing
 
 
 def specific_agreement(tp: float, fp: float, fn: float) -> float:

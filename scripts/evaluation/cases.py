@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy.spatial import cKDTree
 
-from scripts.findings.objects import Spacing, label_objects
+from scripts.common.objects import Spacing, label_objects
 
 MC, IGNORE = 1, 2
 #: Centroids are rounded sums: 5 px of 0.07 mm must not fall outside of 0.35 mm.

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from scripts.common.files import write_atomically, write_json
 from scripts.evaluation.cases import CaseScores
 from scripts.evaluation.froc import CM2, FrocTable
 from scripts.evaluation.froc import IMAGE as PER_IMAGE
@@ -29,7 +30,6 @@ from scripts.evaluation.statistics import (
     bootstrap_weights,
     paired_wilcoxon,
 )
-from scripts.files import write_atomically, write_json
 
 logger = logging.getLogger(__name__)
 TABLE_NAME, CASES_NAME = "froc_table.npz", "cases.csv"

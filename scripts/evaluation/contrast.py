@@ -7,8 +7,8 @@ from collections.abc import Iterable
 import numpy as np
 from scipy import ndimage
 
+from scripts.common.objects import Spacing
 from scripts.evaluation.cases import annotated_objects, predicted_objects
-from scripts.findings.objects import Spacing
 
 #: name of the value in tables
 CONTRAST = "contrast_to_noise"

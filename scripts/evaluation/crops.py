@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
+from scripts.common.files import write_atomically
+from scripts.common.objects import measure_objects
 from scripts.evaluation.cases import CaseScores, annotated_objects, predicted_objects
-from scripts.files import write_atomically
-from scripts.findings.objects import measure_objects
-from scripts.findings.pictures import densest_regions
+from scripts.outputs.pictures import densest_regions
 
 FOLDER = "crops"
 #: Grey values shown as black and white: these percentiles of the window.

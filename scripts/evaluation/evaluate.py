@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from scripts.common.files import write_json
+from scripts.common.provenance import describe_weights, package_versions, source_commit
 from scripts.evaluation.agreement import agreement
 from scripts.evaluation.cases import CaseScores
 from scripts.evaluation.cluster_froc import ClusterRule
@@ -50,9 +52,7 @@ from scripts.evaluation.tables import (
     object_rows,
     write_csv,
 )
-from scripts.files import write_json
 from scripts.findings.presets import publish_presets
-from scripts.findings.run import describe_weights, package_versions, source_commit
 
 logger = logging.getLogger(__name__)
 TPR_PER_CM2, TPR_PER_IMAGE = "tpr_at_fp_per_cm2", "tpr_at_fp_per_image"

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from scripts.common.objects import Spacing
 from scripts.evaluation.cases import Annotations, CaseScores, annotated_objects, predicted_objects
 from scripts.evaluation.contrast import CONTRAST
 from scripts.evaluation.iou import best_iou
@@ -27,7 +28,6 @@ from scripts.evaluation.surroundings import (
     nearest_gaps_px,
     neighbours_within,
 )
-from scripts.findings.objects import Spacing
 
 EVERY, LARGE, CLOSE, DENSE, FAINT, NONE = "all", "large", "close", "dense", "faint", "none of these"
 #: figures that are counted in every image: name -> what it is divided by

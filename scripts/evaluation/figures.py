@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
+from scripts.common.files import write_atomically
 from scripts.evaluation.froc import Froc
-from scripts.files import write_atomically
 
 #: Points along the axis of FP per cm^2 that the bootstrap band is drawn at.
 BAND_POINTS = 201

@@ -10,12 +10,12 @@ import numpy as np
 from ignite.engine import Engine, Events
 from monai.engines import IterationEvents
 
+from scripts.common.tensors import plane, spacing_of
 from scripts.evaluation.agreement import make_cells
 from scripts.evaluation.cases import IGNORE, CaseScores, HitRule, score_case
 from scripts.evaluation.contrast import CONTRAST, contrast_of_marks, contrast_to_noise
 from scripts.evaluation.crops import CropWriter
 from scripts.evaluation.failure_classes import FailureClasses
-from scripts.tensors import plane, spacing_of
 
 
 class FROCHandler:

@@ -20,9 +20,9 @@ from typing import Any, NamedTuple
 from monai.bundle import ConfigParser
 from tqdm import tqdm
 
+from scripts.common.files import sha256_of, write_json
+from scripts.common.stage import StageError, run_stage
 from scripts.evaluation.report.build import write_report
-from scripts.files import sha256_of, write_json
-from scripts.sweeps.stage import StageError, run_stage
 
 logger = logging.getLogger(__name__)
 ROOT = Path(__file__).parents[2]

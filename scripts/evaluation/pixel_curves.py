@@ -15,8 +15,8 @@ import torch
 from ignite.engine import Engine, Events
 from monai.engines import IterationEvents
 
+from scripts.common.tensors import plane
 from scripts.evaluation.cases import IGNORE, MC
-from scripts.tensors import plane
 
 #: Scores below 2^-32 share a bin, and so do those above 1 - 2^-32.
 OCTAVES = 31

@@ -20,15 +20,15 @@ import numpy as np
 from tqdm import tqdm
 
 from scripts.candidates.breast_mask import breast_mask
-from scripts.data.annotations import load_label
-from scripts.data.folder import REPORT_NAME
-from scripts.data.reader import read_mammogram, read_values
+from scripts.common.files import write_json
+from scripts.data.labels.annotations import load_label
+from scripts.data.lists.folder import REPORT_NAME
+from scripts.data.reader.mammogram_reader import read_mammogram, read_values
 from scripts.evaluation.agreement import agreement, cell_table, cohen_kappa, reader_case, specific_agreement
 from scripts.evaluation.cases import CaseScores, HitRule
 from scripts.evaluation.matching import GREEDY, OPTIMAL, match
 from scripts.evaluation.plain import named, plain
 from scripts.evaluation.statistics import Interval, bootstrap_weights
-from scripts.files import write_json
 
 logger = logging.getLogger(__name__)
 

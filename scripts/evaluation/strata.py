@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from scripts.common.objects import Spacing
 from scripts.evaluation.cases import CaseScores
 from scripts.evaluation.matching import match
 from scripts.evaluation.statistics import ratio_interval
-from scripts.findings.objects import Spacing
 
 SINGLE_PIXEL, UNKNOWN = "single pixel", "unknown"
 DIAMETER = "diameter_mm"

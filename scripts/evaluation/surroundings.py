@@ -8,8 +8,8 @@ from __future__ import annotations
 import numpy as np
 from scipy.spatial import cKDTree
 
+from scripts.common.objects import Spacing
 from scripts.evaluation.cases import ROUNDING_MM
-from scripts.findings.objects import Spacing
 
 #: names of the values in tables
 GAP, NEIGHBOURS = "gap_px", "neighbours"

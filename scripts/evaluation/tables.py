@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from scripts.common.files import write_atomically
 from scripts.evaluation.cases import CaseScores
 from scripts.evaluation.froc import Froc
 from scripts.evaluation.iou import best_iou, iou_per_image, iou_per_object
 from scripts.evaluation.matching import match
-from scripts.files import write_atomically
 
 CASE_FIELDS = (
     *("case_id", "patient", "breast_cm2", "annotated", "annotated_single_px", "predicted", "ignored"),

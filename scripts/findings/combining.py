@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from scripts.findings.objects import fill_holes, label_objects
+from scripts.common.objects import fill_holes, label_objects
 
 
 def overlap_scores(labels: np.ndarray, proximity: np.ndarray, overlap_fraction: float) -> np.ndarray:

@@ -12,7 +12,7 @@ from scipy import ndimage
 from skimage.morphology import local_maxima, reconstruction
 from skimage.segmentation import watershed
 
-from scripts.findings.objects import label_objects
+from scripts.common.objects import label_objects
 
 _EIGHT = np.ones((3, 3), bool)
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from scripts.files import sha256_of, write_json
+from scripts.common.files import sha256_of, write_json
 
 logger = logging.getLogger(__name__)
 

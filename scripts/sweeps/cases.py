@@ -14,10 +14,10 @@ from ignite.engine import Engine, Events
 from monai.engines import IterationEvents
 from tqdm import tqdm
 
+from scripts.common.files import sha256_of, write_atomically
+from scripts.common.tensors import plane, spacing_of
 from scripts.data.cache import cache_key, describe_chain
-from scripts.data.folder import FAILURE
-from scripts.files import sha256_of, write_atomically
-from scripts.tensors import plane, spacing_of
+from scripts.data.lists.folder import FAILURE
 
 logger = logging.getLogger(__name__)
 

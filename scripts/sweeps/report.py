@@ -13,7 +13,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from optuna.trial import FrozenTrial, TrialState
 
-from scripts.files import write_atomically, write_json
+from scripts.common.files import write_atomically, write_json
 from scripts.sweeps.space import values_of
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from scripts.files import write_atomically
+from scripts.common.files import write_atomically
 from scripts.sweeps.report import Row, as_number, best_of, markdown_table, write_best, write_rows, write_text
 
 

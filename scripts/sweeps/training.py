@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from scripts.sweeps.stage import run_stage
+from scripts.common.stage import run_stage
 from scripts.sweeps.storage import Direction
 from scripts.sweeps.sweep import Note, Outcome
 

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from scipy import ndimage
 
-from scripts.findings.objects import label_objects
+from scripts.common.objects import label_objects
 
 
 def sample_warp(

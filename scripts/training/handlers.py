@@ -17,7 +17,7 @@ from ignite.engine import Engine, Events
 from monai.data import DataLoader
 from monai.transforms import Randomizable
 
-from scripts.files import write_atomically
+from scripts.common.files import write_atomically
 
 logger = logging.getLogger(__name__)
 

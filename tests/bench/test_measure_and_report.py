@@ -14,7 +14,7 @@ from scripts.bench.picture import growth_picture
 from scripts.bench.references import iou, load_reference, same_objects
 from scripts.bench.report import Section, as_json, as_markdown, machine
 from scripts.bench.training import seconds_per_step
-from scripts.findings.objects import label_objects
+from scripts.common.objects import label_objects
 from scripts.findings.peaks import peak_objects
 
 

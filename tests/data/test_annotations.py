@@ -9,9 +9,9 @@ from numpy.testing import assert_array_equal
 from PIL import Image
 from skimage.draw import polygon
 
-from scripts.data.annotations import load_label, mask_to_label, merge_labels
-from scripts.data.drawing import contour_pixels, disc_pixels, point_pixels, polygon_pixels
-from scripts.data.errors import MammogramReadError
+from scripts.data.labels.annotations import load_label, mask_to_label, merge_labels
+from scripts.data.labels.drawing import contour_pixels, disc_pixels, point_pixels, polygon_pixels
+from scripts.data.reader.errors import MammogramReadError
 from tests.data.inbreast_factory import write_dicom
 
 SPACING = (0.07, 0.07)

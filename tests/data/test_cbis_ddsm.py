@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from monai.bundle import ConfigParser
 
-from scripts.data.annotations import load_label
-from scripts.data.cbis_ddsm import cbis_ddsm_datalist
-from scripts.data.errors import MammogramReadError
+from scripts.data.labels.annotations import load_label
+from scripts.data.lists.cbis_ddsm import cbis_ddsm_datalist
+from scripts.data.reader.errors import MammogramReadError
 from tests.data.inbreast_factory import write_dicom
 
 CONFIGS = Path(__file__).parents[2] / "configs"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from scripts.data.folder import FAILURE, TolerantDataset, describe_failure, list_mammograms
+from scripts.data.lists.folder import FAILURE, TolerantDataset, describe_failure, list_mammograms
 
 
 def touch(root, *names):

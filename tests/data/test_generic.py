@@ -7,9 +7,9 @@ import pytest
 from monai.bundle import ConfigParser
 from PIL import Image
 
-from scripts.data.annotations import load_label
-from scripts.data.errors import MammogramReadError
-from scripts.data.generic import generic_datalist
+from scripts.data.labels.annotations import load_label
+from scripts.data.lists.generic import generic_datalist
+from scripts.data.reader.errors import MammogramReadError
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 

@@ -11,7 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scripts.data.geometry import display_axes, from_file_axes, plain_affine, rows_first_affine, to_file_axes
+from scripts.data.reader.geometry import display_axes, from_file_axes, plain_affine, rows_first_affine, to_file_axes
 
 sizes = st.integers(1, 6)
 flips = st.tuples(st.booleans(), st.booleans())

@@ -8,10 +8,10 @@ import pytest
 from monai.bundle import ConfigParser
 from numpy.testing import assert_array_equal
 
-from scripts.data.annotations import load_label
-from scripts.data.errors import MammogramReadError
-from scripts.data.inbreast import inbreast_datalist
-from scripts.data.inbreast_xml import annotation_of, classify_name, read_rois, rois_to_label
+from scripts.data.labels.annotations import load_label
+from scripts.data.labels.inbreast_xml import annotation_of, classify_name, read_rois, rois_to_label
+from scripts.data.lists.inbreast import inbreast_datalist
+from scripts.data.reader.errors import MammogramReadError
 from tests.data.inbreast_factory import contour, oval, point, roi, write_image, write_xml
 
 CONFIGS = Path(__file__).parents[2] / "configs"

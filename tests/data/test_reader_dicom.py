@@ -12,8 +12,8 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
-from scripts.data.errors import MammogramReadError
-from scripts.data.reader import read_mammogram
+from scripts.data.reader.errors import MammogramReadError
+from scripts.data.reader.mammogram_reader import read_mammogram
 from tests.data.dicom_factory import lut_item, mg_dataset, ramp, save
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:pydicom")  # pytest drops the reader's own filter

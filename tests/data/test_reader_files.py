@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from scripts.data.errors import MammogramReadError
-from scripts.data.intensity import to_unit_range
-from scripts.data.reader import read_mammogram, read_values
+from scripts.data.reader.errors import MammogramReadError
+from scripts.data.reader.intensity import to_unit_range
+from scripts.data.reader.mammogram_reader import read_mammogram, read_values
 from tests.data.dicom_factory import ramp
 from tests.data.file_factory import EIGHT, nifti, write
 

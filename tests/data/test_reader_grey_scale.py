@@ -12,10 +12,10 @@ from pydicom import dcmread
 from pydicom.pixels import apply_modality_lut, apply_voi_lut
 from pydicom.sequence import Sequence
 
-from scripts.data.dicom_file import Bits, stored_values
-from scripts.data.dicom_voi import Window, apply_window
-from scripts.data.errors import MammogramReadError
-from scripts.data.reader import read_mammogram, read_values
+from scripts.data.reader.dicom_file import Bits, stored_values
+from scripts.data.reader.dicom_voi import Window, apply_window
+from scripts.data.reader.errors import MammogramReadError
+from scripts.data.reader.mammogram_reader import read_mammogram, read_values
 from tests.data.dicom_factory import lut_item, ramp
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:pydicom")  # pytest drops the reader's own filter

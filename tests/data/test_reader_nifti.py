@@ -9,13 +9,13 @@ from monai.bundle import ConfigParser
 from monai.data import DataLoader, Dataset, MetaTensor, list_data_collate
 from monai.transforms import LoadImaged
 
-from scripts.data.errors import MammogramReadError
-from scripts.data.geometry import to_file_axes
-from scripts.data.reader import MammogramReader, read_mammogram, read_values
+from scripts.data.reader.errors import MammogramReadError
+from scripts.data.reader.geometry import to_file_axes
+from scripts.data.reader.mammogram_reader import MammogramReader, read_mammogram, read_values
 from tests.data.dicom_factory import ramp
 from tests.data.file_factory import EIGHT, nifti, write
 
-READER = "scripts.data.reader.MammogramReader"
+READER = "scripts.data.reader.mammogram_reader.MammogramReader"
 
 
 @pytest.mark.parametrize("kind", [nib.Nifti1Image, nib.Nifti2Image])

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from pydicom import dcmread
 
-from scripts.data.reader import read_mammogram
+from scripts.data.reader.mammogram_reader import read_mammogram
 
 pytestmark = pytest.mark.real
 

@@ -20,8 +20,8 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from scripts.data.errors import MammogramReadError
-from scripts.data.reader import read_mammogram, read_values
+from scripts.data.reader.errors import MammogramReadError
+from scripts.data.reader.mammogram_reader import read_mammogram, read_values
 from tests.data.dicom_factory import lut_item, mg_dataset, ramp, save
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:pydicom")  # pytest drops the reader's own filter

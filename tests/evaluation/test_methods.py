@@ -4,9 +4,9 @@ import json
 
 import pytest
 
+from scripts.common.stage import StageError
 from scripts.evaluation import methods
 from scripts.evaluation.methods import INPUTS, config_files, evaluate_all, evaluate_method, main
-from scripts.sweeps.stage import StageError
 
 DATA = "configs/data_benchmark.json"
 

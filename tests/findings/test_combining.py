@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
+from scripts.common.objects import fill_holes, label_objects, measure_objects, summarise
 from scripts.findings.combining import combine, overlap_scores, threshold_objects
-from scripts.findings.objects import fill_holes, label_objects, measure_objects, summarise
 
 
 def test_score_is_the_last_threshold_that_keeps_the_object():

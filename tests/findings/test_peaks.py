@@ -8,7 +8,7 @@ from scipy import ndimage
 from skimage.morphology import local_maxima, reconstruction
 from skimage.segmentation import watershed
 
-from scripts.findings.objects import label_objects
+from scripts.common.objects import label_objects
 from scripts.findings.peaks import peak_objects
 
 ROWS, COLS = np.indices((60, 80))

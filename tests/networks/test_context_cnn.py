@@ -9,7 +9,7 @@ from torch import nn
 from scripts.candidates.breast_mask import breast_mask, erode_breast
 from scripts.candidates.dog_discs import dog_blobs
 from scripts.candidates.hdog import HDoGParameters
-from scripts.networks.candidate_inferer import CandidateInferer
+from scripts.inference.candidate_inferer import CandidateInferer
 from scripts.networks.context_cnn import ContextCNN
 
 

@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import nn
 
+from scripts.inference.precision import AutocastInferer
+from scripts.inference.tile_inferer import TileInferer
+from scripts.inference.working_grid import WorkingGridInferer
 from scripts.networks.fpn import FPN
-from scripts.networks.precision import AutocastInferer
 from scripts.networks.slim_fcn import SlimFCN
-from scripts.networks.tile_inferer import TileInferer
-from scripts.networks.working_grid import WorkingGridInferer
 from scripts.training.losses import OHEMLoss, ProximityLoss
 
 DEVICES = [name for name in ("cpu", "cuda", "mps") if name == "cpu" or getattr(torch, name).is_available()]

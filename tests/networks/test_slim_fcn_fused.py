@@ -3,9 +3,9 @@ import pytest
 import torch
 from torch import nn
 
+from scripts.inference.tile_inferer import TileInferer
 from scripts.networks.slim_fcn import SlimFCN
 from scripts.networks.slim_fcn_fused import EmbeddedConvs, embed_kernels, fuse
-from scripts.networks.tile_inferer import TileInferer
 
 
 def trained_like(**arguments):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.sweeps.stage import StageError, run_stage
+from scripts.common.stage import StageError, run_stage
 
 WRITE = {"where": "", "word": "done", "run": ["$open(@where, 'a').write(@word) and None"]}
 WAIT = {"where": "", "run": ["$open(@where, 'w').close()", "$__import__('time').sleep(300)"]}
@@ -47,7 +47,7 @@ def test_a_failing_stage_tells_its_log_and_is_not_done(tmp_path, config):
 def test_a_stage_ends_with_its_starter_even_by_a_kill(root, tmp_path, config):
     started = tmp_path / "started"
     arguments = {"run_id": "run", "config_file": [config(WAIT)], "where": str(started)}
-    code = f"from scripts.sweeps.stage import run_stage; run_stage({str(tmp_path / 's')!r}, 'wait', {arguments!r})"
+    code = f"from scripts.common.stage import run_stage; run_stage({str(tmp_path / 's')!r}, 'wait', {arguments!r})"
     starter = subprocess.Popen([sys.executable, "-c", code], cwd=root, env=os.environ | {"OMP_NUM_THREADS": "1"})
     deadline = time.monotonic() + 120
     while not started.exists():

@@ -10,6 +10,8 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from scripts.common.files import write_atomically, write_json
+from scripts.common.provenance import source_commit
 from scripts.evaluation.crops import read_crops
 from scripts.evaluation.report import curves
 from scripts.evaluation.report.captions import caption
@@ -20,8 +22,6 @@ from scripts.evaluation.report.panels import case_panel, choose_cases
 from scripts.evaluation.report.runs import Run, load_runs
 from scripts.evaluation.report.style import PAGE_WIDTH, save, style
 from scripts.evaluation.report.tables import Table, metric_tables
-from scripts.files import write_atomically, write_json
-from scripts.findings.run import source_commit
 
 FIGURES = "figures"
 PAGE, TABLES, COMPARISONS = "report.html", "tables.md", "comparisons.json"

@@ -19,8 +19,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle
 
-from scripts.data.generic import generic_datalist
-from scripts.data.reader import read_mammogram
+from scripts.data.lists.generic import generic_datalist
+from scripts.data.reader.mammogram_reader import read_mammogram
 from scripts.evaluation.crops import WINDOW_PERCENTILES
 from scripts.evaluation.report.panels import scale_bar
 from scripts.evaluation.report.runs import Rows, load_runs, number

@@ -9,7 +9,7 @@ from typing import Any
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from scripts.files import write_atomically
+from scripts.common.files import write_atomically
 
 #: Okabe & Ito's colours, which people with any colour vision tell apart; the palest (yellow) left out.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#222222", "#E69F00", "#56B4E9")

@@ -1,0 +1,137 @@
+"""The settings of configured objects as plain values.
+
+A config builds parameter objects, transforms, inferers, networks and data sets once; the run report, the check of a
+preset and the fingerprint of a training all call `describe` on those same objects. So whatever changes a result is in
+all three, and nobody keeps a list of settings by hand.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import fields, is_dataclass
+from pathlib import PurePath
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+
+#: What changes no result, wherever it stands.
+WITHOUT_EFFECT = frozenset({"progress", "workers", "num_workers", "cache_dir"})
+#: State of MONAI's transforms and of PyTorch's optimizers and schedulers that is no setting.
+STATE = frozenset({"R", "last_epoch", "state", "param_groups", "base_lrs"})
+
+Class = TypeVar("Class", bound=type)
+
+
+def describe(thing: Any) -> Any:
+    """Settings of an object as JSON types.
+
+    Args:
+        thing: a plain value, a container, a frozen dataclass (its fields), a network (the arguments that `recorded`
+            kept), an optimizer (its defaults), or any other object of MONAI, PyTorch or this bundle (its public
+            attributes). Functions are named. An object may say itself what counts, as a property `settings`.
+
+    Returns:
+        Numbers, texts, lists and dictionaries. An object is {"class": its name, setting: value, ...}; a chain of
+        transforms is {name of the class: its settings, ...}, so that two chains compare part by part.
+    """
+    if thing is None or isinstance(thing, str | bool | int | float):
+        return thing
+    if isinstance(thing, np.generic):
+        return thing.item()
+    if isinstance(thing, PurePath):
+        return str(thing)
+    if isinstance(thing, Mapping):
+        return {str(key): describe(value) for key, value in thing.items() if str(key) not in WITHOUT_EFFECT}
+    if isinstance(thing, set | frozenset):
+        return sorted(map(describe, thing), key=str)
+    if isinstance(thing, list | tuple):
+        return [describe(part) for part in thing]
+    if isinstance(thing, np.ndarray | torch.Tensor):
+        return _digest(np.asarray(thing).tobytes())
+    if inspect.isroutine(thing) or inspect.isclass(thing) or isinstance(thing, functools.partial):
+        return getattr(thing, "__qualname__", repr(type(thing).__name__))
+    return {"class": type(thing).__name__} | _settings_of(thing)
+
+
+def recorded(cls: Class) -> Class:
+    """Class decorator: keep the arguments that an object was made with, as its `arguments`, for `describe`.
+
+    For networks, whose arguments cannot be read off their layers.
+    """
+    make = vars(cls)["__init__"]
+    signature = inspect.signature(make)
+
+    @functools.wraps(make)
+    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
+        bound = signature.bind(self, *args, **kwargs)
+        bound.apply_defaults()
+        make(self, *args, **kwargs)
+        if "arguments" not in self.__dict__:
+            self.arguments = {name: value for name, value in bound.arguments.items() if name != "self"}
+
+    cls.__init__ = __init__  # type: ignore[misc]
+    return cls
+
+
+def differences(first: Any, second: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Settings that two descriptions both hold and that differ.
+
+    Yields:
+        (path of the setting, value in `first`, value in `second`), e.g. ("objects.peaks.share", 0.3, 0.4).
+    """
+    if isinstance(first, Mapping) and isinstance(second, Mapping):
+        for key in (key for key in first if key in second):
+            yield from differences(first[key], second[key], f"{path}.{key}" if path else str(key))
+    elif first != second:
+        yield path, first, second
+
+
+def _settings_of(thing: Any) -> dict[str, Any]:
+    own = getattr(thing, "settings", None)
+    if own is not None and not callable(own):
+        return {str(key): describe(value) for key, value in own.items()}
+    if is_dataclass(thing):
+        return {field.name: describe(getattr(thing, field.name)) for field in fields(thing)}
+    if isinstance(thing, torch.nn.Module):
+        return _network_settings(thing)
+    if isinstance(thing, torch.optim.Optimizer):
+        return {"defaults": describe(thing.defaults)}
+    chain = getattr(thing, "transforms", None)
+    if isinstance(chain, list | tuple) and chain:
+        return _chain(chain)
+    hidden = STATE | WITHOUT_EFFECT
+    public = {key: value for key, value in vars(thing).items() if key[0] != "_" and key not in hidden}
+    return {
+        key: describe(value) for key, value in sorted(public.items()) if not isinstance(value, torch.optim.Optimizer)
+    }
+
+
+def _chain(transforms: Any) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for transform in transforms:
+        description = describe(transform)
+        name = description.pop("class") if isinstance(description, dict) else str(description)
+        number = sum(key.partition(" ")[0] == name for key in found)
+        found[f"{name} {number + 1}" if number else name] = description
+    return found
+
+
+def _network_settings(network: torch.nn.Module) -> dict[str, Any]:
+    arguments = network.__dict__.get("arguments")
+    if arguments is not None:
+        return {name: describe(value) for name, value in arguments.items()}
+    scalars = {k: v for k, v in vars(network).items() if k[0] != "_" and isinstance(v, str | int | float)}
+    shapes = "\n".join(f"{key} {list(value.shape)}" for key, value in network.state_dict().items())
+    scalars.pop("training", None)
+    return scalars | ({"shapes": _digest(shapes.encode())} if shapes else {})
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]
+
+
+Describe = Callable[[Any], Any]

@@ -1,0 +1,94 @@
+"""One run of the bundle in a process of its own: logged, skipped when done before, ended with its starter."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from scripts.common.files import write_json
+
+logger = logging.getLogger(__name__)
+
+ROOT = Path(__file__).parents[2]
+LAST_CHARACTERS = 600
+
+
+class StageError(RuntimeError):
+    """A run of the bundle that failed; the message names its log and gives the last of it."""
+
+
+def run_stage(
+    folder: str | Path,
+    name: str,
+    arguments: Mapping[str, Any],
+    watch: Callable[[], None] | None = None,
+    poll_s: float = 1.0,
+) -> bool:
+    """Run `python -m monai.bundle run` once for these arguments.
+
+    A process of its own survives nothing but harms nothing: memory that leaks, or a crash in a library, ends the
+    stage and not the sweep. The stage ends when this process ends, even by a kill.
+
+    Args:
+        folder: gets `<name>.json` (the arguments, as an args_file), `<name>.log`, and `<name>.done.json` at the end.
+        name: of the stage.
+        arguments: run_id, config_file and overrides, JSON types.
+        watch: called every `poll_s` seconds while it runs.
+        poll_s: seconds.
+
+    Returns:
+        False when the same stage had been done before, so that nothing was run.
+
+    Raises:
+        StageError: the run failed.
+        ValueError: the folder holds the stage's result for other arguments.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    wanted, done = json.loads(json.dumps(arguments)), folder / f"{name}.done.json"
+    if done.is_file():
+        made = json.loads(done.read_text(encoding="utf-8"))
+        if made == wanted:
+            return False
+        differing = sorted(key for key in made.keys() | wanted.keys() if made.get(key) != wanted.get(key))
+        named = "; ".join(f"{key} {made.get(key)!r} there, {wanted.get(key)!r} here" for key in differing[:5])
+        raise ValueError(f"{done}: is of another run: {named}; give another output_dir")
+    arguments_file, log = write_json(folder / f"{name}.json", wanted), folder / f"{name}.log"
+    command = [sys.executable, "-m", "scripts.common.child", str(folder / f"{name}.lock")]
+    command += ["run", "--args_file", str(arguments_file)]
+    paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)},
+            start_new_session=True,
+        )
+        try:
+            status = _wait(process, watch, poll_s)
+        finally:
+            if process.stdin is not None:
+                process.stdin.close()  # ends it, if it still runs
+            process.wait()
+    if status:
+        last = log.read_text(encoding="utf-8", errors="replace")[-LAST_CHARACTERS:].strip()
+        raise StageError(f"{log}: stage {name!r} ended with exit status {status}; last of it: {last}")
+    write_json(done, wanted)
+    return True
+
+
+def _wait(process: subprocess.Popen, watch: Callable[[], None] | None, poll_s: float) -> int:
+    while True:
+        try:
+            return process.wait(poll_s)
+        except subprocess.TimeoutExpired:
+            if watch is not None:
+                watch()

@@ -1,0 +1,59 @@
+"""Tables: CSV for programs, Markdown for people. The only place that writes either."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from scripts.common.files import write_atomically
+
+
+def write_csv(path: str | Path, columns: Sequence[str], rows: Sequence[Mapping[str, Any]], digits: int = 9) -> Path:
+    """Write rows, atomically.
+
+    Args:
+        path: the file.
+        columns: names and order of the columns; other entries of the rows are left out.
+        rows: column -> value; None, NaN, minus infinity and missing values are empty cells.
+        digits: significant digits of numbers that are not whole.
+    """
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(columns)
+    table.writerows([_csv_cell(row.get(name), digits) for name in columns] for row in rows)
+    return write_text(path, text.getvalue())
+
+
+def read_csv(path: str | Path) -> list[dict[str, str]]:
+    """The rows of a CSV file that `write_csv` wrote, cells as text."""
+    with Path(path).open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def markdown_table(header: Sequence[Any], rows: Sequence[Sequence[Any]], digits: int = 4) -> str:
+    """A Markdown table; numbers that are not whole have `digits` significant digits, None and NaN are empty cells."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "".join("| " + " | ".join(_markdown_cell(cell, digits) for cell in line) + " |\n" for line in lines)
+
+
+def write_text(path: str | Path, text: str) -> Path:
+    """Write UTF-8 text, atomically."""
+    return write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def _csv_cell(value: Any, digits: int) -> str:
+    if isinstance(value, float | np.floating):
+        return "" if math.isnan(value) or value == -math.inf else f"{value:.{digits}g}"
+    return "" if value is None else str(value)
+
+
+def _markdown_cell(value: Any, digits: int) -> str:
+    if isinstance(value, float | np.floating):
+        return "" if math.isnan(value) else f"{value:.{digits}g}"
+    return "" if value is None else str(value).replace("|", "\\|")

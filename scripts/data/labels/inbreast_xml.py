@@ -1,0 +1,177 @@
+"""INbreast annotations: Apple plist XML -> regions of interest (ROIs) -> label mask.
+
+Nine in ten annotated microcalcifications (MCs) are single points; larger ones are closed contours. ``Cluster``
+ovals say that MCs are somewhere inside without labelling them one by one.
+"""
+
+from __future__ import annotations
+
+import logging
+import plistlib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from xml.parsers.expat import ExpatError
+
+import numpy as np
+
+from scripts.data.labels.drawing import FARTHEST_PX, Pixels, contour_pixels, point_pixels
+from scripts.data.reader.errors import MammogramReadError
+
+logger = logging.getLogger(__name__)
+
+TYPE_OVAL, TYPE_CONTOUR, TYPE_POINT = 9, 15, 19  # the viewer's tool numbers: oval, pencil, 2-D point
+# The viewer counts from the corner of the first pixel, we count from its centre: its (0.5, 0.5) is our (0, 0).
+PIXEL_CENTRE_PX = 0.5
+PIXEL_MM = 0.07
+POINT_PX = re.compile(r"^\(\s*([^,\s]+)\s*,\s*([^,\s]+)\s*\)$")
+VIEWER_DEFAULT_NAME = re.compile(r"^((unnamed|point|roi)\s*\d*)?$")
+OTHER_FINDINGS = ("mass", "asym", "assym", "asim", "spiculated", "espiculated", "distortion", "pectoral")
+
+
+@dataclass(frozen=True)
+class Roi:
+    """One region of interest of an annotation file.
+
+    Attributes:
+        finding: "mc" (one individually labelled MC), "region" (MCs inside, not individually labelled) or "other".
+        name: as written in the file.
+        kind: `TYPE_POINT`, `TYPE_CONTOUR`, `TYPE_OVAL` or another number of the viewer.
+        points: (N, 2) [row, col] px, pixel centres at integers.
+        area_cm2: the viewer's own area, at 0.07 mm/px; 0 for points.
+    """
+
+    finding: str
+    name: str
+    kind: int
+    points: np.ndarray
+    area_cm2: float
+
+
+def read_rois(path: str | Path) -> list[Roi]:
+    """Read the ROIs of one INbreast XML file.
+
+    Raises:
+        MammogramReadError: naming the file, when it is missing, not a plist, declares XML entities (refused
+            by `plistlib`, so that a file cannot expand or fetch anything), lacks a key, or contradicts its own counts.
+    """
+    try:
+        content = plistlib.loads(Path(path).read_bytes(), fmt=plistlib.FMT_XML)
+    except OSError as error:
+        raise MammogramReadError(path, f"no readable file ({error.strerror})", "an INbreast XML file") from error
+    except (ExpatError, ValueError, TypeError, AttributeError, IndexError, OverflowError) as error:
+        raise MammogramReadError(path, f"malformed XML ({error})", "an Apple plist in XML") from error
+    image = _single_image(content, path)
+    rois = [_parse_roi(entry, f"ROI {number}", path) for number, entry in enumerate(image["ROIs"])]
+    stated = image.get("NumberOfROIs", len(rois))
+    if stated != len(rois):
+        raise MammogramReadError(path, f"{len(rois)} ROIs", f"NumberOfROIs = {stated}")
+    return rois
+
+
+def annotation_of(rois: list[Roi]) -> str:
+    """How completely the MCs of an image are labelled: "full", "clusters_only" or "none" (no MC is known).
+
+    "full" means that MCs are labelled one by one; single clusters of such an image may still be ignore regions.
+    """
+    findings = {roi.finding for roi in rois if len(roi.points)}
+    return "full" if "mc" in findings else "clusters_only" if "region" in findings else "none"
+
+
+def rois_to_label(
+    rois: list[Roi], shape: tuple[int, int], contour: str = "spline", source: str | Path = "ROIs"
+) -> np.ndarray:
+    """Draw ROIs into a label mask.
+
+    Individual MCs become 1. A cluster that holds at least one of them counts as labelled and leaves no trace; one
+    that holds none becomes 2 (ignore). Other findings are not drawn. A contour whose points are the viewer's
+    control points is drawn as the spline that the viewer shows; ovals carry 200 points and are drawn as they are.
+
+    Args:
+        rois: of one image.
+        shape: (rows, cols) of the image.
+        contour: "spline" or "polygon" (see `scripts.data.labels.drawing.contour_pixels`).
+        source: names the file in log messages about ROIs without points or outside of the image.
+
+    Returns:
+        uint8 (rows, cols): 0 background, 1 MC, 2 ignore.
+    """
+    label = np.zeros(shape, np.uint8)
+    drawn = [(roi, _roi_pixels(roi, shape, contour)) for roi in rois if roi.finding != "other"]
+    lost = [roi.name for roi, pixels in drawn if not len(pixels[0])]
+    if lost:
+        logger.warning(
+            "%s: %d ROIs without a point inside of the %s image are dropped: %s", source, len(lost), shape, lost
+        )
+    for roi, pixels in drawn:
+        if roi.finding == "mc":
+            label[pixels] = 1
+    for roi, pixels in drawn:
+        if roi.finding == "region" and not (label[pixels] == 1).any():
+            label[pixels] = 2
+    return label
+
+
+def classify_name(name: str, single_point: bool) -> str:
+    """Finding of a ROI name: "mc", "region" or "other"; case, spacing, plurals and misspelt endings do not matter.
+
+    A name that the viewer gave by default ("Unnamed", "Point 3", none) on a single point is an MC, since only MCs
+    were marked by points; on an outline it is a region of unknown content, to be ignored.
+    """
+    plain = " ".join(name.split()).lower()
+    if "cluster" in plain:
+        return "region"
+    if "calcif" in plain:
+        return "mc"
+    if VIEWER_DEFAULT_NAME.match(plain):
+        return "mc" if single_point else "region"
+    if not plain.startswith(OTHER_FINDINGS):
+        logger.warning("ROI name %r is unknown and not taken for a microcalcification", name)
+    return "other"
+
+
+def _single_image(content: Any, path: str | Path) -> dict[str, Any]:
+    images = content.get("Images") if isinstance(content, dict) else None
+    if not isinstance(images, list) or len(images) != 1:
+        found = f"{len(images)} images" if isinstance(images, list) else "no list 'Images'"
+        raise MammogramReadError(path, found, "'Images' with the one image of this file")
+    if not isinstance(images[0], dict) or not isinstance(images[0].get("ROIs"), list):
+        raise MammogramReadError(path, "an image without a list 'ROIs'", "Images[0] = {NumberOfROIs, ROIs: [...]}")
+    return images[0]
+
+
+def _parse_roi(entry: Any, where: str, path: str | Path) -> Roi:
+    if not isinstance(entry, dict) or not isinstance(entry.get("Point_px"), list):
+        raise MammogramReadError(path, f"{where} without a list 'Point_px'", "the points of every ROI")
+    texts, name = entry["Point_px"], str(entry.get("Name", ""))
+    stated = entry.get("NumberOfPoints", len(texts))
+    if stated != len(texts):
+        raise MammogramReadError(path, f"{where} ({name!r}) with {len(texts)} points", f"NumberOfPoints = {stated}")
+    points = np.array([_parse_point(text, where, path) for text in texts], np.float64).reshape(-1, 2)
+    kind, area = entry.get("Type", TYPE_CONTOUR), entry.get("Area", 0.0)
+    if not isinstance(kind, int) or not isinstance(area, int | float):
+        raise MammogramReadError(path, f"{where} of Type {kind!r} and Area {area!r}", "numbers")
+    finding = classify_name(name, single_point=kind == TYPE_POINT or len(points) == 1)
+    return Roi(finding, name, kind, points, float(area))
+
+
+def _parse_point(text: Any, where: str, path: str | Path) -> tuple[float, float]:
+    """ "(x, y)" -> (row, col)."""
+    match = POINT_PX.match(str(text).strip())
+    try:
+        if match is None:
+            raise ValueError(text)
+        x, y = float(match[1]), float(match[2])
+        if not (abs(x) <= FARTHEST_PX and abs(y) <= FARTHEST_PX):
+            raise ValueError(text)
+    except ValueError as error:
+        wanted = f"'(x, y)', both numbers within +-{FARTHEST_PX:g} px"
+        raise MammogramReadError(path, f"{where} with the point {text!r}", wanted) from error
+    return y - PIXEL_CENTRE_PX, x - PIXEL_CENTRE_PX
+
+
+def _roi_pixels(roi: Roi, shape: tuple[int, int], contour: str) -> Pixels:
+    if roi.kind == TYPE_POINT:
+        return point_pixels(roi.points, shape)
+    return contour_pixels(roi.points, shape, "polygon" if roi.kind == TYPE_OVAL else contour)

@@ -1,0 +1,134 @@
+"""Point annotations in CSV or JSON: one microcalcification (MC) a row.
+
+The header (or the keys) chooses the coordinates:
+
+- ``row,col``: px, the centre of the first pixel is (0, 0);
+- ``x,y``: the same, x being the column;
+- ``x_mm,y_mm``: mm from the centre of the first pixel, x along the columns.
+
+An optional ``diameter_mm`` draws a disc; without it (or empty, or 0) the MC is the one pixel that holds the point.
+JSON is a list of such objects, or {"points": [...]}. Other columns are ignored.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import logging
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from scripts.data.labels.drawing import FARTHEST_PX, disc_pixels
+from scripts.data.reader.errors import MammogramReadError
+
+logger = logging.getLogger(__name__)
+
+COORDINATES = (("row", "col"), ("y", "x"), ("y_mm", "x_mm"))  # along rows, along columns
+
+
+@dataclass(frozen=True)
+class Point:
+    """One MC: its place along rows and columns, in px or (`in_mm`) mm, and its diameter in mm, 0 if not known."""
+
+    row: float
+    col: float
+    diameter_mm: float
+    in_mm: bool
+
+
+def read_points(path: str | Path) -> list[Point]:
+    """Read a points file. A file of only a header, or an empty JSON list, is an image without MCs.
+
+    Raises:
+        MammogramReadError: missing or malformed file, no or mixed coordinates, values that are no numbers; the
+            message names file and row.
+    """
+    records = _json_records(path) if Path(path).suffix.lower() == ".json" else _csv_records(path)
+    return [_point(record, where, path) for where, record in records]
+
+
+def points_to_label(
+    points: list[Point], shape: tuple[int, int], spacing_mm: tuple[float, float], source: str | Path = "points"
+) -> np.ndarray:
+    """Draw points into a label.
+
+    Args:
+        points: of one image.
+        shape: (rows, cols) of the image.
+        spacing_mm: (row, col) mm per px of the image.
+        source: names the file in messages.
+
+    Returns:
+        uint8 (rows, cols): 0 background, 1 MC. Points outside of the image are dropped with a warning.
+
+    Raises:
+        MammogramReadError: every point is outside (most likely px taken for mm, or rows for columns).
+    """
+    label = np.zeros(shape, np.uint8)
+    outside = 0
+    for point in points:
+        scale = spacing_mm if point.in_mm else (1.0, 1.0)
+        row, col = point.row / scale[0], point.col / scale[1]
+        if not (-0.5 <= row < shape[0] - 0.5 and -0.5 <= col < shape[1] - 0.5):
+            outside += 1
+            continue
+        diameter = (point.diameter_mm / spacing_mm[0], point.diameter_mm / spacing_mm[1])
+        label[disc_pixels((row, col), diameter, shape)] = 1
+    if outside and outside == len(points):
+        raise MammogramReadError(source, f"all {outside} points outside of the image", f"points inside {shape} px")
+    if outside:
+        logger.warning("%s: %d of %d points are outside of the image and dropped", source, outside, len(points))
+    return label
+
+
+def _csv_records(path: str | Path) -> list[tuple[str, Mapping[str, Any]]]:
+    try:
+        with Path(path).open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file, skipinitialspace=True)
+            reader.fieldnames = [name.strip().lower() for name in reader.fieldnames or ()]
+            _coordinate_keys(reader.fieldnames, "header", path)
+            return [(f"line {reader.line_num}", row) for row in reader]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise MammogramReadError(path, f"an unreadable file ({error})", "a CSV file of points") from error
+
+
+def _json_records(path: str | Path) -> list[tuple[str, Mapping[str, Any]]]:
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise MammogramReadError(path, f"an unreadable file ({error})", "a JSON list of points") from error
+    records = content.get("points") if isinstance(content, dict) else content
+    if not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
+        raise MammogramReadError(path, "other content", '[{"row": .., "col": ..}, ..] or {"points": [..]}')
+    return [(f"point {number}", record) for number, record in enumerate(records)]
+
+
+def _coordinate_keys(keys: Any, where: str, path: str | Path) -> tuple[str, str]:
+    present = [pair for pair in COORDINATES if set(pair) <= set(keys)]
+    if len(present) != 1:
+        raise MammogramReadError(path, f"{where} with the columns {sorted(keys)}", "row,col or x,y or x_mm,y_mm")
+    return present[0]
+
+
+def _point(record: Mapping[str, Any], where: str, path: str | Path) -> Point:
+    pair = _coordinate_keys([key for key in record if key], where, path)
+    row, col = (_number(record[key], f"{where}, {key}", path) for key in pair)
+    diameter = _number(record.get("diameter_mm") or 0, f"{where}, diameter_mm", path)
+    if diameter < 0:
+        raise MammogramReadError(path, f"{where}, diameter_mm = {diameter}", "0 or more")
+    return Point(row, col, diameter, in_mm=pair[0].endswith("_mm"))
+
+
+def _number(value: Any, where: str, path: str | Path) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not abs(number) <= FARTHEST_PX:
+        raise MammogramReadError(path, f"{where} = {value!r}", "a finite number")
+    return number

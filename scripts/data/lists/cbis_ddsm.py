@@ -1,0 +1,164 @@
+"""The calcification data list of CBIS-DDSM (Lee et al., Scientific Data 4:170177, 2017): digitised film.
+
+Its regions of interest (ROIs) outline whole groups of calcifications, not single ones, so they become ignore
+regions (label 2, annotation "clusters_only"). The tables name files of a former download, and name the ROI mask and
+the cropped picture in either order; only the first folder of a path still holds. Files are therefore found by
+that folder, and the mask is told apart by its size and content.
+"""
+
+from __future__ import annotations
+
+import csv
+import logging
+import re
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+import pydicom
+from pydicom.errors import InvalidDicomError
+
+from scripts.data.reader.errors import MammogramReadError
+from scripts.data.reader.mammogram_reader import read_values
+from scripts.data.splits import Datalist, Item, patient_split
+
+logger = logging.getLogger(__name__)
+
+TABLES = {"training": "calc_case_description_train_set.csv", "testing": "calc_case_description_test_set.csv"}
+COLUMNS = (
+    "patient id",
+    "left or right breast",
+    "image view",
+    "abnormality id",
+    "image file path",
+    "roi mask file path",
+)
+SERIES_FOLDER = re.compile(r"^Calc-(Training|Test)_P_\d+_(LEFT|RIGHT)_(CC|MLO)(_\d+)?$", re.IGNORECASE)
+
+
+def cbis_ddsm_datalist(dataset_dir: str | Path, validation_fraction: float = 0.15, seed: int = 0) -> Datalist:
+    """List the calcification images of CBIS-DDSM.
+
+    The published training / test division is kept; validation images come from the training patients. All
+    abnormalities of an image share one item, whose "label" lists their masks. Images whose file, or whose mask of
+    any abnormality, is missing are left out with a warning: an unmasked group would be a wrong negative.
+
+    Args:
+        dataset_dir: folder that holds the two tables ``calc_case_description_{train,test}_set.csv`` and the images,
+            each in any folder below.
+        validation_fraction: of the training patients.
+        seed: of that split.
+
+    Returns:
+        {"training": items, "validation": items, "testing": items}, items as in docs/data.md. Film scans have no
+        pixel spacing: set the reader's default spacing (DDSM scanners: 0.042 to 0.050 mm).
+
+    Raises:
+        MammogramReadError: a table is missing or lacks columns, or not one image is found.
+    """
+    files = _files_by_folder(Path(dataset_dir))
+    parts = {part: _read_items(_find_table(Path(dataset_dir), name), files) for part, name in TABLES.items()}
+    if not parts["training"] and not parts["testing"]:
+        raise MammogramReadError(
+            dataset_dir, "no image of the tables", "folders like Calc-Training_P_00005_RIGHT_CC with DICOM files"
+        )
+    shared = {item["patient"] for item in parts["training"]} & {item["patient"] for item in parts["testing"]}
+    if shared:
+        logger.warning("CBIS-DDSM: patients in both published parts: %s", sorted(shared))
+    fractions = (1 - validation_fraction, validation_fraction)
+    training, validation = patient_split(parts["training"], fractions, seed)
+    return {"training": training, "validation": validation, "testing": parts["testing"]}
+
+
+def find_mask(files: list[Path], shape: tuple[int, int], folder: str) -> Path | None:
+    """Find the ROI mask among the files of one abnormality, the other one being a cropped picture.
+
+    Args:
+        files: DICOM files of the abnormality's folder.
+        shape: (rows, cols) of the full image; the mask has it too, the crop is smaller.
+        folder: names the abnormality in log messages.
+
+    Returns:
+        The file of the full size; of several the one with at most two grey values; None if there is no such file.
+    """
+    fitting = [path for path in files if _header_shape(path) == shape]
+    if len(fitting) > 1:
+        fitting = [path for path in fitting if len(np.unique(read_values(path))) <= 2]
+    if len(fitting) != 1:
+        logger.warning("CBIS-DDSM: %s has %d masks of the image's size %s; wanted one", folder, len(fitting), shape)
+        return None
+    return fitting[0]
+
+
+def _read_items(table: Path, files: dict[str, list[Path]]) -> list[Item]:
+    """Items of one table, one for each image with a full set of masks."""
+    abnormalities: defaultdict[str, list[str]] = defaultdict(list)
+    items: dict[str, Item] = {}
+    for row in _read_table(table):
+        image_id = _first_folder(row["image file path"])
+        abnormalities[image_id].append(_first_folder(row["roi mask file path"]))
+        items[image_id] = {
+            "patient": row["patient id"],
+            "image_id": image_id,
+            "laterality": row["left or right breast"][:1].upper(),
+            "view": row["image view"].upper(),
+            "annotation": "clusters_only",
+        }
+    complete = []
+    for image_id, item in sorted(items.items()):
+        image = max(files.get(image_id.lower(), []), key=lambda path: np.prod(_header_shape(path)), default=None)
+        if image is None:
+            continue
+        shape = _header_shape(image)
+        masks = [
+            find_mask(files.get(folder.lower(), []), shape, folder) for folder in sorted(set(abnormalities[image_id]))
+        ]
+        if None not in masks:
+            complete.append({"image": str(image), "label": [str(mask) for mask in masks], **item})
+    if len(complete) < len(items):
+        logger.warning("CBIS-DDSM: %d of %d images of %s left out", len(items) - len(complete), len(items), table.name)
+    return complete
+
+
+def _read_table(table: Path) -> list[dict[str, str]]:
+    """Rows with lower-case keys; values without the stray quotes and line ends that the tables hold."""
+    with table.open(newline="", encoding="utf-8-sig") as file:
+        rows = [
+            {(key or "").replace("_", " ").strip().lower(): str(value).strip(' "\r\n') for key, value in row.items()}
+            for row in csv.DictReader(file)
+        ]
+    missing = [column for column in COLUMNS if rows and column not in rows[0]]
+    if missing or not rows:
+        raise MammogramReadError(table, f"no columns {missing}" if missing else "no rows", f"the columns {COLUMNS}")
+    return rows
+
+
+def _find_table(folder: Path, name: str) -> Path:
+    found = sorted(folder.rglob(name))
+    if not found:
+        raise MammogramReadError(folder, f"no {name}", "the table of the CBIS-DDSM download in it or below")
+    return found[0]
+
+
+def _files_by_folder(folder: Path) -> dict[str, list[Path]]:
+    """DICOM files by the (lower-case) name of the enclosing folder of the form Calc-Training_P_00005_RIGHT_CC[_1]."""
+    files: defaultdict[str, list[Path]] = defaultdict(list)
+    for path in sorted(folder.rglob("*.dcm")):
+        if not path.name.startswith("."):
+            for parent in path.parents:
+                if SERIES_FOLDER.match(parent.name):
+                    files[parent.name.lower()].append(path)
+                    break
+    return dict(files)
+
+
+def _first_folder(path: str) -> str:
+    return path.replace("\\", "/").strip("/").split("/")[0].strip()
+
+
+def _header_shape(path: Path) -> tuple[int, int]:
+    try:
+        header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["Rows", "Columns"])
+    except InvalidDicomError as error:
+        raise MammogramReadError(path, f"no DICOM file ({error})", "a file of the CBIS-DDSM download") from error
+    return int(header.get("Rows", 0)), int(header.get("Columns", 0))

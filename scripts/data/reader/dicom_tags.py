@@ -1,0 +1,110 @@
+"""Spacing and identity from the tags of a DICOM dataset."""
+
+from __future__ import annotations
+
+import math
+import os
+
+from pydicom import Dataset
+from pydicom.multival import MultiValue
+
+from scripts.data.reader.errors import MammogramReadError
+from scripts.data.reader.spacing import Candidate
+
+VIEW_CODES = {  # PS3.16 CID 4014, SNOMED RT and SNOMED CT
+    "R-10242": "CC",
+    "399162004": "CC",
+    "R-10226": "MLO",
+    "399368009": "MLO",
+}
+DDSM_VIEWS = ("CC", "MLO")  # CBIS-DDSM writes the view into PatientOrientation
+MAX_MAGNIFICATION = 4.0
+
+
+def numbers(path: str | os.PathLike[str], dataset: Dataset, keyword: str) -> list[float]:
+    """The values of a numeric element as finite floats; [] if it is absent or empty.
+
+    Raises:
+        MammogramReadError: something that is no finite number.
+    """
+    try:
+        value = dataset.get(keyword)
+        if isinstance(value, str):  # written under a VR of text
+            value = value.split("\\") if value.strip() else None
+        values = [] if value is None else value if isinstance(value, MultiValue | list) else [value]
+        found = [float(number) for number in values]
+    except (TypeError, ValueError) as error:
+        raise MammogramReadError(path, f"unreadable {keyword} ({error})", "numbers") from error
+    if not all(math.isfinite(number) for number in found):
+        raise MammogramReadError(path, f"{keyword} = {found}", "finite numbers")
+    return found
+
+
+def text(dataset: Dataset, keyword: str) -> str:
+    """An element as stripped text; "" if it is absent."""
+    value = dataset.get(keyword)
+    if value is None:
+        return ""
+    return "\\".join(map(str, value)) if isinstance(value, MultiValue) else str(value).strip()
+
+
+def spacing_candidates(path: str | os.PathLike[str], dataset: Dataset) -> list[Candidate]:
+    """Spacings (row_mm, col_mm) in the tags, best first: in the breast, at the detector, of the film scanner."""
+
+    def pair(keyword: str) -> tuple[float, float] | None:
+        try:
+            values = numbers(path, dataset, keyword)
+        except MammogramReadError:
+            values = [math.nan, math.nan]
+        return (values[0], values[1]) if len(values) == 2 else None
+
+    detector, source = pair("ImagerPixelSpacing"), "ImagerPixelSpacing"
+    try:
+        magnification = numbers(path, dataset, "EstimatedRadiographicMagnificationFactor")
+    except MammogramReadError:
+        magnification = []
+    if detector and magnification and 1.0 <= magnification[0] <= MAX_MAGNIFICATION:
+        detector = (detector[0] / magnification[0], detector[1] / magnification[0])
+        source = "ImagerPixelSpacing / EstimatedRadiographicMagnificationFactor"
+    scanned = pair("NominalScannedPixelSpacing")
+    return [("PixelSpacing", pair("PixelSpacing")), (source, detector), ("NominalScannedPixelSpacing", scanned)]
+
+
+def laterality(dataset: Dataset) -> str:
+    """ "L", "R", or "" where the tags do not say."""
+    places = [dataset]
+    for groups in ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"):
+        for group in dataset.get(groups) or []:
+            places.extend(group.get("FrameAnatomySequence") or [])
+    for keyword in ("ImageLaterality", "Laterality", "FrameLaterality"):
+        for place in places:
+            side = text(place, keyword).upper()[:1]
+            if side in ("L", "R"):
+                return side
+    return ""
+
+
+def view(dataset: Dataset) -> str:
+    """ "CC", "MLO", another ViewPosition, the meaning of another view code, or ""."""
+    position = text(dataset, "ViewPosition").upper()
+    if position:
+        return position
+    for item in dataset.get("ViewCodeSequence") or []:
+        name = VIEW_CODES.get(text(item, "CodeValue")) or text(item, "CodeMeaning")
+        if name:
+            return name
+    orientation = text(dataset, "PatientOrientation").upper()
+    return orientation if orientation in DDSM_VIEWS else ""
+
+
+def identity(dataset: Dataset) -> dict[str, str]:
+    """The identifying tags under the names of the reader's metadata, "" where absent."""
+    return {
+        "laterality": laterality(dataset),
+        "view": view(dataset),
+        "patient_id": text(dataset, "PatientID"),
+        "study_uid": text(dataset, "StudyInstanceUID"),
+        "series_uid": text(dataset, "SeriesInstanceUID"),
+        "sop_uid": text(dataset, "SOPInstanceUID"),
+        "manufacturer": text(dataset, "Manufacturer"),
+    }

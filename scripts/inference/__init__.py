@@ -1,0 +1,1 @@
+"""Whole mammograms through a network."""

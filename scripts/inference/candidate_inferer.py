@@ -1,0 +1,120 @@
+"""Inference on candidates: a patch classifier looks at every DoG blob of a whole mammogram, in bounded memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from monai.inferers import Inferer
+from tqdm import tqdm
+
+from scripts.candidates.breast_mask import breast_mask, erode_breast
+from scripts.candidates.dog_discs import dog_blobs, extract_patches
+from scripts.candidates.hdog import HDoGParameters
+from scripts.common.tensors import row_spacing_of
+from scripts.inference.precision import PRECISIONS, autocast_dtype
+
+
+class CandidateInferer(Inferer):
+    """Find DoG blobs inside the eroded breast and classify the patch around each, a batch at a time.
+
+    The result has two channels: at the pixel of a blob its logit and its sigma in px, elsewhere `outside_value` and 0.
+
+    Args:
+        sigma_min_px, sigma_max_px: scale range of the candidates, px of the image.
+        sigma_ratio: k between neighbouring scales.
+        dog_threshold: T_DoG.
+        patch_px: side of a patch, 95 for `ContextCNN`.
+        batch_size: patches per forward pass.
+        breast_erosion_px: side of the square that erodes the breast mask, odd, px of the image.
+        precision: "float32", "bfloat16", or "auto" (bfloat16 where the hardware has it).
+        outside_value: logit of pixels without a candidate.
+        progress: show a progress bar over the batches.
+
+    Raises:
+        ValueError: `batch_size` below 1, or an unknown `precision`.
+    """
+
+    def __init__(
+        self,
+        sigma_min_px: float = 1.6,
+        sigma_max_px: float = 2.0,
+        sigma_ratio: float = 1.6,
+        dog_threshold: float = 0.01,
+        patch_px: int = 95,
+        batch_size: int = 64,
+        breast_erosion_px: int = 45,
+        precision: str = "auto",
+        outside_value: float = -20.0,
+        progress: bool = False,
+    ) -> None:
+        super().__init__()
+        if batch_size < 1:
+            raise ValueError(f"batch_size: got {batch_size}; want at least 1")
+        if precision not in PRECISIONS:
+            raise ValueError(f"precision: got {precision!r}, want one of {', '.join(PRECISIONS)}")
+        self.parameters = HDoGParameters(sigma_min_px, sigma_max_px, sigma_ratio, dog_threshold)
+        self.patch_px, self.batch_size, self.breast_erosion_px = patch_px, batch_size, breast_erosion_px
+        self.precision, self.outside_value, self.progress = precision, outside_value, progress
+
+    def __call__(
+        self,
+        inputs: torch.Tensor,
+        network: Callable[..., Any],
+        *args: Any,
+        breast: torch.Tensor | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Classify the candidates of one mammogram or several.
+
+        Args:
+            inputs: images in [0, 1], [B, 1, rows, cols], read by MammogramReader.
+            network: maps patches [n, 1, patch_px, patch_px] to logits [n, 1]; called without gradients.
+            *args: passed on to the network.
+            breast: breast masks of the images, bool [B, 1, rows, cols]; None: they are computed.
+            **kwargs: passed on to the network.
+
+        Returns:
+            float32 [B, 2, rows, cols] on the device of `inputs`.
+
+        Raises:
+            ValueError: `inputs` is not [B, 1, rows, cols].
+        """
+        if inputs.ndim != 4 or inputs.shape[1] != 1:
+            raise ValueError(f"inputs: got shape {tuple(inputs.shape)}; wanted [B, 1, rows, cols]")
+        found = torch.zeros(len(inputs), 2, *inputs.shape[2:], device=inputs.device)
+        found[:, 0] = self.outside_value
+        for index, image in enumerate(inputs[:, 0].detach().float().cpu().numpy()):
+            whole = breast_mask(image, row_spacing_of(inputs)) if breast is None else _array(breast[index, 0])
+            mask = erode_breast(whole, self.breast_erosion_px)
+            blobs = dog_blobs(image, self.parameters, mask)
+            logits = self._classify(image, blobs, network, inputs.device, *args, **kwargs)
+            rows, cols = torch.from_numpy(blobs[:, :2].astype(np.int64)).to(inputs.device).T
+            found[index, 0, rows, cols] = logits
+            found[index, 1, rows, cols] = torch.from_numpy(blobs[:, 2].copy()).to(inputs.device)
+        return found
+
+    def _classify(
+        self,
+        image: np.ndarray,
+        blobs: np.ndarray,
+        network: Callable[..., Any],
+        device: torch.device,
+        *args: Any,
+        **kwargs: Any,
+    ) -> torch.Tensor:
+        dtype = autocast_dtype(self.precision, device)
+        logits = [torch.zeros(0, device=device)]
+        firsts = range(0, len(blobs), self.batch_size)
+        for first in tqdm(firsts, desc="Candidates", unit="batch", disable=not self.progress):
+            patches = extract_patches(image, blobs[first : first + self.batch_size, :2], self.patch_px)
+            batch = torch.from_numpy(patches)[:, None].to(device)
+            with torch.no_grad(), torch.autocast(device.type, dtype or torch.bfloat16, enabled=dtype is not None):
+                logits.append(network(batch, *args, **kwargs).float().flatten())
+        return torch.cat(logits)
+
+
+def _array(mask: torch.Tensor) -> np.ndarray:
+    return np.ascontiguousarray(torch.as_tensor(mask).detach().cpu().numpy().astype(bool))

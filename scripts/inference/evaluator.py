@@ -1,0 +1,66 @@
+"""Running over many images: an evaluator that survives a bad one."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import torch
+from monai.engines import IterationEvents, SupervisedEvaluator
+from monai.utils import CommonKeys as Keys
+
+from scripts.common.memory import give_back_freed_memory
+from scripts.data.lists.folder import FAILURE, describe_failure
+from scripts.inference.prefetch import AHEAD, LookAhead
+
+logger = logging.getLogger(__name__)
+
+
+class TolerantEvaluator(SupervisedEvaluator):
+    """MONAI's supervised evaluator, one image per batch, that records a failing image and goes on.
+
+    After each iteration `state.failure` is None or a record {"file", "stage", "reason"}.
+
+    Args:
+        *args: as of `SupervisedEvaluator`.
+        overlap_images: read the next image and run the network on it while this one's results are made and written.
+            It needs room for a second image; the results, their order and what is reported stay the same.
+        **kwargs: as of `SupervisedEvaluator`.
+    """
+
+    def __init__(self, *args: Any, overlap_images: bool = False, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if overlap_images:
+            self.data_loader: Any = LookAhead(self.data_loader, self._forward)
+
+    def _iteration(self, engine: Any, batchdata: Any) -> Any:
+        engine.state.failure, engine.state.output = None, []
+        if FAILURE in batchdata:
+            engine.state.failure = {key: value[0] for key, value in batchdata[FAILURE].items()}
+            return engine.state.output
+        try:
+            if len(batchdata["image"]) != 1:
+                raise ValueError(
+                    f"batch_size: got {len(batchdata['image'])}; want 1, as one bad image would take others along"
+                )
+            outcome = batchdata.pop(AHEAD) if AHEAD in batchdata else self._forward(batchdata)
+            if isinstance(outcome, Exception):
+                raise outcome
+            engine.state.output = outcome
+            engine.fire_event(IterationEvents.FORWARD_COMPLETED)
+            engine.fire_event(IterationEvents.MODEL_COMPLETED)
+        except Exception as error:
+            file = batchdata["image"].meta.get("filename_or_obj", "")
+            engine.state.failure = describe_failure(file[0] if isinstance(file, list) else file, "processing", error)
+            logger.debug("processing failed", exc_info=True)
+            engine.state.output = []
+        return engine.state.output
+
+    def _forward(self, batchdata: Any) -> dict[str, Any]:
+        """The network's part of an iteration: {"image", "label", "pred"}."""
+        give_back_freed_memory()
+        batch = self.prepare_batch(batchdata, self.state.device, self.non_blocking, **self.to_kwargs)
+        inputs, targets, args, kwargs = batch if len(batch) == 4 else (*batch, (), {})
+        with self.mode(self.network), torch.autocast("cuda", enabled=self.amp, **self.amp_kwargs):
+            pred = self.inferer(inputs, self.network, *args, **kwargs)
+        return {Keys.IMAGE: inputs, Keys.LABEL: targets, Keys.PRED: pred}

@@ -1,0 +1,193 @@
+"""Pictures of findings: the overlay that one shows a colleague, and the slim FCN's blue-to-red heat map."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import EllipseCollection
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from scipy.spatial import cKDTree
+
+from scripts.common.objects import Microcalcification
+from scripts.common.tensors import Spacing
+
+MC_COLOUR = "#ffb000"
+REGION_COLOUR = "#4cc9f0"
+
+
+def densest_regions(
+    findings: Sequence[Microcalcification], shape: tuple[int, int], side_px: int, count: int
+) -> list[tuple[int, int]]:
+    """Squares that show most MCs, found greedily: each is centred on the MC with most not yet shown MCs around it.
+
+    Args:
+        findings: measured MCs.
+        shape: (rows, cols) of the image.
+        side_px: side of a square in px (cut to the image).
+        count: largest number of squares.
+
+    Returns:
+        (first row, first col) of each square, inside the image, fullest first.
+    """
+    points = np.array([(mc.row, mc.col) for mc in findings], float).reshape(-1, 2)
+    open_points: np.ndarray = np.ones(len(points), bool)
+    corners: list[tuple[int, int]] = []
+    while open_points.any() and len(corners) < count:
+        tree = cKDTree(points[open_points])
+        crowd = tree.query_ball_point(tree.data, side_px / 2, p=np.inf, return_length=True)
+        best = np.flatnonzero(open_points)[int(crowd.argmax())]
+        near = np.abs(points - points[best]).max(-1) <= side_px / 2
+        centre = points[near & open_points].mean(0)
+        high = np.maximum(np.array(shape) - side_px, 0)
+        row, col = np.clip(np.round(centre - side_px / 2).astype(int), 0, high)
+        inside: np.ndarray = np.all((points >= (row, col)) & (points < (row + side_px, col + side_px)), axis=1)
+        inside[best] = True
+        open_points &= ~inside
+        corners.append((int(row), int(col)))
+    return corners
+
+
+def draw_overlay(
+    image: np.ndarray,
+    labels: np.ndarray,
+    findings: Sequence[Microcalcification],
+    *,
+    spacing_mm: Spacing,
+    title: str,
+    breast: np.ndarray | None = None,
+    region_mm: float = 18.0,
+    regions: int = 3,
+    dpi: int = 150,
+) -> np.ndarray:
+    """Whole mammogram with every MC ringed, beside it the fullest regions magnified, plain and outlined.
+
+    Args:
+        image: float (rows, cols), [0, 1].
+        labels: int (rows, cols), 0 background.
+        findings: the measured objects of `labels`.
+        spacing_mm: (row, col) pixel spacing in mm.
+        title: heading of the picture.
+        breast: bool (rows, cols); the whole view is cropped to it (plus a rim) when given and not empty.
+        region_mm: side of a magnified region in mm.
+        regions: how many regions to magnify.
+        dpi: resolution of the picture; it is about 13 x 9 inches.
+
+    Returns:
+        uint8 (height, width, 3) RGB.
+    """
+    rows, cols = image.shape
+    side = max(16, min(round(region_mm / spacing_mm[0]), rows, cols))
+    corners = densest_regions(findings, (rows, cols), side, regions)
+    figure = Figure(figsize=(13, 9), dpi=dpi, facecolor="black", layout="constrained")
+    FigureCanvasAgg(figure)
+    grid = figure.add_gridspec(max(regions, 1), 3, width_ratios=[2.1, 1, 1])
+    whole = figure.add_subplot(grid[:, 0])
+    low, high = display_window(image, breast)
+    rows_shown, cols_shown = _shown_part(image.shape, breast, round(3 / spacing_mm[0]))
+    reduced, extent = reduce_to(image, rows_shown, cols_shown, round(12 * dpi))
+    whole.imshow(reduced, cmap="gray", vmin=low, vmax=high, extent=extent, aspect=spacing_mm[0] / spacing_mm[1])
+    ring = 0.9 / spacing_mm[0]
+    widths = [2 * max(ring, 0.75 * mc.equivalent_diameter_mm / spacing_mm[0]) for mc in findings]
+    places = [(mc.col, mc.row) for mc in findings]
+    style: dict[str, Any] = {"facecolors": "none", "edgecolors": MC_COLOUR, "linewidths": 0.7, "units": "xy"}
+    rings = EllipseCollection(widths, widths, 0, offsets=places, offset_transform=whole.transData, **style)
+    rings.set_in_layout(False)
+    whole.add_collection(rings, autolim=False)
+    whole.set_title(title, color="white", fontsize=11, loc="left", wrap=True, parse_math=False)
+    if not findings:
+        whole.text(
+            0.5,
+            0.02,
+            "no microcalcification found",
+            color=MC_COLOUR,
+            ha="center",
+            transform=whole.transAxes,
+            fontsize=12,
+        )
+    for i, (row, col) in enumerate(corners):
+        name = "ABCDEFGH"[i % 8]
+        whole.add_patch(Rectangle((col, row), side, side, fill=False, edgecolor=REGION_COLOUR, linewidth=1))
+        whole.text(col, row - 0.6 * ring, name, color=REGION_COLOUR, fontsize=11, va="bottom")
+        part = (slice(row, row + side), slice(col, col + side))
+        vmin, vmax = np.percentile(image[part], (1, 99.9))
+        shown = sum(row <= mc.row < row + side and col <= mc.col < col + side for mc in findings)
+        for column, outlined in ((1, False), (2, True)):
+            axis = figure.add_subplot(grid[i, column])
+            axis.imshow(image[part], cmap="gray", vmin=vmin, vmax=max(vmax, vmin + 1e-3), interpolation="bicubic")
+            if outlined:
+                axis.contour(labels[part] > 0, levels=[0.5], colors=MC_COLOUR, linewidths=0.8)
+                axis.set_title(f"{shown} MCs", color=MC_COLOUR, fontsize=9, loc="left")
+            else:
+                axis.set_title(f"{name}: {side * spacing_mm[0]:.0f} mm", color=REGION_COLOUR, fontsize=9, loc="left")
+    for axis in figure.axes:
+        axis.set_axis_off()
+        axis.xaxis.set_visible(False)  # else the layout measures ticks that are not drawn
+        axis.yaxis.set_visible(False)
+    return _rgb(figure)
+
+
+def display_window(image: np.ndarray, breast: np.ndarray | None) -> tuple[float, float]:
+    """Grey values shown as black and white: 0 and the 99.9th percentile of the breast (of the image without one)."""
+    values = image[::4, ::4] if breast is None or not breast.any() else image[::4, ::4][breast[::4, ::4]]
+    return 0.0, float(max(np.percentile(values, 99.9), 1e-3)) if values.size else 1.0
+
+
+def heat_map(probability: np.ndarray, longest_px: int = 2000) -> np.ndarray:
+    """The slim FCN paper's heat map: blue for low, red for high probability of calcification.
+
+    Args:
+        probability: float (rows, cols), [0, 1].
+        longest_px: larger maps are reduced to this length by the maximum of each block, so that no MC is lost.
+
+    Returns:
+        uint8 (height, width, 3) RGB.
+    """
+    step = max(1, int(np.ceil(max(probability.shape) / longest_px)))
+    rows, cols = (-(-n // step) * step for n in probability.shape)
+    padded = np.zeros((rows, cols), np.float32)
+    padded[: probability.shape[0], : probability.shape[1]] = probability
+    blocks = padded.reshape(rows // step, step, cols // step, step).max((1, 3))
+    return (colormaps["jet"](np.clip(blocks, 0, 1))[..., :3] * 255).round().astype(np.uint8)
+
+
+def reduce_to(
+    image: np.ndarray, rows: slice, cols: slice, longest_px: int
+) -> tuple[np.ndarray, tuple[float, float, float, float]]:
+    """Part of an image, reduced by averaging to what a picture can show.
+
+    Args:
+        image: float (rows, cols).
+        rows, cols: the part.
+        longest_px: a part with a longer side is reduced by the whole number that brings it to this length or below.
+
+    Returns:
+        The reduced part, and its (left, right, bottom, top) in px of the image, as `imshow` takes them.
+    """
+    part = image[rows, cols]
+    step = -(-max(part.shape) // longest_px)
+    if step > 1:
+        size = tuple(max(1, round(length / step)) for length in part.shape[::-1])
+        part = cv2.resize(part, size, interpolation=cv2.INTER_AREA)
+    return part, (cols.start - 0.5, cols.stop - 0.5, rows.stop - 0.5, rows.start - 0.5)
+
+
+def _shown_part(shape: tuple[int, int], breast: np.ndarray | None, rim: int) -> tuple[slice, slice]:
+    """The breast's box and a rim; without a breast the whole image."""
+    if breast is None or not breast.any():
+        return slice(0, shape[0]), slice(0, shape[1])
+    inside = (np.flatnonzero(breast.any(axis)) for axis in (1, 0))
+    spans = zip(inside, shape, strict=True)
+    rows, cols = (slice(max(int(i[0]) - rim, 0), min(int(i[-1]) + rim, size)) for i, size in spans)
+    return rows, cols
+
+
+def _rgb(figure: Figure) -> np.ndarray:
+    canvas = figure.canvas
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()  # type: ignore[attr-defined]

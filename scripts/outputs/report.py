@@ -1,0 +1,68 @@
+"""The report of one image: every MC, numbers about all, and what is needed to read them later."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from monai.data import MetaTensor
+
+from scripts.common.objects import Microcalcification, summarise
+from scripts.common.tensors import spacing_of
+
+SCHEMA = "microcalcification-findings-1"
+IDENTITY = ("patient_id", "study_uid", "series_uid", "sop_uid", "laterality", "view", "manufacturer")
+READING = ("file_format", "photometric", "bits_stored", "transfer_syntax", "voi_applied", "spacing_source")
+
+
+def build_report(
+    findings: Sequence[Microcalcification],
+    image: MetaTensor,
+    breast: np.ndarray,
+    method: str,
+    operating_point: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Everything that is said about one image, as JSON types.
+
+    Args:
+        findings: measured MCs.
+        image: [1, rows, cols] with the reader's metadata.
+        breast: bool (rows, cols).
+        method: name of the method.
+        operating_point: thresholds in force.
+
+    Returns:
+        A dict with `status` "found" or "nothing found" (a failed image has no report; see `run_report.json`), the
+        identifying tags, geometry, operating point, summary and one entry per MC. Coordinates are of the input
+        image as displayed: row down, col right, px centres at integers; mm from the centre of the first pixel.
+    """
+    row_mm, col_mm = spacing_of(image)
+    breast_cm2 = float(breast.sum() * row_mm * col_mm / 100)
+    file = str(image.meta.get("filename_or_obj", ""))
+    return {
+        "schema": SCHEMA,
+        "file": file,
+        "name": Path(file).name,
+        "status": "found" if findings else "nothing found",
+        "method": method,
+        "operating_point": dict(operating_point),
+        "identity": {key: _plain(image.meta.get(key, "")) for key in IDENTITY},
+        "reading": {key: _plain(image.meta.get(key, "")) for key in READING},
+        "rows": int(image.shape[-2]),
+        "cols": int(image.shape[-1]),
+        "spacing_mm": [row_mm, col_mm],
+        "breast_area_cm2": round(breast_cm2, 3),
+        "summary": summarise(findings, breast_cm2),
+        "microcalcifications": [mc.as_dict() for mc in findings],
+    }
+
+
+def _plain(value: Any) -> Any:
+    """Metadata as JSON types, whatever collating made of them."""
+    if isinstance(value, (list, tuple)):
+        return [_plain(v) for v in value]
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    return value

@@ -1,0 +1,1 @@
+"""Simulated mammograms and simulated MCs in real ones."""

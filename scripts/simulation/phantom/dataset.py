@@ -1,0 +1,286 @@
+"""Phantom data set: images, labels and a datalist in a folder, made once and then only read.
+
+    dataset_dir/
+      images/<id>.dcm        MG For Presentation
+      labels/<id>.png        uint8 0 / 1 / 2 = ignore (MCs too faint to be labelled)
+      labels/<id>.json       one record per MC, file sizes and the hash of what made them
+      datalist.json          MONAI decathlon style, relative paths; written last
+
+Every file is written to a temporary name and renamed, so an interrupted run continues where it stopped. An image is
+made again when its JSON is missing, names another hash, or gives sizes that the files do not have.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import multiprocessing
+import os
+from collections.abc import Iterable
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from scripts.common.files import write_atomically
+from scripts.simulation.phantom.dicom import write_phantom_dicom
+from scripts.simulation.phantom.rendering import Phantom, render
+from scripts.simulation.phantom.sampling import sample_spec
+from scripts.simulation.phantom.spec import DENSITIES, PhantomSpec
+
+#: Raise when the generator's pictures change, so that old folders are made again.
+VERSION = 6
+SPLITS = ("training", "validation", "testing")
+#: An image needs about 0.9 GiB while it is made.
+_MOST_WORKERS = 8
+#: Share of the four density classes in a screening population (fatty to dense).
+DENSITY_SHARES = (0.10, 0.40, 0.40, 0.10)
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class PhantomJob:
+    """Everything that one image depends on, and its name."""
+
+    image_id: str
+    patient: str
+    split: str
+    seed: int
+    index: int
+    view: str
+    laterality: str
+    density: str
+    with_mcs: bool
+    shape: tuple[int, int]
+    spacing_mm: float
+    detector: str
+    bits: int
+    min_cnr: float
+
+    def digest(self) -> str:
+        """Hash of the job and of the generator's version."""
+        text = json.dumps([VERSION, asdict(self)], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def spec(self) -> PhantomSpec:
+        """The phantom's specification; depends on nothing but this job."""
+        rng = np.random.Generator(np.random.Philox(np.random.SeedSequence([self.seed, self.index])))
+        return sample_spec(
+            rng,
+            view=self.view,
+            density=self.density,
+            laterality=self.laterality,
+            shape=self.shape,
+            spacing_mm=self.spacing_mm,
+            with_mcs=self.with_mcs,
+            detector=self.detector,
+            bits=self.bits,
+            min_cnr=self.min_cnr,
+        )
+
+
+def phantom_datalist(
+    dataset_dir: str | Path,
+    training: int = 24,
+    validation: int = 6,
+    testing: int = 6,
+    seed: int = 0,
+    shape: tuple[int, int] = (3328, 2560),
+    spacing_mm: float = 0.07,
+    empty_fraction: float = 0.12,
+    workers: int | None = None,
+    detector: str = "a-Se",
+    bits: int = 12,
+    min_cnr: float = 4.5,
+    progress: bool = True,
+) -> dict[str, list[dict[str, Any]]]:
+    """Make (or find) a phantom data set and return its datalist.
+
+    Args:
+        dataset_dir: folder of the data set; made if missing.
+        training, validation, testing: images per split. Two images (CC and MLO of one breast) make a patient, and
+            a patient is in one split only; an odd number leaves a patient with a single image.
+        seed: equal seeds and parameters give equal files.
+        shape, spacing_mm, detector, bits, min_cnr: see `sample_spec`.
+        empty_fraction: share of images without any MC, in [0, 1]; spread over the splits.
+        workers: processes; None for one per core (8 at most), 0 or 1 for this process.
+        progress: show a progress bar.
+
+    Returns:
+        {"training": [item, ...], "validation": ..., "testing": ...}, paths joined with `dataset_dir`.
+
+    Raises:
+        ValueError: for a negative count or an `empty_fraction` outside [0, 1].
+    """
+    counts = {"training": training, "validation": validation, "testing": testing}
+    for name, count in counts.items():
+        if count < 0:
+            raise ValueError(f"{name}: found {count}; wanted 0 or more images")
+    if not 0.0 <= empty_fraction <= 1.0:
+        raise ValueError(f"empty_fraction: found {empty_fraction}; wanted 0 to 1")
+    options = ((int(shape[0]), int(shape[1])), float(spacing_mm), detector, int(bits), float(min_cnr))
+    jobs = _plan(counts, seed, empty_fraction, options)
+    root = Path(dataset_dir).expanduser()
+    if (
+        root.is_dir()
+        and any(root.iterdir())
+        and not any((root / name).exists() for name in ("images", "datalist.json"))
+    ):
+        raise ValueError(f"dataset_dir: {root} holds other files; wanted a new, empty or phantom folder")
+    missing = [job for job in jobs if not _is_complete(root, job)]
+    _generate(root, missing, workers, progress)
+    relative: dict[str, list[dict[str, Any]]] = {split: [] for split in SPLITS}
+    for job in jobs:
+        relative[job.split].append(_item(job))
+    text = json.dumps({"name": "phantom", "description": "Simulated mammograms", **relative}, indent=1)
+    target = root / "datalist.json"
+    if not target.is_file() or target.read_text() != text:
+        write_atomically(target, lambda path: path.write_text(text))
+    return {split: [_joined(root, item) for item in items] for split, items in relative.items()}
+
+
+def phantom_images(dataset_dir: str | Path, count: int = 2, seed: int = 0, **options: Any) -> list[dict[str, Any]]:
+    """`count` phantom images as a flat list of items, for a demo; options as for `phantom_datalist`."""
+    found = phantom_datalist(dataset_dir, training=0, validation=0, testing=count, seed=seed, **options)
+    return found["testing"]
+
+
+def _plan(
+    counts: dict[str, int], seed: int, empty_fraction: float, options: tuple[tuple[int, int], float, str, int, float]
+) -> list[PhantomJob]:
+    """Jobs of all splits. An image depends on seed, split and its place only, so growing a split keeps the rest."""
+    shape, spacing_mm, detector, bits, min_cnr = options
+    jobs = []
+    for split_number, split in enumerate(SPLITS):
+        for place in range(counts[split]):
+            patient_number = place // 2
+            rng = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, split_number, patient_number])))
+            density = str(rng.choice(list(DENSITIES), p=DENSITY_SHARES))
+            laterality = str(rng.choice(["L", "R"]))
+            view = ("CC", "MLO")[place % 2]
+            patient = f"P{split_number}{patient_number:04d}"
+            # evenly spread: image k is empty when the running total of the share passes a whole number
+            empty = int((place + 0.5) * empty_fraction + 0.5) < int((place + 1.5) * empty_fraction + 0.5)
+            jobs.append(
+                PhantomJob(
+                    image_id=f"{patient}_{laterality}_{view}",
+                    patient=patient,
+                    split=split,
+                    seed=seed,
+                    index=split_number * 1_000_000 + place,
+                    view=view,
+                    laterality=laterality,
+                    density=density,
+                    with_mcs=not empty,
+                    shape=shape,
+                    spacing_mm=spacing_mm,
+                    detector=detector,
+                    bits=bits,
+                    min_cnr=min_cnr,
+                )
+            )
+    return jobs
+
+
+def _files(job: PhantomJob) -> tuple[str, str, str]:
+    return f"images/{job.image_id}.dcm", f"labels/{job.image_id}.png", f"labels/{job.image_id}.json"
+
+
+def _item(job: PhantomJob) -> dict[str, Any]:
+    image, label, records = _files(job)
+    return {
+        "image": image,
+        "label": label,
+        "records": records,
+        "patient": job.patient,
+        "image_id": job.image_id,
+        "laterality": job.laterality,
+        "view": job.view,
+        "density": job.density,
+        "annotation": "full",
+    }
+
+
+def _joined(root: Path, item: dict[str, Any]) -> dict[str, Any]:
+    return {key: str(root / value) if key in ("image", "label", "records") else value for key, value in item.items()}
+
+
+def _is_complete(root: Path, job: PhantomJob) -> bool:
+    """Whether the image's three files exist, come from this job, and have the sizes they were written with."""
+    image, label, records = (root / name for name in _files(job))
+    try:
+        facts = json.loads(records.read_text())
+        sizes = [image.stat().st_size, label.stat().st_size]
+    except (OSError, ValueError):
+        return False
+    return bool(facts.get("digest") == job.digest() and facts.get("sizes") == sizes)
+
+
+def _generate(root: Path, jobs: list[PhantomJob], workers: int | None, progress: bool) -> None:
+    if not jobs:
+        return
+    logger.info("making %d phantom image(s) in %s", len(jobs), root)
+    processes = min(len(jobs), min(os.cpu_count() or 1, _MOST_WORKERS) if workers is None else workers)
+    if processes <= 1 or multiprocessing.current_process().daemon:  # a daemon may not have children
+        _exhaust((make_image(root, job) for job in jobs), len(jobs), progress)
+        return
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(processes, mp_context=context, initializer=_one_thread) as pool:
+        futures = [pool.submit(make_image, root, job) for job in jobs]
+        _exhaust((future.result() for future in as_completed(futures)), len(jobs), progress)
+
+
+def _exhaust(done: Iterable[object], total: int, progress: bool) -> None:
+    for _ in tqdm(done, total=total, desc="phantom images", unit="image", disable=not progress):
+        pass
+
+
+def _one_thread() -> None:
+    cv2.setNumThreads(1)
+
+
+def make_image(root: Path, job: PhantomJob) -> str:
+    """Render one job and write its three files, the JSON that completes it last; returns the image id."""
+    spec = job.spec()
+    phantom = render(spec)
+    image, label, records = (root / name for name in _files(job))
+    write_phantom_dicom(
+        image,
+        phantom.image,
+        spacing_mm=spec.spacing_mm,
+        laterality=spec.laterality,
+        view=spec.view,
+        seed=job.seed,
+        patient_id=job.patient,
+        bits=spec.presentation.bits,
+        thickness_mm=spec.thickness_mm,
+        detector_type="DIRECT" if spec.detector.kind == "a-Se" else "SCINTILLATOR",
+        comment=f"Density {spec.density}; {sum(mc.labelled for mc in phantom.mcs)} labelled microcalcifications",
+    )
+    ok, encoded = cv2.imencode(".png", phantom.mask)
+    if not ok:
+        raise ValueError(f"{label}: found a mask that cannot be encoded; wanted uint8 of two axes")
+    write_atomically(label, lambda path: path.write_bytes(encoded.tobytes()))
+    facts = _facts(job, spec, phantom, [image.stat().st_size, label.stat().st_size])
+    write_atomically(records, lambda path: path.write_text(json.dumps(facts, indent=1)))
+    return job.image_id
+
+
+def _facts(job: PhantomJob, spec: PhantomSpec, phantom: Phantom, sizes: list[int]) -> dict[str, Any]:
+    return {
+        "digest": job.digest(),
+        "sizes": sizes,
+        "image_id": job.image_id,
+        "spacing_mm": spec.spacing_mm,
+        "density": spec.density,
+        "thickness_mm": round(spec.thickness_mm, 2),
+        "beta": round(spec.texture.beta, 4),
+        "breast_cm2": round(float(phantom.breast.sum()) * spec.spacing_mm**2 / 100, 3),
+        "mcs": phantom.records(),
+    }

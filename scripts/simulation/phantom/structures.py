@@ -1,0 +1,221 @@
+"""Look-alikes and clutter: vessels, ligaments, calcified arteries, skin folds, clips, markers, bad pixels.
+
+None of these is a microcalcification and none is labelled; they are what a detector must learn to leave alone.
+All maps are log attenuation (added to the breast's) in the canonical frame.
+"""
+
+from __future__ import annotations
+
+import math
+
+import cv2
+import numpy as np
+
+from scripts.simulation.phantom.outline import BreastMaps, contour_mm, nipple_mm
+from scripts.simulation.phantom.physics import MU_ADIPOSE, MU_GLANDULAR, MU_LIGAMENT, MU_SKIN, mc_attenuation
+from scripts.simulation.phantom.spec import PhantomSpec
+
+GENERATIONS = 6
+Path = tuple[np.ndarray, np.ndarray]  # points (n, 2) mm, radii (n,) mm
+
+
+def draw_structures(spec: PhantomSpec, breast: BreastMaps, rng: np.random.Generator) -> np.ndarray:
+    """Sum of the attenuation (log units) of all structures inside the breast, full size float32."""
+    kinds = spec.structures
+    paths = [path for _ in range(kinds.vessel_trees) for path in vessel_tree(spec, rng)]
+    out = _vessels(spec, paths)
+    for _ in range(kinds.ligaments):
+        _ligament(spec, out, rng)
+    wide = [path for path in paths if path[1][0] > 0.35] or paths
+    for _ in range(kinds.calcified_arteries if wide else 0):
+        _calcified_artery(spec, out, wide[int(rng.integers(len(wide)))], rng)
+    for _ in range(kinds.skin_folds):
+        _skin_fold(spec, out, rng)
+    out *= np.clip(breast.total / np.float32(8.0), 0.0, 1.0)
+    for _ in range(kinds.clips):
+        _clip(spec, out, rng)
+    for _ in range(kinds.skin_markers):
+        _skin_marker(spec, out, rng)
+    return out
+
+
+def vessel_tree(spec: PhantomSpec, rng: np.random.Generator) -> list[Path]:
+    """Centre lines and radii of one vessel with six generations of branches, from the chest wall to the nipple."""
+    outline = spec.outline
+    reach = 0.75 * min(outline.upper_mm, outline.centre_mm)
+    start = np.array([outline.centre_mm + rng.uniform(-1, 1) * reach, rng.uniform(0.0, 0.45) * outline.depth_mm])
+    target = np.array(nipple_mm(outline)) + rng.normal(0.0, 0.15, 2) * outline.depth_mm
+    heading = math.atan2(target[0] - start[0], target[1] - start[1]) + float(rng.normal(0.0, 0.35))
+    first = (start, heading, float(rng.uniform(0.4, 0.9)), 0.28 * outline.depth_mm * float(rng.uniform(0.7, 1.3)), 1)
+    todo, paths = [first], []
+    while todo:
+        point, angle, radius, length, generation = todo.pop()
+        count = max(2, round(length / 1.5))
+        turns = angle + np.cumsum(rng.normal(0.0, 0.13, count)) + float(rng.normal(0, 0.02)) * np.arange(count)
+        steps = (length / count) * np.stack([np.sin(turns), np.cos(turns)], axis=1)
+        points = np.concatenate([point[None], point + np.cumsum(steps, axis=0)])
+        radii = np.linspace(radius, 0.88 * radius, count + 1)
+        paths.append((points, radii))
+        if generation == GENERATIONS or radius < 0.05:
+            continue
+        split = float(rng.uniform(0.35, 0.5))
+        for share, side in ((1 - split, 1), (split, -1)):
+            angle_out = float(turns[-1]) + side * float(rng.uniform(0.1, 0.7)) * (1.4 * split if share > 0.5 else 1.0)
+            thinner = 0.88 * radius * share ** (1 / 2.7)
+            todo.append((points[-1], angle_out, thinner, length * float(rng.uniform(0.55, 0.95)), generation + 1))
+    return paths
+
+
+def _vessels(spec: PhantomSpec, paths: list[Path]) -> np.ndarray:
+    """Chord through the cylinders, blood about as dense as gland; joints united by the maximum."""
+    chord = np.zeros(spec.shape, np.float32)
+    for points, radii in paths:
+        for k in range(len(points) - 1):
+            _stamp(chord, spec.spacing_mm, points[k], points[k + 1], float(radii[k]), 2.0 * float(radii[k]), "max")
+    chord *= np.float32((MU_GLANDULAR - MU_ADIPOSE) / 10.0 * 1.6)
+    return chord
+
+
+def _stamp(
+    target: np.ndarray, spacing: float, start: np.ndarray, end: np.ndarray, radius: float, height: float, mode: str
+) -> None:
+    """Draw one segment with a round (chord) profile of `height`, softened to the pixel; "max" or "add"."""
+    soft = math.hypot(radius, 0.45 * spacing)
+    height *= radius / soft
+    low = np.floor((np.minimum(start, end) - soft) / spacing).astype(int)
+    high = np.ceil((np.maximum(start, end) + soft) / spacing).astype(int) + 1
+    low, high = np.maximum(low, 0), np.minimum(high, target.shape)
+    if (low >= high).any():
+        return
+    rows = np.arange(low[0], high[0], dtype=np.float32)[:, None] * np.float32(spacing) - np.float32(start[0])
+    cols = np.arange(low[1], high[1], dtype=np.float32)[None, :] * np.float32(spacing) - np.float32(start[1])
+    dr, dc = float(end[0] - start[0]), float(end[1] - start[1])
+    share = np.clip((rows * np.float32(dr) + cols * np.float32(dc)) / np.float32(dr * dr + dc * dc + 1e-9), 0.0, 1.0)
+    distance2 = (rows - share * np.float32(dr)) ** 2 + (cols - share * np.float32(dc)) ** 2
+    profile = np.float32(height) * np.sqrt(np.clip(1.0 - distance2 / np.float32(soft * soft), 0.0, None))
+    view = target[low[0] : high[0], low[1] : high[1]]
+    if mode == "max":
+        np.maximum(view, profile, out=view)
+    else:
+        view += profile
+
+
+def _curve(rng: np.random.Generator, start: np.ndarray, angle: float, length: float, bend: float) -> np.ndarray:
+    count = max(3, round(length / 1.2))
+    turns = angle + np.cumsum(rng.normal(0.0, bend, count)) + float(rng.normal(0, bend / 3)) * np.arange(count)
+    steps = (length / count) * np.stack([np.sin(turns), np.cos(turns)], axis=1)
+    out: np.ndarray = np.concatenate([start[None], start + np.cumsum(steps, axis=0)])
+    return out
+
+
+def _random_point(spec: PhantomSpec, rng: np.random.Generator, reach: float = 0.95) -> np.ndarray:
+    contour = contour_mm(spec.outline)
+    corner = contour[int(rng.integers(20, len(contour) - 20))]
+    origin = np.array([spec.outline.centre_mm, 0.0])
+    point: np.ndarray = origin + (corner - origin) * reach * math.sqrt(rng.random())
+    return np.clip(point, 0.0, np.array(spec.shape) * spec.spacing_mm)
+
+
+def _path(spec: PhantomSpec, out: np.ndarray, points: np.ndarray, radius: float, heights: np.ndarray) -> None:
+    """A line whose height varies along it, drawn into its own patch so that joints do not add up."""
+    low = np.maximum(np.floor((points.min(axis=0) - radius) / spec.spacing_mm).astype(int) - 1, 0)
+    high = np.minimum(np.ceil((points.max(axis=0) + radius) / spec.spacing_mm).astype(int) + 2, out.shape)
+    if (low >= high).any():
+        return
+    patch = np.zeros(tuple(high - low), np.float32)
+    origin = low * spec.spacing_mm
+    for k in range(len(points) - 1):
+        _stamp(patch, spec.spacing_mm, points[k] - origin, points[k + 1] - origin, radius, float(heights[k]), "max")
+    out[low[0] : high[0], low[1] : high[1]] += patch
+
+
+def _ligament(spec: PhantomSpec, out: np.ndarray, rng: np.random.Generator) -> None:
+    """A sheet seen edge-on: 0.2-0.4 mm wide, 1-4 mm deep along the beam, often running to the nipple."""
+    start = _random_point(spec, rng)
+    nipple = np.array(nipple_mm(spec.outline))
+    towards = math.atan2(nipple[0] - start[0], nipple[1] - start[1])
+    angle = towards + float(rng.normal(0.0, 0.45)) if rng.random() < 0.7 else float(rng.uniform(0, 2 * math.pi))
+    length = min(float(rng.uniform(6.0, 32.0)), 0.4 * spec.outline.depth_mm)
+    points = _curve(rng, start, angle, length, 0.09)
+    taper = np.sin(np.linspace(0.15, math.pi - 0.15, len(points)))
+    depth_mm = min(4.5, float(rng.gamma(2.0, 1.0)))
+    _path(spec, out, points, float(rng.uniform(0.1, 0.2)), (MU_LIGAMENT - MU_ADIPOSE) / 10.0 * depth_mm * taper)
+
+
+def _calcified_artery(spec: PhantomSpec, out: np.ndarray, path: Path, rng: np.random.Generator) -> None:
+    """Two broken lines 0.1-0.2 mm wide and 1-2 mm apart along a vessel."""
+    points, _ = path
+    fine = np.linspace(0, len(points) - 1, 3 * len(points))
+    dense = np.stack([np.interp(fine, np.arange(len(points)), points[:, k]) for k in range(2)], axis=1)
+    tangent = np.gradient(dense, axis=0)
+    normal = np.stack([tangent[:, 1], -tangent[:, 0]], axis=1)
+    normal /= np.linalg.norm(normal, axis=1, keepdims=True) + 1e-9
+    gap = float(rng.uniform(0.5, 1.0))
+    for side in (-1, 1):
+        wall = dense + side * gap * normal
+        strength = cv2.GaussianBlur(rng.standard_normal((len(wall), 1)), (1, 0), 1.2, sigmaY=1.2)[:, 0]
+        heights = mc_attenuation(np.clip(0.12 + 0.35 * strength, 0.0, 0.35))
+        _path(spec, out, wall, float(rng.uniform(0.05, 0.1)), heights)
+
+
+def _skin_fold(spec: PhantomSpec, out: np.ndarray, rng: np.random.Generator) -> None:
+    """A broad band (1.5-3 mm) with a sharp outer edge near the upper or lower end of the chest wall."""
+    contour = contour_mm(spec.outline)
+    index = int(rng.integers(len(contour) // 12, len(contour) // 5))
+    start = contour[index if rng.random() < 0.5 else -index]
+    start = np.clip(start, 0.0, np.array(spec.shape) * spec.spacing_mm)
+    inward = math.atan2(spec.outline.centre_mm - start[0], 0.3 * spec.outline.depth_mm - start[1])
+    points = _curve(rng, start, inward + float(rng.normal(0, 0.3)), 0.28 * spec.outline.depth_mm, 0.05)
+    depth_mm = float(rng.uniform(2.0, 4.0))
+    taper = np.linspace(1.0, 0.05, len(points))
+    heights = (MU_SKIN - MU_ADIPOSE) / 10.0 * depth_mm * taper
+    for shift, radius in ((0.0, 1.4), (0.5, 0.7)):
+        _path(spec, out, points + shift, radius, heights)
+
+
+def _clip(spec: PhantomSpec, out: np.ndarray, rng: np.random.Generator) -> None:
+    """A metal biopsy clip: a bent wire of 0.35 mm, about 3 mm long, nearly opaque."""
+    start, angle = _random_point(spec, rng, 0.7), float(rng.uniform(0, 2 * math.pi))
+    points = [start]
+    for _ in range(3):
+        points.append(points[-1] + float(rng.uniform(0.8, 1.3)) * np.array([math.sin(angle), math.cos(angle)]))
+        angle += float(rng.choice([-1.0, 1.0])) * float(rng.uniform(0.3, 1.4))
+    _path(spec, out, np.stack(points), 0.2, np.full(4, 2.5))
+
+
+def _skin_marker(spec: PhantomSpec, out: np.ndarray, rng: np.random.Generator) -> None:
+    """A round skin marker (BB) of 1.5-2 mm."""
+    centre = _random_point(spec, rng, 0.9)
+    _path(spec, out, np.stack([centre, centre + 1e-3]), float(rng.uniform(0.75, 1.0)), np.full(2, 2.0))
+
+
+def bad_pixels(spec: PhantomSpec, quanta: np.ndarray, rng: np.random.Generator) -> None:
+    """Dead or hot pixels and specks of dust before the detector, in place."""
+    for _ in range(spec.structures.dead_pixels):
+        row, col = int(rng.integers(quanta.shape[0])), int(rng.integers(quanta.shape[1]))
+        quanta[row, col] *= np.float32(rng.choice([0.6, 0.75, 1.3, 1.6]))
+    for _ in range(spec.structures.dust):
+        row, col = int(rng.integers(2, quanta.shape[0] - 4)), int(rng.integers(2, quanta.shape[1] - 4))
+        size = rng.integers(1, 4, 2)
+        quanta[row : row + size[0], col : col + size[1]] *= np.float32(rng.uniform(0.8, 0.95))
+
+
+def draw_view_marker(image: np.ndarray, spec: PhantomSpec) -> None:
+    """Side and view as bright letters in the air beside the breast, in place; image in its final orientation."""
+    if not spec.structures.view_marker:
+        return
+    height = max(8, round(0.022 * image.shape[0]))
+    scale = cv2.getFontScaleFromHeight(cv2.FONT_HERSHEY_DUPLEX, height, max(1, height // 9))
+    text = spec.laterality + spec.view
+    (width, _), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_DUPLEX, scale, max(1, height // 9))
+    margin = max(3, height // 2)
+    col = image.shape[1] - margin - width if spec.laterality == "L" else margin
+    row = margin + height
+    box = image[max(0, row - height - 2) : row + 4, max(0, col - 2) : col + width + 2]
+    if box.size and float(box.max()) > 0.02:  # never over the breast
+        return
+    canvas = np.zeros(image.shape, np.uint8)
+    cv2.putText(
+        canvas, text, (col, row), cv2.FONT_HERSHEY_DUPLEX, scale, 255, max(1, height // 9), lineType=cv2.LINE_AA
+    )
+    np.maximum(image, canvas.astype(np.float32) * np.float32(0.9 / 255), out=image)

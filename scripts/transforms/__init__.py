@@ -1,0 +1,1 @@
+"""The thin MONAI classes that the configs name."""

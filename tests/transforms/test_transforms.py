@@ -1,0 +1,156 @@
+"""The thin classes: what they pass on, what they add, and that they put things back as the file had them."""
+
+import nibabel
+import numpy as np
+import pytest
+import torch
+from monai.data import MetaTensor
+
+from scripts.common.tensors import plane
+from scripts.data.reader.mammogram_reader import MammogramReadError
+from scripts.transforms.inference import (
+    BreastMaskd,
+    CombineCandidatesd,
+    HDoGCandidatesd,
+    LoadLabeld,
+    LoadMammogramd,
+    MeasureFindingsd,
+    RestoreFileGeometryd,
+    ThresholdObjectsd,
+)
+
+
+def mammogram(array, spacing=0.07):
+    meta = {"spacing_mm": (spacing, spacing), "filename_or_obj": "x.png"}
+    return MetaTensor(torch.from_numpy(np.asarray(array, np.float32))[None], meta=meta)
+
+
+def blob(shape, row, col, sigma, height=0.4, base=0.3):
+    rows, cols = np.mgrid[: shape[0], : shape[1]]
+    return base + height * np.exp(-((rows - row) ** 2 + (cols - col) ** 2) / (2 * sigma**2))
+
+
+def test_numbers_with_gaps_become_ids_and_scores_follow():
+    labels = np.zeros((6, 6), np.int32)
+    labels[0, 0], labels[3, 3], labels[5, 5] = 2, 7, 4
+    item = {
+        "image": mammogram(np.full((6, 6), 0.5)),
+        "instances": torch.from_numpy(labels)[None],
+        "scores": np.array([0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7]),
+        "breast": torch.ones(1, 6, 6, dtype=torch.bool),
+    }
+    out = MeasureFindingsd(method="m", operating_point={"t": 1})(item)
+    numbered = plane(out["instances"])
+    assert (numbered[0, 0], numbered[5, 5], numbered[3, 3]) == (1, 2, 3) and (numbered > 0).sum() == 3
+    assert out["scores"].tolist() == [0, 0.2, 0.4, 0.7]
+    assert [(mc.id, mc.row, mc.score) for mc in out["findings"]] == [(1, 0.0, 0.2), (2, 5.0, 0.4), (3, 3.0, 0.7)]
+    assert out["report"]["status"] == "found" and out["report"]["operating_point"] == {"t": 1}
+    assert out["report"]["breast_area_cm2"] == pytest.approx(36 * 0.07**2 / 100, abs=1e-3)
+
+
+def test_an_image_without_objects_is_reported_as_such():
+    item = {
+        "image": mammogram(np.zeros((5, 5))),
+        "instances": torch.zeros(1, 5, 5, dtype=torch.int32),
+        "scores": np.zeros(1),
+        "breast": torch.zeros(1, 5, 5, dtype=torch.bool),
+    }
+    report = MeasureFindingsd()(item)["report"]
+    assert report["status"] == "nothing found" and report["summary"]["count_per_cm2"] is None
+
+
+def test_lengths_are_scaled_by_the_pixel_spacing():
+    # the blob of a 0.035 mm image is that of a 0.07 mm image at twice the size: only scaled sigmas find it whole
+    image = blob((120, 120), 60, 60, 7)
+    breast = torch.ones(1, 120, 120, dtype=torch.bool)
+    item = {"image": mammogram(image, 0.035), "breast_inner": breast}
+    scaled = plane(HDoGCandidatesd()(item)["candidates"])
+    unscaled = plane(HDoGCandidatesd(reference_spacing_mm=0)(item)["candidates"])
+    assert scaled[60, 60] and scaled.sum() > 1.5 * max(unscaled.sum(), 1)
+
+
+@pytest.mark.parametrize(("spacing", "side"), [(0.07, 45), (0.14, 23), (0.035, 89)])
+def test_the_breast_is_eroded_by_the_same_millimetres(spacing, side):
+    image = np.zeros((300, 300))
+    image[:, :200] = 0.6
+    out = BreastMaskd()({"image": mammogram(image, spacing)})
+    whole, inner = plane(out["breast"]), plane(out["breast_inner"])
+    edges = np.flatnonzero(whole[150])[-1], np.flatnonzero(inner[150])[-1]
+    assert edges[0] - edges[1] == side // 2
+
+
+def test_combining_leaves_mask_numbers_scores_and_map():
+    candidates = np.zeros((8, 8), bool)
+    candidates[1:3, 1:3] = candidates[5:7, 5:7] = True
+    proximity = np.zeros((8, 8), np.float32)
+    proximity[1:3, 1:3] = 0.8
+    item = {"pred": torch.from_numpy(proximity)[None], "candidates": torch.from_numpy(candidates)[None]}
+    out = CombineCandidatesd(proximity_threshold=0.5, overlap_fraction=0.3, within_key=None)(item)
+    assert plane(out["pred"]).sum() == 4 and out["pred"].dtype == torch.uint8
+    assert torch.equal(out["map"], item["pred"]) and sorted(np.round(out["scores"], 3)) == [0, 0, 0.8]
+
+
+def test_objects_come_from_the_chosen_source_and_map():
+    candidates = np.zeros((9, 9), bool)
+    candidates[1:3, 1:3] = True
+    maps = np.zeros((2, 9, 9), np.float32)
+    maps[0, 1:3, 1:3], maps[1, 1:3, 1:3], maps[1, 6, 6] = 0.8, 0.4, 0.6
+    item = {"pred": torch.from_numpy(maps), "candidates": torch.from_numpy(candidates)[None]}
+    thresholds = {"proximity_threshold": 0.1, "overlap_fraction": 0.3, "within_key": None}
+    expected = {"candidates": [0, 0.8], "scored": [0, 0.4], "map": [0, 0.4, 0.6]}
+    for source, scores in expected.items():
+        out = CombineCandidatesd(**thresholds, objects_from=source)(item)
+        np.testing.assert_allclose(out["scores"], scores, atol=1e-6)
+        assert plane(out["pred"]).sum() == (5 if source == "map" else 4)
+        assert torch.equal(out["map"], item["pred"][:1] if source == "candidates" else item["pred"][1:])
+    with pytest.raises(ValueError, match="two maps, got 1"):
+        CombineCandidatesd(**thresholds, objects_from="map")({**item, "pred": item["pred"][:1]})
+    with pytest.raises(ValueError, match="objects_from"):
+        CombineCandidatesd(**thresholds, objects_from="elsewhere")
+
+
+def test_thresholded_and_peak_objects_of_one_map():
+    values = np.zeros((9, 9), np.float32)
+    values[2, 1:8] = [0.9, 0.5, 0.2, 0.15, 0.2, 0.5, 0.9]
+    item = {"pred": torch.from_numpy(values)[None]}
+    joined = ThresholdObjectsd(probability_threshold=0.1, within_key=None)(item)
+    parted = ThresholdObjectsd(probability_threshold=0.1, objects_from="map", within_key=None)(item)
+    assert (plane(joined["instances"]).max(), plane(parted["instances"]).max()) == (1, 2)
+    assert (plane(joined["pred"]).sum(), plane(parted["pred"]).sum()) == (7, 4)
+    with pytest.raises(ValueError, match="objects_from"):
+        ThresholdObjectsd(probability_threshold=0.1, objects_from="elsewhere")
+
+
+@pytest.mark.parametrize("shape", [(6, 9), (6, 9, 1)])
+def test_masks_go_back_to_the_files_axes_and_affine(tmp_path, shape):
+    values = np.random.default_rng(0).integers(0, 2, shape).astype(np.uint8)
+    affine = np.array([[0.08, 0, 0, 3], [0, 0.08, 0, -5], [0, 0, 1, 0], [0, 0, 0, 1]])
+    file = nibabel.Nifti1Image(values, affine)
+    file.header.set_sform(affine, code=1)
+    nibabel.save(file, tmp_path / "x.nii")
+    read = LoadMammogramd()({"image": str(tmp_path / "x.nii")})["image"]
+    assert read.shape == (1, 9, 6)
+    out = RestoreFileGeometryd(keys="pred")({"image": read, "pred": torch.from_numpy(plane(read) > 0)[None]})
+    np.testing.assert_array_equal(np.asarray(out["pred"][0]), values)
+    np.testing.assert_allclose(np.asarray(out["pred"].affine), affine)
+
+
+def test_a_refused_file_is_not_read_by_some_other_reader(tmp_path):
+    (tmp_path / "x.npy").write_bytes(b"")
+    np.save(tmp_path / "x.npy", np.zeros((4, 4)))  # MONAI's NumpyReader would take it
+    with pytest.raises(MammogramReadError, match=r"x\.npy"):
+        LoadMammogramd()({"image": str(tmp_path / "x.npy")})
+
+
+def test_labels_are_loaded_for_the_images_shape_and_missing_ones_are_empty(tmp_path):
+    (tmp_path / "points.csv").write_text("row,col\n2,3\n")
+    image = mammogram(np.zeros((5, 6)))
+    loaded = LoadLabeld(keys="label")({"image": image, "label": str(tmp_path / "points.csv")})["label"]
+    assert loaded.shape == (1, 5, 6) and loaded.sum() == 1 and loaded[0, 2, 3] == 1
+    assert LoadLabeld(keys="label")({"image": image})["label"].sum() == 0
+
+
+def test_a_label_of_clusters_only_becomes_a_region_to_ignore(tmp_path):
+    nibabel.save(nibabel.Nifti1Image(np.ones((6, 5), np.uint8), np.eye(4)), tmp_path / "mask.nii")
+    item = {"image": mammogram(np.zeros((5, 6))), "label": str(tmp_path / "mask.nii"), "annotation": "clusters_only"}
+    assert set(np.unique(LoadLabeld(keys="label")(item)["label"])) == {2}
