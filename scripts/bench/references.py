@@ -63,7 +63,7 @@ def bench_candidates(file: str, runs: int, reference_runs: int) -> Section:
     peak = peak_memory_mb()
     reference = load_reference()
     plain, (expected, points) = timed(lambda: reference(image), reference_runs)
-    options = {"min_sigma": parameters.sigma_min, "max_sigma": parameters.sigma_max}
+    options = {"min_sigma": parameters.sigma_min_px, "max_sigma": parameters.sigma_max_px}
     options |= {"sigma_ratio": parameters.sigma_ratio, "threshold": parameters.dog_threshold, "overlap": 1}
     library, library_points = timed(lambda: blob_dog(image, **options), reference_runs)
     rows: list[Row] = [

@@ -6,6 +6,8 @@ not fray the skin line, and 8 megapixels take some hundredths of a second. Again
 outline moves by at most about one block (4 px at 0.07 mm), far inside the 22 px that `erode_breast` takes off.
 """
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 
@@ -20,6 +22,31 @@ GAP_MM = 1.0
 
 BRIDGE_MM = 4.0
 """Half width of what counts as thin: film frames, label strokes and their bridges to the breast."""
+
+
+@dataclass(frozen=True)
+class BreastRegion:
+    """Where MCs are looked for.
+
+    Attributes:
+        erosion_px: side of the square that erodes the breast mask, odd, px of `reference_spacing_mm`.
+        reference_spacing_mm: pixel size that the side is given at; 0 takes it as px of every image.
+    """
+
+    erosion_px: int = 45
+    reference_spacing_mm: float = 0.07
+
+    def __post_init__(self) -> None:
+        if self.erosion_px < 1 or self.erosion_px % 2 == 0:
+            raise ValueError(f"erosion_px: got {self.erosion_px}; want an odd number of pixels")
+        if not self.reference_spacing_mm >= 0:
+            raise ValueError(f"reference_spacing_mm: got {self.reference_spacing_mm}; want a pixel size in mm, or 0")
+
+    def masks(self, image: np.ndarray, spacing_mm: float) -> tuple[np.ndarray, np.ndarray]:
+        """The breast and the eroded breast, bool (rows, cols) each, of a [0, 1] image with this pixel size."""
+        factor = self.reference_spacing_mm / spacing_mm if self.reference_spacing_mm else 1.0
+        breast = breast_mask(image, spacing_mm)
+        return breast, erode_breast(breast, 2 * round(self.erosion_px // 2 * factor) + 1)
 
 
 def breast_mask(image: np.ndarray, spacing_mm: float = 0.07) -> np.ndarray:
@@ -45,15 +72,15 @@ def breast_mask(image: np.ndarray, spacing_mm: float = 0.07) -> np.ndarray:
     """
     image = np.asarray(image)
     if image.ndim != 2 or image.size == 0:
-        raise ValueError(f"image: found shape {image.shape}; wanted a non-empty 2-D array (rows, cols)")
+        raise ValueError(f"image: got shape {image.shape}; want a non-empty 2-D array (rows, cols)")
     if not np.isfinite(spacing_mm) or spacing_mm <= 0:
-        raise ValueError(f"spacing_mm: found {spacing_mm}; wanted a positive number of mm per px")
+        raise ValueError(f"spacing_mm: got {spacing_mm}; want a positive number of mm per px")
     rows, cols = image.shape
     block_px = max(1, round(GRID_MM / spacing_mm))
     grid = (max(1, round(cols / block_px)), max(1, round(rows / block_px)))
     blocks = cv2.resize(image.astype(np.float32, copy=False), grid, interpolation=cv2.INTER_AREA)
     if not np.isfinite(blocks).all():
-        raise ValueError("image: found NaN or infinite values; wanted finite ones in [0, 1]")
+        raise ValueError("image: got NaN or infinite values; want finite ones in [0, 1]")
 
     bright = (blocks > OTSU_FRACTION * otsu_threshold(blocks)).astype(np.uint8)
     block_mm = spacing_mm * block_px
@@ -82,9 +109,9 @@ def erode_breast(mask: np.ndarray, size_px: int = 45) -> np.ndarray:
     """
     mask = np.asarray(mask)
     if mask.ndim != 2 or mask.dtype != bool:
-        raise ValueError(f"mask: found {mask.dtype} of shape {mask.shape}; wanted a 2-D boolean array")
+        raise ValueError(f"mask: got {mask.dtype} of shape {mask.shape}; want a 2-D boolean array")
     if size_px < 1 or size_px % 2 == 0:
-        raise ValueError(f"size_px: found {size_px}; wanted a positive odd number of px")
+        raise ValueError(f"size_px: got {size_px}; want a positive odd number of px")
     if mask.size == 0:
         return mask.copy()
     square = np.ones((size_px, size_px), np.uint8)

@@ -39,7 +39,7 @@ def dog_blobs(image: np.ndarray, parameters: HDoGParameters, within: np.ndarray 
     maxima = maxima[np.sort(first)]
     blobs = maxima.astype(np.float32)
     blobs[:, 2] = sigmas[maxima[:, 2]]
-    stays = prune_overlaps(blobs, parameters.overlap)
+    stays = prune_overlaps(blobs, parameters.blob_overlap)
     if within is not None:
         stays &= within[maxima[:, 0], maxima[:, 1]]
     return blobs[stays]

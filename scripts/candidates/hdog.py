@@ -35,51 +35,58 @@ class HDoGParameters:
     """Parameters of HDoG; the defaults are the paper's values for [0, 1] images at 0.07 mm.
 
     Attributes:
-        sigma_min: width of the finest Gaussian, px.
-        sigma_max: largest width of the finer Gaussian of a difference, px.
+        sigma_min_px: width of the finest Gaussian, px of `reference_spacing_mm`.
+        sigma_max_px: largest width of the finer Gaussian of a difference, likewise.
         sigma_ratio: factor k between neighbouring widths.
         dog_threshold: T_DoG; maxima of the DoG response must exceed it (image units).
-        overlap: O_DoG in [0, 1]; of two blobs that overlap by more the smaller is dropped, 1 drops none.
+        blob_overlap: O_DoG in [0, 1]; of two blobs that overlap by more the smaller is dropped, 1 drops none.
         hessian_threshold: h_thr; larger values admit more saddle-like (line-end) shapes.
+        reference_spacing_mm: pixel size that the widths are given at; 0 takes them as px of every image.
     """
 
-    sigma_min: float = 1.18
-    sigma_max: float = 3.1
+    sigma_min_px: float = 1.18
+    sigma_max_px: float = 3.1
     sigma_ratio: float = 1.6
     dog_threshold: float = 0.006
-    overlap: float = 1.0
+    blob_overlap: float = 1.0
     hessian_threshold: float = 1.4
+    reference_spacing_mm: float = 0.07
 
     def __post_init__(self) -> None:
         wanted = {
-            "sigma_min": (self.sigma_min > 0, "a positive width in px"),
-            "sigma_max": (self.sigma_max >= self.sigma_min, f"at least sigma_min = {self.sigma_min}"),
+            "sigma_min_px": (self.sigma_min_px > 0, "a positive width in px"),
+            "sigma_max_px": (self.sigma_max_px >= self.sigma_min_px, f"at least sigma_min_px = {self.sigma_min_px}"),
             "sigma_ratio": (self.sigma_ratio > 1, "a ratio above 1"),
             "dog_threshold": (self.dog_threshold >= 0, "0 or more"),
-            "overlap": (0 <= self.overlap <= 1, "a fraction in [0, 1]"),
+            "blob_overlap": (0 <= self.blob_overlap <= 1, "a fraction in [0, 1]"),
             "hessian_threshold": (self.hessian_threshold >= 0, "0 or more"),
+            "reference_spacing_mm": (self.reference_spacing_mm >= 0, "a pixel size in mm, or 0"),
         }
         for name, (is_valid, what) in wanted.items():
             if not (is_valid and math.isfinite(getattr(self, name))):
-                raise ValueError(f"{name}: found {getattr(self, name)}; wanted {what}")
+                raise ValueError(f"{name}: got {getattr(self, name)}; want {what}")
 
     @property
     def sigmas(self) -> np.ndarray:
-        """Widths of the K + 1 Gaussians in px; K = floor(log(sigma_max / sigma_min) / log k) + 1."""
-        octaves = math.log(self.sigma_max / self.sigma_min) / math.log(self.sigma_ratio)
-        layers = math.floor(octaves + 1e-9) + 1  # sigma_max = sigma_min * k^n must survive rounding
-        return self.sigma_min * self.sigma_ratio ** np.arange(layers + 1)
+        """Widths of the K + 1 Gaussians in px; K = floor(log(sigma_max_px / sigma_min_px) / log k) + 1."""
+        octaves = math.log(self.sigma_max_px / self.sigma_min_px) / math.log(self.sigma_ratio)
+        layers = math.floor(octaves + 1e-9) + 1  # sigma_max_px = sigma_min_px * k^n must survive rounding
+        return self.sigma_min_px * self.sigma_ratio ** np.arange(layers + 1)
 
     @property
     def support_px(self) -> int:
         """How far from a pixel the image still has a say in its responses, Hessian mask and maxima."""
         return gaussian_radius(self.sigmas[-1]) + 2
 
-    def scaled(self, factor: float) -> "HDoGParameters":
-        """The same detector for another pixel size: both sigmas times factor (0.07 mm / spacing)."""
+    def at(self, spacing_mm: float) -> "HDoGParameters":
+        """The same detector in px of an image of this pixel size."""
+        if not self.reference_spacing_mm:
+            return self
+        factor = self.reference_spacing_mm / spacing_mm
         if not (factor > 0 and math.isfinite(factor)):
-            raise ValueError(f"factor: found {factor}; wanted a positive number")
-        return replace(self, sigma_min=self.sigma_min * factor, sigma_max=self.sigma_max * factor)
+            raise ValueError(f"spacing_mm: got {spacing_mm}; want a positive number")
+        widths = {"sigma_min_px": self.sigma_min_px * factor, "sigma_max_px": self.sigma_max_px * factor}
+        return replace(self, **widths, reference_spacing_mm=0.0)
 
 
 class Candidates(NamedTuple):
@@ -118,16 +125,16 @@ def hdog(image: np.ndarray, parameters: HDoGParameters, mask: np.ndarray | None 
     """
     image = _checked_image(image)
     if image.size * (len(parameters.sigmas) - 1) > _PLACE:
-        raise ValueError(f"image: found {image.size} px on {len(parameters.sigmas) - 1} scales; wanted fewer than 2^32")
+        raise ValueError(f"image: got {image.size} px on {len(parameters.sigmas) - 1} scales; want fewer than 2^32")
     if mask is None:
         return _candidates_in(bands_around(np.ones(image.shape, bool), 0), image, parameters, None)[0]
     mask = np.asarray(mask)
     if mask.shape != image.shape or mask.dtype != bool:
-        raise ValueError(f"mask: found {mask.dtype} of shape {mask.shape}; wanted bool of shape {image.shape}")
+        raise ValueError(f"mask: got {mask.dtype} of shape {mask.shape}; want bool of shape {image.shape}")
     if not mask.any():
         return Candidates(np.zeros(image.shape, bool), np.empty((0, 3), np.float32))
     # Pruning may depend on blobs anywhere near, so it sees the whole image; the published value 1 prunes nothing.
-    margin = MARGIN_PX if parameters.overlap >= 1 else max(image.shape)
+    margin = MARGIN_PX if parameters.blob_overlap >= 1 else max(image.shape)
     while True:
         candidates, is_exact = _candidates_in(bands_around(mask, margin), image, parameters, mask)
         if is_exact:
@@ -147,8 +154,8 @@ def _candidates_in(
         found = np.sort(np.concatenate(list(pool.map(lambda tile: _find_in(tile, image, parameters, shapes), tiles))))
         row, col, scale = np.unravel_index(found & _PLACE, (*image.shape, len(shapes)))
         blobs = np.stack([row, col, parameters.sigmas[scale]], axis=1).astype(np.float32)
-        if parameters.overlap < 1:
-            stays = prune_overlaps(blobs, parameters.overlap)
+        if parameters.blob_overlap < 1:
+            stays = prune_overlaps(blobs, parameters.blob_overlap)
             row, col, scale, blobs = row[stays], col[stays], scale[stays], blobs[stays]
 
         # The blobs' places in `blobs`, in groups by band and scale.
@@ -204,9 +211,9 @@ def _find_in(tile: Box, image: np.ndarray, parameters: HDoGParameters, shapes: n
 def _checked_image(image: np.ndarray) -> np.ndarray:
     image = np.asarray(image)
     if image.ndim != 2 or image.size == 0:
-        raise ValueError(f"image: found shape {image.shape}; wanted a non-empty 2-D array (rows, cols)")
+        raise ValueError(f"image: got shape {image.shape}; want a non-empty 2-D array (rows, cols)")
     if not np.issubdtype(image.dtype, np.floating):
-        raise ValueError(f"image: found {image.dtype}; wanted floating point values in [0, 1]")
+        raise ValueError(f"image: got {image.dtype}; want floating point values in [0, 1]")
     if not (np.isfinite(image.min()) and np.isfinite(image.max())):
-        raise ValueError("image: found NaN or infinite values; wanted finite ones in [0, 1]")
+        raise ValueError("image: got NaN or infinite values; want finite ones in [0, 1]")
     return np.ascontiguousarray(image, dtype=np.float32)

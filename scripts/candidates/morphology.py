@@ -51,7 +51,7 @@ class MorphologyParameters:
         }
         for name, (is_valid, what) in wanted.items():
             if not (is_valid and math.isfinite(getattr(self, name))):
-                raise ValueError(f"{name}: found {getattr(self, name)}; wanted {what}")
+                raise ValueError(f"{name}: got {getattr(self, name)}; want {what}")
 
 
 def morphology_objects(

@@ -18,11 +18,11 @@ from scripts.sweeps.storage import Direction
 from scripts.sweeps.sweep import Note, Outcome, SkipTrial
 
 HDOG_KEYS = {
-    "sigma_min_px": "sigma_min",
-    "sigma_max_px": "sigma_max",
+    "sigma_min_px": "sigma_min_px",
+    "sigma_max_px": "sigma_max_px",
     "sigma_ratio": "sigma_ratio",
     "dog_threshold": "dog_threshold",
-    "blob_overlap": "overlap",
+    "blob_overlap": "blob_overlap",
     "hessian_threshold": "hessian_threshold",
 }
 NEAREST, PAUC = "nearest", "pauc"
@@ -73,14 +73,13 @@ class HDoGObjective:
         _check_keys(parameters)
         values = {HDOG_KEYS[key]: float(value) for key, value in {**self.parameters, **parameters}.items()}
         try:
-            chosen = HDoGParameters(**values)
+            chosen = HDoGParameters(**values, reference_spacing_mm=self.reference_spacing_mm)
         except ValueError as error:
             raise SkipTrial(str(error)) from error
         scored = []
         for number, (item, arrays) in enumerate(self.cases):
             note(f"image {number + 1} of {len(self.cases.items)}")
-            factor = self.reference_spacing_mm / float(arrays["spacing_mm"][0]) if self.reference_spacing_mm else 1.0
-            found = hdog(arrays["image"], chosen.scaled(factor), arrays["breast_inner"]).mask
+            found = hdog(arrays["image"], chosen.at(float(arrays["spacing_mm"][0])), arrays["breast_inner"]).mask
             scored.append(_scored(found, np.ones(found.shape, np.float32), 0.0, item, arrays, self.rule))
         totals = candidate_figures(scored, self.matching)
         if totals["tpr"] is None or totals["iou_per_object"] is None:

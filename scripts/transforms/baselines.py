@@ -17,7 +17,7 @@ from scripts.candidates.dog_discs import draw_discs, peak_differences
 from scripts.candidates.hdog import HDoGParameters, hdog
 from scripts.candidates.morphology import MorphologyParameters, morphology_objects
 from scripts.common.objects import fill_holes, label_objects
-from scripts.common.tensors import length_factor, plane
+from scripts.common.tensors import plane, spacing_of
 from scripts.transforms.inference import Data
 
 
@@ -131,16 +131,15 @@ class HDoGObjectsd(_ScoredObjectsd):
     ) -> None:
         super().__init__(keys, **common)
         self.parameters = HDoGParameters(
-            sigma_min_px, sigma_max_px, sigma_ratio, dog_threshold, blob_overlap, hessian_threshold
+            *(sigma_min_px, sigma_max_px, sigma_ratio, dog_threshold, blob_overlap, hessian_threshold),
+            reference_spacing_mm=reference_spacing_mm,
         )
-        self.reference_spacing_mm = reference_spacing_mm
 
     def __call__(self, data: Mapping[Hashable, Any]) -> Data:
         """Find and score the candidates."""
         item = dict(data)
         image = item[self.image_key]
-        factor = length_factor(image, self.reference_spacing_mm)
-        parameters = self.parameters.scaled(factor)
+        parameters = self.parameters.at(spacing_of(image)[0])
         labels, _ = label_objects(hdog(plane(image), parameters, self._within(item)).mask)
         scores = peak_differences(plane(image), labels, parameters)
         return self._put(item, fill_holes(labels), scores)

@@ -147,21 +147,22 @@ class HDoGCandidatesd(MapTransform):
     ) -> None:
         super().__init__(keys)
         self.parameters = HDoGParameters(
-            sigma_min=sigma_min_px,
-            sigma_max=sigma_max_px,
+            sigma_min_px=sigma_min_px,
+            sigma_max_px=sigma_max_px,
             sigma_ratio=sigma_ratio,
             dog_threshold=dog_threshold,
-            overlap=blob_overlap,
+            blob_overlap=blob_overlap,
             hessian_threshold=hessian_threshold,
+            reference_spacing_mm=reference_spacing_mm,
         )
-        self.reference_spacing_mm, self.within_key, self.output_key = reference_spacing_mm, within_key, output_key
+        self.within_key, self.output_key = within_key, output_key
 
     def __call__(self, data: Mapping[Hashable, Any]) -> Data:
         """Find the candidates."""
         item = dict(data)
         image = item[self.first_key(item)]
         within = None if self.within_key is None else plane(item[self.within_key])
-        parameters = self.parameters.scaled(length_factor(image, self.reference_spacing_mm))
+        parameters = self.parameters.at(spacing_of(image)[0])
         item[self.output_key] = torch.from_numpy(hdog(plane(image), parameters, within).mask)[None]
         return item
 

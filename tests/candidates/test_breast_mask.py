@@ -126,10 +126,10 @@ def test_otsu_equals_scikit_image_within_one_bin() -> None:
 @pytest.mark.parametrize(
     ("image", "spacing_mm", "message"),
     [
-        (np.zeros((3, 4, 5), np.float32), 0.07, r"image: found shape \(3, 4, 5\)"),
+        (np.zeros((3, 4, 5), np.float32), 0.07, r"image: got shape \(3, 4, 5\)"),
         (np.zeros((0, 5), np.float32), 0.07, "non-empty"),
         (np.full((50, 50), np.nan, np.float32), 0.07, "NaN"),
-        (np.zeros((5, 5), np.float32), 0.0, "spacing_mm: found 0.0"),
+        (np.zeros((5, 5), np.float32), 0.0, "spacing_mm: got 0.0"),
         (np.zeros((5, 5), np.float32), float("nan"), "spacing_mm"),
     ],
 )
@@ -162,5 +162,5 @@ def test_bad_erosion_size_is_refused(size_px: int) -> None:
 
 @pytest.mark.parametrize("mask", [np.ones((5, 5)), np.ones(5, bool)])
 def test_bad_mask_is_refused(mask: np.ndarray) -> None:
-    with pytest.raises(ValueError, match="mask: found"):
+    with pytest.raises(ValueError, match="mask: got"):
         erode_breast(mask)

@@ -8,7 +8,7 @@ from skimage.feature import blob_dog
 from scripts.candidates.dog_discs import dog_blobs, draw_discs, extract_patches, peak_differences
 from scripts.candidates.hdog import HDoGParameters, hdog
 
-CONTEXT = HDoGParameters(sigma_min=1.6, sigma_max=2.0, dog_threshold=0.01)
+CONTEXT = HDoGParameters(sigma_min_px=1.6, sigma_max_px=2.0, dog_threshold=0.01)
 
 
 def blobs_image(places, shape=(90, 80), sigma=1.8, height=0.4):
@@ -38,7 +38,7 @@ def test_blobs_come_strongest_first_one_a_pixel_and_within_the_mask():
     within[:40] = True
     assert dog_blobs(image, CONTEXT, within)[:, :2].tolist() == [[20, 30]]
     noise = np.random.default_rng(1).random((50, 50)).astype(np.float32)
-    many = dog_blobs(noise, HDoGParameters(sigma_min=0.7, sigma_max=6, dog_threshold=0))
+    many = dog_blobs(noise, HDoGParameters(sigma_min_px=0.7, sigma_max_px=6, dog_threshold=0))
     assert len(np.unique(many[:, :2], axis=0)) == len(many) > 20
     assert dog_blobs(np.full((9, 9), 0.5, np.float32), CONTEXT).shape == (0, 3)
 

@@ -53,15 +53,17 @@ def as_set(blobs: np.ndarray) -> set[tuple[int, int, int]]:
         {},
         {"dog_threshold": 0.02},
         {"hessian_threshold": 0.0},
-        {"hessian_threshold": 0.3, "sigma_min": 0.8, "sigma_max": 6.0},
+        {"hessian_threshold": 0.3, "sigma_min_px": 0.8, "sigma_max_px": 6.0},
         {"sigma_ratio": 1.2},
-        {"sigma_max": 1.18},
+        {"sigma_max_px": 1.18},
     ],
     ids=str,
 )
 def test_equals_float64_reference(arguments: dict) -> None:
     image = texture((600, 401), seed=len(arguments))
-    expected_mask, expected_blobs = hdog_reference(image, **arguments)
+    expected_mask, expected_blobs = hdog_reference(
+        image, **{name.removesuffix("_px"): value for name, value in arguments.items()}
+    )
     found = hdog(image, HDoGParameters(**arguments))
     assert 0.01 < expected_mask.mean() < 0.9
     assert iou(found.mask, expected_mask) >= 0.999
@@ -105,7 +107,7 @@ def test_overlap_pruning_equals_scikit_image_without_chains() -> None:
     counts = []
     for overlap in (0.05, 0.3, 0.6, 1.0):
         expected = blob_dog(image.astype(np.float64), 1.18, 3.1, sigma_ratio=1.6, threshold=0.02, overlap=overlap)
-        found = hdog(image, HDoGParameters(dog_threshold=0.02, overlap=overlap)).blobs
+        found = hdog(image, HDoGParameters(dog_threshold=0.02, blob_overlap=overlap)).blobs
         assert as_set(found) == as_set(expected), overlap
         counts.append(len(found))
     assert counts[0] < counts[2] < counts[3]
@@ -114,7 +116,7 @@ def test_overlap_pruning_equals_scikit_image_without_chains() -> None:
 def test_overlap_pruning_keeps_no_blob_that_scikit_image_drops() -> None:
     image = texture((200, 200), seed=8)
     expected = blob_dog(image.astype(np.float64), 1.18, 3.1, sigma_ratio=1.6, threshold=0.006, overlap=0.3)
-    found = hdog(image, HDoGParameters(overlap=0.3)).blobs
+    found = hdog(image, HDoGParameters(blob_overlap=0.3)).blobs
     assert 0 < len(found) <= len(expected)
     assert as_set(found) <= as_set(expected)
 
@@ -217,7 +219,7 @@ def test_bands_leave_no_trace(monkeypatch: pytest.MonkeyPatch) -> None:
 @given(seed=st.integers(0, 10_000), data=st.data(), overlap=st.sampled_from([1.0, 1.0, 0.4]))
 def test_masked_result_is_the_whole_image_under_the_mask(seed: int, data: st.DataObject, overlap: float) -> None:
     image = texture((230, 390), seed)
-    parameters = HDoGParameters(overlap=overlap)
+    parameters = HDoGParameters(blob_overlap=overlap)
     top, left = data.draw(st.integers(0, 220)), data.draw(st.integers(0, 380))
     height, width = data.draw(st.integers(1, 120)), data.draw(st.integers(1, 120))
     mask = np.zeros(image.shape, bool)
@@ -273,24 +275,25 @@ def test_published_parameters_give_three_layers() -> None:
     assert len(dog_responses(texture((30, 30)), PAPER.sigmas)) == 3
 
 
-@pytest.mark.parametrize("factor", [0.07 / 0.05, 0.07 / 0.1, 0.7, 3.0])
-def test_scaling_moves_both_sigmas_and_keeps_the_layers(factor: float) -> None:
-    parameters = HDoGParameters(sigma_min=1.0, sigma_max=2.56)  # exactly 1.6 ** 2: rounding must not matter
-    scaled = parameters.scaled(factor)
-    np.testing.assert_allclose(scaled.sigmas, factor * parameters.sigmas)
+@pytest.mark.parametrize("spacing_mm", [0.05, 0.1, 0.07 / 0.7, 0.07 / 3])
+def test_another_pixel_size_moves_both_sigmas_and_keeps_the_layers(spacing_mm: float) -> None:
+    parameters = HDoGParameters(sigma_min_px=1.0, sigma_max_px=2.56)  # exactly 1.6 ** 2: rounding must not matter
+    scaled = parameters.at(spacing_mm)
+    np.testing.assert_allclose(scaled.sigmas, 0.07 / spacing_mm * parameters.sigmas)
+    assert scaled.at(0.05) == scaled  # in px of its image now
     assert len(scaled.sigmas) == 4 and scaled.dog_threshold == parameters.dog_threshold
 
 
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("sigma_min", 0.0),
-        ("sigma_max", 1.0),
-        ("sigma_max", float("inf")),
+        ("sigma_min_px", 0.0),
+        ("sigma_max_px", 1.0),
+        ("sigma_max_px", float("inf")),
         ("sigma_ratio", 1.0),
         ("dog_threshold", -0.1),
         ("dog_threshold", float("nan")),
-        ("overlap", 1.5),
+        ("blob_overlap", 1.5),
         ("hessian_threshold", -1.0),
     ],
 )
@@ -315,9 +318,9 @@ def test_smaller_of_two_nested_discs_goes() -> None:
 @pytest.mark.parametrize(
     ("image", "message"),
     [
-        (np.zeros((3, 4, 5), np.float32), r"image: found shape \(3, 4, 5\)"),
+        (np.zeros((3, 4, 5), np.float32), r"image: got shape \(3, 4, 5\)"),
         (np.zeros((0, 4), np.float32), "non-empty"),
-        (np.zeros((4, 4), np.uint16), "found uint16"),
+        (np.zeros((4, 4), np.uint16), "got uint16"),
         (np.full((4, 4), np.nan, np.float32), "NaN"),
         (np.array([[0.0, np.inf]]), "infinite"),
     ],
@@ -329,5 +332,5 @@ def test_bad_image_is_refused(image: np.ndarray, message: str) -> None:
 
 @pytest.mark.parametrize("mask", [np.zeros((4, 5), bool), np.zeros((4, 4), np.uint8)])
 def test_bad_mask_is_refused(mask: np.ndarray) -> None:
-    with pytest.raises(ValueError, match="mask: found"):
+    with pytest.raises(ValueError, match="mask: got"):
         hdog(np.zeros((4, 4), np.float32), PAPER, mask)

@@ -62,7 +62,9 @@ def test_random_state_is_no_setting():
     assert describe(flip) == before
 
 
-@pytest.mark.parametrize("thing", [torch.optim.Adam([torch.zeros(1, requires_grad=True)], lr=0.1), Outer(), {"a": (1, 2)}])
+@pytest.mark.parametrize(
+    "thing", [torch.optim.Adam([torch.zeros(1, requires_grad=True)], lr=0.1), Outer(), {"a": (1, 2)}]
+)
 def test_everything_is_json(thing):
     json.dumps(describe(thing))
 
