@@ -148,7 +148,7 @@ def test_plain_images_of_any_size_have_no_objects(shape):
 
 
 def test_bad_arguments_are_named():
-    with pytest.raises(ValueError, match="maxima_height: found 0"):
+    with pytest.raises(ValueError, match="maxima_height: got 0"):
         MorphologyParameters(maxima_height=0)
     with pytest.raises(ValueError, match="image: got uint8"):
         morphology_objects(np.zeros((5, 5), np.uint8), MorphologyParameters())

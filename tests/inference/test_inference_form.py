@@ -10,11 +10,11 @@ import torch
 from monai.bundle import ConfigParser
 
 from scripts.common.objects import label_objects
+from scripts.inference import openvino_network
 from scripts.inference.inference_form import InferenceForm
 from scripts.inference.openvino_network import OpenVINONetwork
 from scripts.inference.precision import autocast_dtype
 from scripts.inference.tile_inferer import TileInferer
-from scripts.inference import openvino_network
 from scripts.networks.deeplab_v3 import DeepLabV3
 from scripts.networks.fpn import FPN
 from scripts.networks.slim_fcn import SlimFCN
