@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from typing import Any
 
 import numpy as np
 import torch
 
 Spacing = tuple[float, float]
+#: What MONAI's dictionary transforms hand on.
+Data = dict[Hashable, Any]
 
 
 def plane(tensor: Any) -> np.ndarray:
@@ -43,8 +46,3 @@ def row_spacing_of(images: Any, default_mm: float = 0.07) -> float:
     """
     rows = getattr(images, "meta", {}).get("spacing_mm", [default_mm])[0]
     return float(torch.as_tensor(rows).flatten()[0])
-
-
-def length_factor(image: Any, reference_spacing_mm: float) -> float:
-    """Pixels of an image per pixel of `reference_spacing_mm`; 1 for a reference of 0, which takes lengths as px."""
-    return reference_spacing_mm / spacing_of(image)[0] if reference_spacing_mm else 1.0

@@ -1,15 +1,54 @@
-"""From maps to objects: HDoGReg's overlap combining and the slim FCN's thresholded components.
+"""HDoGReg's overlap combining: whole HDoG candidates that a map supports.
 
-HDoGReg (section III-C, corrected in docs/methods.md): a candidate object is kept in its entirety when the share of its
-pixels that lie in the region mask {P >= p_thr} exceeds o_thr. The score of an object is the highest p_thr at which
-it is still kept, so one pass gives every operating point.
+A candidate is kept in its entirety when the share of its pixels that lie in the region mask {P >= p_thr} exceeds
+o_thr. Its score is the highest p_thr at which it is still kept, so one pass gives every operating point. Source: arXiv
+2102.00754, section III-C, corrected in docs/methods.md.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+from typing import ClassVar
+
 import numpy as np
 
+from scripts.candidates.hdog import HDoGParameters, hdog
 from scripts.common.objects import fill_holes, label_objects
+from scripts.common.tensors import Spacing
+from scripts.findings.forming import Scene, ScoredObjects, keep_objects
+
+
+@dataclass(frozen=True)
+class CandidateObjects:
+    """HDoG candidates, kept whole where more than a share of their pixels has a high value in a map; holes filled.
+
+    Attributes:
+        map: number of the network's map that scores them, from 0 (the proximity map: the paper).
+        hdog: of the candidates.
+        overlap_fraction: o_thr, in [0, 1).
+    """
+
+    map: int = 0
+    hdog: HDoGParameters = field(default_factory=HDoGParameters)
+    overlap_fraction: float = 0.3
+    own_threshold: ClassVar[float | None] = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.overlap_fraction < 1:
+            raise ValueError(f"overlap_fraction: got {self.overlap_fraction}; want a value in [0, 1)")
+
+    def candidates(self, image: np.ndarray, within: np.ndarray | None, spacing_mm: Spacing) -> np.ndarray:
+        """The candidate mask, bool (rows, cols), of a [0, 1] image."""
+        return hdog(image, self.hdog.at(spacing_mm[0]), within).mask
+
+    def form(self, scene: Scene, score_threshold: float) -> ScoredObjects:
+        """See `Objects`."""
+        probability = scene.map(self.map)
+        candidates = self.candidates(scene.image, scene.within, scene.spacing_mm)
+        labels, scores = combine(
+            candidates, probability, score_threshold=score_threshold, overlap_fraction=self.overlap_fraction
+        )
+        return ScoredObjects(labels, scores, probability)
 
 
 def overlap_scores(labels: np.ndarray, proximity: np.ndarray, overlap_fraction: float) -> np.ndarray:
@@ -47,71 +86,22 @@ def overlap_scores(labels: np.ndarray, proximity: np.ndarray, overlap_fraction: 
 
 
 def combine(
-    candidates: np.ndarray,
-    proximity: np.ndarray,
-    *,
-    proximity_threshold: float,
-    overlap_fraction: float,
-    within: np.ndarray | None = None,
+    candidates: np.ndarray, proximity: np.ndarray, *, score_threshold: float, overlap_fraction: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """Keep the candidate objects that the network's region mask supports, whole, with holes filled.
 
     Args:
-        candidates: bool (rows, cols), the HDoG candidate mask.
+        candidates: bool (rows, cols), the HDoG candidate mask, restricted to the eroded breast.
         proximity: float (rows, cols), [0, 1], the network's proximity map.
-        proximity_threshold: p_thr in [0, 1]; region mask = proximity >= p_thr.
+        score_threshold: p_thr in [0, 1]; region mask = proximity >= p_thr.
         overlap_fraction: o_thr; more than this share of an object must lie in the region mask.
-        within: bool (rows, cols), the eroded breast mask; both masks are restricted to it first.
 
     Returns:
         labels int32 (rows, cols), kept objects with their candidate numbers, and scores float32 (n + 1,) of all
         candidates, index = number.
     """
-    if within is not None:
-        candidates = candidates & within
     labels, count = label_objects(candidates)
     scores = np.zeros(count + 1, np.float32)
     found = overlap_scores(labels, proximity, overlap_fraction)
     scores[: found.size] = found
-    labels, scores = keep_objects(labels, scores, threshold=proximity_threshold)
-    return fill_holes(labels), scores
-
-
-def keep_objects(labels: np.ndarray, scores: np.ndarray, *, threshold: float) -> tuple[np.ndarray, np.ndarray]:
-    """Erase the objects whose score is below a threshold.
-
-    Args:
-        labels: int32 (rows, cols), 0 background, else numbers.
-        scores: float32 (n + 1,), index = number.
-        threshold: in [0, 1].
-
-    Returns:
-        labels without them, and the scores as they were.
-    """
-    keep = scores >= threshold
-    keep[0] = False
-    return np.where(keep, np.arange(keep.size), 0).astype(labels.dtype)[labels], scores
-
-
-def threshold_objects(
-    probability: np.ndarray, *, probability_threshold: float, within: np.ndarray | None = None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Slim FCN: the connected components of {probability >= threshold}.
-
-    Args:
-        probability: float (rows, cols), [0, 1].
-        probability_threshold: in [0, 1].
-        within: bool (rows, cols); objects are restricted to it.
-
-    Returns:
-        labels int32 (rows, cols) and scores float32 (n + 1,): the largest probability within each object, that is
-        the highest threshold at which anything of it is left.
-    """
-    mask = probability >= probability_threshold
-    if within is not None:
-        mask &= within
-    labels, count = label_objects(mask)
-    scores = np.zeros(count + 1, np.float32)
-    pixels = np.flatnonzero(labels != 0)
-    np.maximum.at(scores, labels.ravel()[pixels], probability.ravel()[pixels].astype(np.float32))
-    return labels, scores
+    return fill_holes(keep_objects(labels, scores, score_threshold)), scores

@@ -6,6 +6,9 @@ own peak does neither, and is how the width of a blurred spot is defined (full w
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import ClassVar
+
 import cv2
 import numpy as np
 from scipy import ndimage
@@ -13,41 +16,58 @@ from skimage.morphology import local_maxima, reconstruction
 from skimage.segmentation import watershed
 
 from scripts.common.objects import label_objects
+from scripts.findings.forming import Scene, ScoredObjects, check_fractions, keep_objects
 
 _EIGHT = np.ones((3, 3), bool)
 
 
-def peak_objects(
-    probability: np.ndarray,
-    *,
-    floor: float = 0.002,
-    share: float = 0.5,
-    prominence: float = 0.3,
-    within: np.ndarray | None = None,
-    lowest: float = 0.0,
-) -> tuple[np.ndarray, np.ndarray]:
+@dataclass(frozen=True)
+class PeakObjects:
     """Objects of a map, each around one peak.
 
     A peak counts if the map falls by more than `prominence` of its height on every way to a higher one. Watersheds
     part the peaks of one component of {map >= floor}; of each basin the piece that holds the peak and reaches
-    `share` of its height is the object.
+    `share` of its height is the object. Its score is the mean of the map over it (its peak saturates at 1 and ranks
+    nothing).
+
+    Attributes:
+        map: number of the network's map, from 0 (HDoGReg's second map is that of MCs).
+        floor: nothing below this is looked at; in (0, 1].
+        share: in (0, 1].
+        prominence: in (0, 1]; larger values part less.
+    """
+
+    map: int = 1
+    floor: float = 0.002
+    share: float = 0.3
+    prominence: float = 0.3
+    own_threshold: ClassVar[float | None] = None
+
+    def __post_init__(self) -> None:
+        check_fractions(floor=self.floor, share=self.share, prominence=self.prominence)
+
+    def form(self, scene: Scene, score_threshold: float) -> ScoredObjects:
+        """See `Objects`."""
+        probability = scene.map(self.map)
+        labels, scores = peak_objects(probability, self, scene.within, lowest=score_threshold)
+        return ScoredObjects(keep_objects(labels, scores, score_threshold), scores, probability)
+
+
+def peak_objects(
+    probability: np.ndarray, rule: PeakObjects, within: np.ndarray | None = None, lowest: float = 0.0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Objects around the peaks of a map.
 
     Args:
         probability: float (rows, cols), [0, 1].
-        floor: nothing below this is looked at; in (0, 1).
-        share: in (0, 1].
-        prominence: in (0, 1); larger values part less.
+        rule: what a peak and its object are.
         within: bool (rows, cols); objects are restricted to it.
         lowest: objects whose peak, and so whose score, is below are left out: less work where they would be dropped.
 
     Returns:
-        labels int32 (rows, cols), and scores float32 (n + 1,): the mean of the map over each object (its peak
-        saturates at 1 and ranks nothing), index = number.
+        labels int32 (rows, cols), and scores float32 (n + 1,), index = number.
     """
-    for name, value in (("floor", floor), ("share", share), ("prominence", prominence)):
-        if not 0 < value <= 1:
-            raise ValueError(f"{name}: got {value}, want a value in (0, 1]")
-    mask = probability >= floor
+    mask = probability >= rule.floor
     if within is not None:
         mask &= within
     components, count = label_objects(mask)
@@ -62,12 +82,12 @@ def peak_objects(
         inside, values = np.zeros(shape, bool), np.zeros(shape, np.float32)
         inside[1:-1, 1:-1] = core
         values[1:-1, 1:-1][core] = probability[box][core]
-        basins = _basins(values, inside, prominence) if maxima[number] > 1 else inside.astype(np.int32)
+        basins = _basins(values, inside, rule.prominence) if maxima[number] > 1 else inside.astype(np.int32)
         for basin, part in enumerate(ndimage.find_objects(basins), start=1):
             own = np.where(basins[part] == basin, values[part], 0)
             if own.max() < lowest:
                 continue
-            _, pieces = cv2.connectedComponents((own >= share * float(own.max())).view(np.uint8), connectivity=8)
+            _, pieces = cv2.connectedComponents((own >= rule.share * float(own.max())).view(np.uint8), connectivity=8)
             piece = pieces == pieces.flat[int(own.argmax())]
             # `part` lies in the padded component: one row and column less in the image's
             rows, cols = (slice(a.start - 1 + b.start, a.stop - 1 + b.start) for a, b in zip(part, box, strict=True))

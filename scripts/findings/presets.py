@@ -1,7 +1,7 @@
 """Operating points by name: `models/operating_points.json`, written by `run choosing`, read by the inference config.
 
 {"<method>": {"presets": {"sensitive": {"threshold": .., "tpr": .., "fp_per_cm2": ..}, "balanced": ..,
- "specific": ..}, "provenance": {..}}, ...}
+ "specific": ..}, "provenance": {"scoring": {..}, "weights": {..}, ..}}, ...}
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from scripts.common.files import sha256_of, write_json
+from scripts.common.settings import describe, differences
+from scripts.findings.forming import Objects
 
 logger = logging.getLogger(__name__)
 
@@ -37,8 +39,8 @@ def preset_threshold(
         optional: None instead of an error when the file does not know the method, or knows it with other weights or
             settings.
         weights: file of the weights in use; compared with the SHA-256 that the points were chosen with.
-        settings: those in use that change what a score means; compared with those of the same name that the points
-            were chosen with.
+        settings: the objects in use that decide what a score means (the config's `scoring`), as `describe` takes them;
+            what both they and those that the points were chosen with hold is compared.
 
     Raises:
         FileNotFoundError: no such file.
@@ -57,8 +59,8 @@ def preset_threshold(
         raise ValueError(f"operating_points: {file} holds no points of {method!r} (but of {known}); run choosing")
     presets = methods[method].get("presets", {})
     if preset not in presets:
-        raise ValueError(f"preset: got {preset!r}, want one of {', '.join(presets)} (of {method} in {file})")
-    if problem := _difference(methods[method], weights, settings or {}):
+        raise ValueError(f"preset: got {preset!r}; want one of {', '.join(presets)} (of {method} in {file})")
+    if problem := _difference(methods[method], weights, describe(settings or {})):
         problem = f"the points of {method} in {file} were chosen with {problem}"
         if optional:
             logger.info("operating_points: %s; they are not used", problem)
@@ -67,20 +69,18 @@ def preset_threshold(
     return float(presets[preset]["threshold"])
 
 
-def chosen_setting(path: str | Path, method: str, name: str) -> Any:
-    """A setting with which a method's operating points were chosen, such as its overlap fraction (o_thr).
+def operating_threshold(objects: Objects, **preset: Any) -> float | None:
+    """Score threshold at which a method is evaluated.
 
-    Raises:
-        FileNotFoundError: no such file.
-        ValueError: the file is damaged, or does not hold the method or the setting.
+    Args:
+        objects: how the method forms objects. For a method whose own output is a mask it is that output.
+        **preset: as of `preset_threshold`, for all others.
+
+    Returns:
+        None where the method has no preset that holds: the evaluation then chooses a threshold on its images.
     """
-    file = Path(path)
-    if not file.is_file():
-        raise FileNotFoundError(f"operating_points: {file} does not exist; give --{name}, or run choosing")
-    settings = _read(file).get(method, {}).get("provenance", {}).get("settings", {})
-    if name not in settings:
-        raise ValueError(f"operating_points: {file} holds no {name} of {method!r}; give --{name}, or run choosing")
-    return settings[name]
+    own = objects.own_threshold
+    return own if own is not None else preset_threshold(**preset, optional=True)
 
 
 def _difference(entry: Mapping[str, Any], weights: str | Path | None, settings: Mapping[str, Any]) -> str:
@@ -89,12 +89,26 @@ def _difference(entry: Mapping[str, Any], weights: str | Path | None, settings: 
     recorded = (provenance.get("weights") or {}).get("sha256")
     if recorded and weights and Path(weights).is_file() and sha256_of(weights) != recorded:
         return f"other weights than {weights}"
-    chosen = provenance.get("settings", {})
-    return ", ".join(
-        f"{name} {chosen[name]} (here: {value})"
-        for name, value in settings.items()
-        if name in chosen and chosen[name] != value
-    )
+    chosen = provenance.get("scoring")
+    if chosen is None:  # written by version 0.3.0
+        chosen, settings = provenance.get("settings", {}), _settings_of_0_3_0(settings)
+    found = differences(chosen, settings)
+    return ", ".join(f"{path} {there} (here: {here})" for path, there, here in found)
+
+
+def _settings_of_0_3_0(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What version 0.3.0 compared, by its names."""
+    objects, grid = settings.get("objects", {}), settings.get("inferer", {}).get("grid", {})
+    sources = {"PeakObjects": "map", "ComponentObjects": "threshold", "CandidateObjects": "candidates"}
+    known = {
+        "objects_from": sources.get(str(objects.get("class"))),
+        "map_share": objects.get("share"),
+        "map_prominence": objects.get("prominence"),
+        "overlap_fraction": objects.get("overlap_fraction"),
+        "dog_threshold": objects.get("hdog", {}).get("dog_threshold"),
+        "working_spacing_mm": grid.get("spacing_mm"),
+    }
+    return {name: value for name, value in known.items() if value is not None}
 
 
 def publish_presets(path: str | Path, method: str, content: Mapping[str, Any]) -> Path:

@@ -14,6 +14,8 @@ from scripts.data.lists.folder import FAILURE, describe_failure
 from scripts.inference.prefetch import AHEAD, LookAhead
 
 logger = logging.getLogger(__name__)
+#: What postprocessing and writers need of preprocessing, besides the image.
+MASKS = ("breast", "breast_inner")
 
 
 class TolerantEvaluator(SupervisedEvaluator):
@@ -23,14 +25,14 @@ class TolerantEvaluator(SupervisedEvaluator):
 
     Args:
         *args: as of `SupervisedEvaluator`.
-        overlap_images: read the next image and run the network on it while this one's results are made and written.
+        prefetch: read the next image and run the network on it while this one's results are made and written.
             It needs room for a second image; the results, their order and what is reported stay the same.
         **kwargs: as of `SupervisedEvaluator`.
     """
 
-    def __init__(self, *args: Any, overlap_images: bool = False, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, prefetch: bool = False, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        if overlap_images:
+        if prefetch:
             self.data_loader: Any = LookAhead(self.data_loader, self._forward)
 
     def _iteration(self, engine: Any, batchdata: Any) -> Any:
@@ -57,10 +59,11 @@ class TolerantEvaluator(SupervisedEvaluator):
         return engine.state.output
 
     def _forward(self, batchdata: Any) -> dict[str, Any]:
-        """The network's part of an iteration: {"image", "label", "pred"}."""
+        """The network's part of an iteration: {"image", "label", "pred"} and the breast masks."""
         give_back_freed_memory()
         batch = self.prepare_batch(batchdata, self.state.device, self.non_blocking, **self.to_kwargs)
         inputs, targets, args, kwargs = batch if len(batch) == 4 else (*batch, (), {})
         with self.mode(self.network), torch.autocast("cuda", enabled=self.amp, **self.amp_kwargs):
             pred = self.inferer(inputs, self.network, *args, **kwargs)
-        return {Keys.IMAGE: inputs, Keys.LABEL: targets, Keys.PRED: pred}
+        masks = {key: batchdata[key] for key in MASKS if key in batchdata}
+        return {Keys.IMAGE: inputs, Keys.LABEL: targets, Keys.PRED: pred, **masks}

@@ -113,18 +113,18 @@ class Tiles:
                 core = breast[image, rows.core, cols.core]
                 if not core.any():
                     continue
-                tile = Tile(image, self._cropped(rows, core.any(axis=1)), self._cropped(cols, core.any(axis=0)))
+                in_rows, in_cols = np.flatnonzero(core.any(axis=1)), np.flatnonzero(core.any(axis=0))
+                tile = Tile(image, self._cropped(rows, in_rows), self._cropped(cols, in_cols))
             by_shape[tile.shape].append(tile)
         for tiles in by_shape.values():
             for first in range(0, len(tiles), self.batch_size):
                 yield tiles[first : first + self.batch_size]
 
     def _cropped(self, span: Span, breast: np.ndarray) -> Span:
-        """A span whose core is cut down to the breast, bool (core,), and which with `crop` is cut likewise."""
+        """A span whose core is cut down to the breast (px of the core), and which with `crop` is cut likewise."""
         margin = self.margin_px if self.crop else self.tile_px
         step = 1 if self.align_px == 1 else PART_STEP_PX
-        inside = np.flatnonzero(breast) + span.core_start
-        first, last = int(inside[0]), int(inside[-1]) + 1
+        first, last = span.core_start + int(breast[0]), span.core_start + int(breast[-1]) + 1
         before = max(first - margin - span.start, 0) // step * step
         after = -(-(last + margin - span.start) // step) * step
         return Span(span.start + before, min(span.stop, span.start + after), first, last)

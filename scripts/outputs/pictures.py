@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -14,11 +15,33 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from scipy.spatial import cKDTree
 
+from scripts.common.files import write_png
 from scripts.common.objects import Microcalcification
-from scripts.common.tensors import Spacing
+from scripts.common.tensors import Spacing, plane, spacing_of
 
+#: Twice as fast as the usual 6, and the pictures get no larger.
+PNG_COMPRESSION = 3
 MC_COLOUR = "#ffb000"
 REGION_COLOUR = "#4cc9f0"
+
+
+def write_picture(path: Path, item: Mapping[str, Any]) -> Path:
+    """The overlay of one image's findings, PNG."""
+    report, identity = item["report"], item["report"]["identity"]
+    count, density = report["summary"]["count"], report["summary"]["count_per_cm2"]
+    where = " ".join(filter(None, (identity["laterality"], identity["view"])))
+    title = "   ".join(filter(None, (report["name"], where, report["method"]))) + f"\n{count} microcalcifications"
+    if density is not None:
+        title += f", {density:.2f} per cm² of breast"
+    image, labels = item["image"], plane(item["instances"])
+    breast, spacing = plane(item["breast"]), spacing_of(image)
+    pixels = draw_overlay(plane(image), labels, item["findings"], spacing_mm=spacing, title=title, breast=breast)
+    return write_png(path, pixels, PNG_COMPRESSION)
+
+
+def write_heat_map(path: Path, item: Mapping[str, Any]) -> Path:
+    """The slim FCN's blue-to-red heat map of one image, PNG."""
+    return write_png(path, heat_map(plane(item["map"]).astype(np.float32)), PNG_COMPRESSION)
 
 
 def densest_regions(

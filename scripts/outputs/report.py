@@ -1,4 +1,4 @@
-"""The report of one image: every MC, numbers about all, and what is needed to read them later."""
+"""The report of one image: every MC, numbers about all, and what is needed to read them later; as JSON and CSV."""
 
 from __future__ import annotations
 
@@ -9,10 +9,14 @@ from typing import Any
 import numpy as np
 from monai.data import MetaTensor
 
+from scripts.common.files import write_json
 from scripts.common.objects import Microcalcification, summarise
+from scripts.common.settings import describe
+from scripts.common.tables import write_csv
 from scripts.common.tensors import spacing_of
 
-SCHEMA = "microcalcification-findings-1"
+SCHEMA = "microcalcification-findings-2"
+COLUMNS = ("id", "row", "col", "y_mm", "x_mm", "area_px", "area_mm2", "equivalent_diameter_mm", "score")
 IDENTITY = ("patient_id", "study_uid", "series_uid", "sop_uid", "laterality", "view", "manufacturer")
 READING = ("file_format", "photometric", "bits_stored", "transfer_syntax", "voi_applied", "spacing_source")
 
@@ -31,7 +35,7 @@ def build_report(
         image: [1, rows, cols] with the reader's metadata.
         breast: bool (rows, cols).
         method: name of the method.
-        operating_point: thresholds in force.
+        operating_point: preset, threshold and the way of forming objects, as `describe` takes them.
 
     Returns:
         A dict with `status` "found" or "nothing found" (a failed image has no report; see `run_report.json`), the
@@ -47,7 +51,7 @@ def build_report(
         "name": Path(file).name,
         "status": "found" if findings else "nothing found",
         "method": method,
-        "operating_point": dict(operating_point),
+        "operating_point": describe(operating_point),
         "identity": {key: _plain(image.meta.get(key, "")) for key in IDENTITY},
         "reading": {key: _plain(image.meta.get(key, "")) for key in READING},
         "rows": int(image.shape[-2]),
@@ -66,3 +70,13 @@ def _plain(value: Any) -> Any:
     if hasattr(value, "tolist"):
         return value.tolist()
     return value
+
+
+def write_findings(path: Path, item: Mapping[str, Any]) -> Path:
+    """The report as JSON."""
+    return write_json(path, item["report"])
+
+
+def write_table(path: Path, item: Mapping[str, Any]) -> Path:
+    """The MCs as CSV."""
+    return write_csv(path, COLUMNS, item["report"]["microcalcifications"])

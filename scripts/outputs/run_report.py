@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from scripts.common.files import write_json
 from scripts.common.provenance import describe_weights, package_versions, peak_memory_mb
+from scripts.common.settings import describe
 from scripts.data.lists.folder import REPORT_NAME
 
 logger = logging.getLogger(__name__)
@@ -27,7 +28,7 @@ class RunReport:
 
     Args:
         output_dir: folder of the report.
-        settings: plain values worth keeping (thresholds, method, paths of inputs).
+        settings: what decided the results (method, threshold, the objects of the chain), as `describe` takes them.
         weights: weight file in use, or None.
         total: number of images, for the progress bar.
         progress: show a progress bar.
@@ -42,7 +43,7 @@ class RunReport:
         progress: bool = True,
     ) -> None:
         self.path = Path(output_dir).expanduser() / REPORT_NAME
-        self.settings = settings or {}
+        self.settings = describe(settings or {})
         self.weights, self.versions = describe_weights(weights), package_versions()
         self.total = total
         self.progress = progress

@@ -1,34 +1,20 @@
 """The thin MONAI classes that the configs name; the maths is in the stages before."""
 
-from scripts.transforms.baselines import DiscObjectsd, HDoGObjectsd, MorphologyObjectsd, SelectMapd
-from scripts.transforms.inference import (
-    BreastMaskd,
-    CombineCandidatesd,
-    HDoGCandidatesd,
-    LoadLabeld,
-    LoadMammogramd,
-    MeasureFindingsd,
-    RestoreFileGeometryd,
-    ThresholdObjectsd,
-)
+from scripts.transforms.findings import MeasureFindingsd, RestoreFileGeometryd
+from scripts.transforms.loading import BreastMaskd, LoadLabeld, LoadMammogramd
+from scripts.transforms.objects import FormObjectsd
 from scripts.transforms.training import DropIgnoredd, ProximityTargetd, RandCLAHEd, RandWarpPatchd, WorkingGridd
 
 __all__ = [
     "BreastMaskd",
-    "CombineCandidatesd",
-    "DiscObjectsd",
     "DropIgnoredd",
-    "HDoGCandidatesd",
-    "HDoGObjectsd",
+    "FormObjectsd",
     "LoadLabeld",
     "LoadMammogramd",
     "MeasureFindingsd",
-    "MorphologyObjectsd",
     "ProximityTargetd",
     "RandCLAHEd",
     "RandWarpPatchd",
     "RestoreFileGeometryd",
-    "SelectMapd",
-    "ThresholdObjectsd",
     "WorkingGridd",
 ]

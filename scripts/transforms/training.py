@@ -11,10 +11,9 @@ from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import MapTransform, RandomizableTransform
 
-from scripts.common.tensors import plane, spacing_of
+from scripts.common.tensors import Data, plane, spacing_of
 from scripts.training.augment import clahe, resample, sample_warp, warp_image, warp_label
 from scripts.training.proximity import proximity_map
-from scripts.transforms.inference import Data
 
 
 class WorkingGridd(MapTransform):

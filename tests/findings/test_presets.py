@@ -5,7 +5,13 @@ import json
 
 import pytest
 
-from scripts.findings.presets import chosen_setting, preset_threshold, publish_presets
+from scripts.common.resampling import WorkingGrid
+from scripts.findings.baselines import HDoGObjects, MorphologyObjects
+from scripts.findings.combining import CandidateObjects
+from scripts.findings.peaks import PeakObjects
+from scripts.findings.presets import operating_threshold, preset_threshold, publish_presets
+from scripts.inference.no_network import NoNetworkInferer
+from scripts.inference.working_grid import WorkingGridInferer
 
 POINTS = {"presets": {"balanced": {"threshold": 0.4}, "specific": {"threshold": 0.7}}}
 
@@ -59,21 +65,32 @@ def test_a_damaged_file_is_refused(tmp_path, text):
 
 def test_points_of_other_settings_are_warned_of_or_left_out(tmp_path, caplog):
     caplog.set_level("INFO", logger="scripts.findings.presets")
-    file = publish_presets(tmp_path / "points.json", "A", {**POINTS, "provenance": {"settings": {"mirrors": 1}}})
-    assert preset_threshold(file, "A", settings={"mirrors": 1, "map_share": 0.3}, optional=True) == 0.4
+    chosen = {"scoring": {"objects": {"class": "PeakObjects", "share": 0.3}, "gone": 1}}
+    file = publish_presets(tmp_path / "points.json", "A", {**POINTS, "provenance": chosen})
+    same, other = ({"objects": PeakObjects(share=share)} for share in (0.3, 0.4))
+    assert preset_threshold(file, "A", settings=same, optional=True) == 0.4
     assert not caplog.records
-    assert preset_threshold(file, "A", settings={"mirrors": 2}, optional=True) is None
-    assert preset_threshold(file, "A", settings={"mirrors": 2}) == 0.4
-    assert [r.levelname for r in caplog.records if "mirrors 1 (here: 2)" in r.message] == ["INFO", "WARNING"]
+    assert preset_threshold(file, "A", settings=other, optional=True) is None
+    assert preset_threshold(file, "A", settings=other) == 0.4
+    assert [r.levelname for r in caplog.records if "objects.share 0.3 (here: 0.4)" in r.message] == ["INFO", "WARNING"]
 
 
-def test_a_setting_that_the_points_were_chosen_with(tmp_path):
-    file = publish_presets(
-        tmp_path / "points.json", "A", {**POINTS, "provenance": {"settings": {"overlap_fraction": 0.4}}}
-    )
-    assert chosen_setting(file, "A", "overlap_fraction") == 0.4
-    for method, name in (("A", "dog_threshold"), ("B", "overlap_fraction")):
-        with pytest.raises(ValueError, match=f"holds no {name} of '{method}'"):
-            chosen_setting(file, method, name)
-    with pytest.raises(FileNotFoundError, match="run choosing"):
-        chosen_setting(tmp_path / "none.json", "A", "overlap_fraction")
+def test_points_of_version_0_3_0_are_still_read_and_compared(tmp_path, caplog):
+    old = {"settings": {"objects_from": "map", "map_share": 0.3, "working_spacing_mm": 0.07, "tile_px": 1024}}
+    file = publish_presets(tmp_path / "points.json", "A", {**POINTS, "provenance": old})
+    grid = WorkingGridInferer(NoNetworkInferer(), WorkingGrid(0.07))
+    assert preset_threshold(file, "A", settings={"objects": PeakObjects(share=0.3), "inferer": grid}) == 0.4
+    assert not caplog.records
+    preset_threshold(file, "A", settings={"objects": CandidateObjects(overlap_fraction=0.9), "inferer": grid})
+    assert "objects_from map (here: candidates)" in caplog.text
+    coarse = WorkingGridInferer(NoNetworkInferer(), WorkingGrid(0.1))
+    preset_threshold(file, "A", settings={"objects": PeakObjects(share=0.4), "inferer": coarse})
+    assert "map_share 0.3 (here: 0.4), working_spacing_mm 0.07 (here: 0.1)" in caplog.text
+
+
+def test_a_method_whose_output_is_a_mask_is_evaluated_at_that_mask(tmp_path):
+    file = publish_presets(tmp_path / "points.json", "A", POINTS)
+    preset = {"path": file, "method": "A", "preset": "balanced"}
+    assert operating_threshold(HDoGObjects(), **preset) == operating_threshold(MorphologyObjects(), **preset) == 0.0
+    assert operating_threshold(PeakObjects(), **preset) == 0.4
+    assert operating_threshold(PeakObjects(), **(preset | {"method": "B"})) is None

@@ -91,7 +91,7 @@ class Network(torch.nn.Module):
         return x * self.factor
 
 
-def run(overlap_images, device):
+def run(prefetch, device):
     data = [{"image": str(i), "image_id": str(i)} for i in range(6)]
     network, log = Network().to(device).train(), []
     evaluator = TolerantEvaluator(
@@ -99,7 +99,7 @@ def run(overlap_images, device):
         val_data_loader=DataLoader(TolerantDataset(data, Load()), batch_size=1),
         network=network,
         inferer=SimpleInferer(),
-        overlap_images=overlap_images,
+        prefetch=prefetch,
     )
     forward = []
     evaluator.add_event_handler(IterationEvents.FORWARD_COMPLETED, lambda engine: forward.append(1))
@@ -133,12 +133,12 @@ def test_overlapping_changes_nothing_but_the_time(device):
 
 def test_two_images_in_a_batch_are_refused_either_way():
     data = Dataset([{"image": str(i)} for i in range(2)], Load())
-    for overlap_images in (False, True):
+    for prefetch in (False, True):
         evaluator = TolerantEvaluator(
             device=torch.device("cpu"),
             val_data_loader=DataLoader(data, batch_size=2),
             network=Network(),
-            overlap_images=overlap_images,
+            prefetch=prefetch,
         )
         evaluator.run()
         assert "batch_size: got 2" in evaluator.state.failure["reason"]

@@ -6,17 +6,19 @@ import pytest
 import torch
 from monai.data import MetaTensor
 
+from scripts.candidates.hdog import HDoGParameters
 from scripts.common.tensors import plane
 from scripts.data.reader.mammogram_reader import MammogramReadError
-from scripts.transforms.inference import (
+from scripts.findings.combining import CandidateObjects
+from scripts.findings.components import ComponentObjects
+from scripts.findings.peaks import PeakObjects
+from scripts.transforms import (
     BreastMaskd,
-    CombineCandidatesd,
-    HDoGCandidatesd,
+    FormObjectsd,
     LoadLabeld,
     LoadMammogramd,
     MeasureFindingsd,
     RestoreFileGeometryd,
-    ThresholdObjectsd,
 )
 
 
@@ -59,13 +61,11 @@ def test_an_image_without_objects_is_reported_as_such():
     assert report["status"] == "nothing found" and report["summary"]["count_per_cm2"] is None
 
 
-def test_lengths_are_scaled_by_the_pixel_spacing():
+def test_candidates_are_scaled_by_the_pixel_spacing():
     # the blob of a 0.035 mm image is that of a 0.07 mm image at twice the size: only scaled sigmas find it whole
-    image = blob((120, 120), 60, 60, 7)
-    breast = torch.ones(1, 120, 120, dtype=torch.bool)
-    item = {"image": mammogram(image, 0.035), "breast_inner": breast}
-    scaled = plane(HDoGCandidatesd()(item)["candidates"])
-    unscaled = plane(HDoGCandidatesd(reference_spacing_mm=0)(item)["candidates"])
+    image, within = blob((120, 120), 60, 60, 7).astype(np.float32), np.ones((120, 120), bool)
+    scaled = CandidateObjects().candidates(image, within, (0.035, 0.035))
+    unscaled = CandidateObjects(hdog=HDoGParameters(reference_spacing_mm=0)).candidates(image, within, (0.035, 0.035))
     assert scaled[60, 60] and scaled.sum() > 1.5 * max(unscaled.sum(), 1)
 
 
@@ -79,46 +79,48 @@ def test_the_breast_is_eroded_by_the_same_millimetres(spacing, side):
     assert edges[0] - edges[1] == side // 2
 
 
-def test_combining_leaves_mask_numbers_scores_and_map():
-    candidates = np.zeros((8, 8), bool)
-    candidates[1:3, 1:3] = candidates[5:7, 5:7] = True
-    proximity = np.zeros((8, 8), np.float32)
-    proximity[1:3, 1:3] = 0.8
-    item = {"pred": torch.from_numpy(proximity)[None], "candidates": torch.from_numpy(candidates)[None]}
-    out = CombineCandidatesd(proximity_threshold=0.5, overlap_fraction=0.3, within_key=None)(item)
-    assert plane(out["pred"]).sum() == 4 and out["pred"].dtype == torch.uint8
-    assert torch.equal(out["map"], item["pred"]) and sorted(np.round(out["scores"], 3)) == [0, 0, 0.8]
+def formed(objects, maps, threshold, image=None, within=None):
+    maps = np.asarray(maps, np.float64).clip(1e-6, 1 - 1e-6)
+    logits = torch.from_numpy(np.log(maps / (1 - maps)).astype(np.float32))
+    shape = maps.shape[1:]
+    item = {"pred": logits, "image": mammogram(np.full(shape, 0.3) if image is None else image)}
+    item["breast_inner"] = torch.from_numpy(np.ones(shape, bool) if within is None else within)[None]
+    return FormObjectsd(objects, threshold)(item)
 
 
-def test_objects_come_from_the_chosen_source_and_map():
-    candidates = np.zeros((9, 9), bool)
-    candidates[1:3, 1:3] = True
+def test_forming_leaves_mask_numbers_scores_and_map():
+    image = blob((40, 40), 10, 12, 1.5) + blob((40, 40), 28, 30, 1.5, base=0)
+    proximity = np.where(np.arange(40)[:, None] < 20, 0.8, 0.05) * np.ones((1, 40))
+    out = formed(CandidateObjects(), proximity[None], 0.5, image)
+    labels = plane(out["instances"])
+    assert labels[10, 12] and not labels[28, 30] and labels.dtype == np.int32
+    assert out["pred"].dtype == torch.uint8 and np.array_equal(plane(out["pred"]) == 1, labels > 0)
+    assert out["scores"][labels[10, 12]] == pytest.approx(0.8, abs=1e-6)
+    np.testing.assert_allclose(plane(out["map"]), proximity, atol=1e-6)
+    assert plane(formed(CandidateObjects(), proximity[None], 0.01, image)["instances"])[28, 30]
+
+
+def test_objects_come_from_the_chosen_map():
     maps = np.zeros((2, 9, 9), np.float32)
     maps[0, 1:3, 1:3], maps[1, 1:3, 1:3], maps[1, 6, 6] = 0.8, 0.4, 0.6
-    item = {"pred": torch.from_numpy(maps), "candidates": torch.from_numpy(candidates)[None]}
-    thresholds = {"proximity_threshold": 0.1, "overlap_fraction": 0.3, "within_key": None}
-    expected = {"candidates": [0, 0.8], "scored": [0, 0.4], "map": [0, 0.4, 0.6]}
-    for source, scores in expected.items():
-        out = CombineCandidatesd(**thresholds, objects_from=source)(item)
-        np.testing.assert_allclose(out["scores"], scores, atol=1e-6)
-        assert plane(out["pred"]).sum() == (5 if source == "map" else 4)
-        assert torch.equal(out["map"], item["pred"][:1] if source == "candidates" else item["pred"][1:])
-    with pytest.raises(ValueError, match="two maps, got 1"):
-        CombineCandidatesd(**thresholds, objects_from="map")({**item, "pred": item["pred"][:1]})
-    with pytest.raises(ValueError, match="objects_from"):
-        CombineCandidatesd(**thresholds, objects_from="elsewhere")
+    for number, scores in ((0, [0, 0.8]), (1, [0, 0.4, 0.6])):
+        out = formed(PeakObjects(map=number), maps, 0.1)
+        np.testing.assert_allclose(sorted(out["scores"]), scores, atol=1e-6)
+        np.testing.assert_allclose(plane(out["map"]), maps[number], atol=2e-6)
+    with pytest.raises(ValueError, match="map: got 1; want one of the network's 1 maps"):
+        formed(PeakObjects(map=1), maps[:1], 0.1)
+    with pytest.raises(ValueError, match="score_threshold: got 2"):
+        FormObjectsd(PeakObjects(), 2)
 
 
-def test_thresholded_and_peak_objects_of_one_map():
+def test_components_are_formed_anew_at_every_threshold_of_an_evaluation():
     values = np.zeros((9, 9), np.float32)
     values[2, 1:8] = [0.9, 0.5, 0.2, 0.15, 0.2, 0.5, 0.9]
-    item = {"pred": torch.from_numpy(values)[None]}
-    joined = ThresholdObjectsd(probability_threshold=0.1, within_key=None)(item)
-    parted = ThresholdObjectsd(probability_threshold=0.1, objects_from="map", within_key=None)(item)
-    assert (plane(joined["instances"]).max(), plane(parted["instances"]).max()) == (1, 2)
-    assert (plane(joined["pred"]).sum(), plane(parted["pred"]).sum()) == (7, 4)
-    with pytest.raises(ValueError, match="objects_from"):
-        ThresholdObjectsd(probability_threshold=0.1, objects_from="elsewhere")
+    out = formed(ComponentObjects(steps=9), values[None], 0.0)
+    assert len(out["thresholds"]) == 9 and (np.diff(out["thresholds"]) < 0).all()
+    assert [out["objects_at"](t)[0].max() for t in (0.7, 0.1)] == [2, 1]
+    assert plane(formed(PeakObjects(map=0), values[None], 0.1)["instances"]).max() == 2  # peaks part what joins
+    assert "objects_at" not in formed(ComponentObjects(), values[None], 0.5)
 
 
 @pytest.mark.parametrize("shape", [(6, 9), (6, 9, 1)])

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,13 @@ NO_IDENTITY = dict.fromkeys(
 )
 
 PathLike = str | os.PathLike[str]
+
+
+@dataclass(frozen=True)
+class Reading:
+    voi: int | str = "auto"
+    allow_for_processing: bool = False
+    default_spacing_mm: float = 0.07
 
 
 def read_mammogram(

@@ -1,0 +1,146 @@
+"""A mistyped key or option is an error, not a setting without effect.
+
+MONAI's bundle runner takes any `--name value` and any key of a config, whether something reads it or not. The root
+configs call `check_running_config` first in `initialize`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import inspect
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from types import FrameType
+from typing import Any
+
+from monai.bundle import ConfigParser, ConfigWorkflow
+from monai.bundle.properties import InferProperties, TrainProperties
+from monai.utils import BundlePropertyConfig
+
+#: Keys that are for people, for MONAI, or for MONAI Label.
+ALWAYS_READ = ("_desc_", "_meta_", "imports", "displayable_configs", "initialize", "run", "finalize")
+ALWAYS_READ += ("operating_points",)  # not read where a score threshold is given
+_REFERENCE = re.compile(r"[@%](\w+)")
+
+
+class ConfigError(ValueError):
+    """A key that nothing reads, or an argument that its object does not take."""
+
+
+def check_running_config() -> None:
+    """Check the config of the workflow that is being initialised; without one (MONAI Label) nothing happens.
+
+    Raises:
+        ConfigError: see `check_config`. From the command line: one line, and exit status 2, instead.
+    """
+    frames = list(_frames())
+    workflows = (frame.f_locals.get("self") for frame in frames)
+    workflow = next((found for found in workflows if isinstance(found, ConfigWorkflow)), None)
+    if workflow is None:
+        return
+    try:
+        check_config(workflow.parser, (workflow.init_id, workflow.run_id, workflow.final_id))
+    except ConfigError as error:
+        if not any(frame.f_globals.get("__name__") == "__main__" and _is_bundle_command(frame) for frame in frames):
+            raise
+        sys.stderr.write(f"error: {error}\n")
+        sys.exit(2)
+
+
+def check_config(parser: ConfigParser, run_ids: tuple[str, ...] = ()) -> None:
+    """Check that every top-level key is read and every object takes the arguments that are given for it.
+
+    Args:
+        parser: the config, files merged and options applied.
+        run_ids: what is run.
+
+    Raises:
+        ConfigError: names the key and the nearest valid one.
+    """
+    config = parser.get()
+    read = _read_keys(config, run_ids)
+    known = {path.rpartition("::")[2]: path for path, _ in _arguments(config)} | {name: name for name in sorted(read)}
+    for key in config:
+        if key not in read:
+            raise ConfigError(f"{key}: got a key or option that nothing reads here; {_nearest(key, known)}")
+    for path, taken in _arguments(config):
+        name = path.rpartition("::")[2]
+        if taken is not None and name not in taken:
+            place = path.removesuffix(name)
+            nearest = _nearest(name, {name: place + name for name in taken})
+            raise ConfigError(f"{path}: got an argument that its object does not take; {nearest}")
+
+
+def _read_keys(config: Mapping[str, Any], run_ids: tuple[str, ...]) -> set[str]:
+    """Top-level keys that are reached by references from what is run, or that MONAI's tools ask for."""
+    asked = {
+        str(entry[BundlePropertyConfig.ID]).partition("::")[0]
+        for group in (InferProperties, TrainProperties)
+        for entry in group.values()
+    }
+    runs = {key for key, value in config.items() if _is_run(value)}
+    waiting = [key for key in (*ALWAYS_READ, *asked, *run_ids, *runs) if key in config]
+    read: set[str] = set()
+    while waiting:
+        key = waiting.pop()
+        if key not in read and key in config:
+            read.add(key)
+            waiting += [name for text in _texts(config[key]) for name in _REFERENCE.findall(text)]
+    return read
+
+
+def _is_run(value: Any) -> bool:
+    """Whether a key is an id to be run: an alias of one, or a list of expressions and calls."""
+    if isinstance(value, str):
+        return value.startswith("%")
+    return isinstance(value, list) and any(isinstance(part, str) and part.startswith("$") for part in value)
+
+
+def _texts(node: Any) -> Iterator[str]:
+    if isinstance(node, str):
+        yield node
+    parts = node.values() if isinstance(node, Mapping) else node if isinstance(node, list) else ()
+    for part in parts:
+        yield from _texts(part)
+
+
+def _arguments(node: Any, path: str = "") -> Iterator[tuple[str, set[str] | None]]:
+    """Every argument of every object: its path, and the names that the object takes (None: any, or not known)."""
+    parts = node.items() if isinstance(node, Mapping) else enumerate(node) if isinstance(node, list) else ()
+    taken = _parameters(node.get("_target_")) if isinstance(node, Mapping) else None
+    for key, value in parts:
+        below = f"{path}::{key}" if path else str(key)
+        if isinstance(node, Mapping) and "_target_" in node and not str(key).startswith("_"):
+            yield below, taken
+        yield from _arguments(value, below)
+
+
+def _parameters(target: Any) -> set[str] | None:
+    """Names of the arguments that a `_target_` takes; None when it takes any, or is none of this bundle's."""
+    if not isinstance(target, str) or not target.startswith("scripts."):
+        return None
+    module, _, name = target.rpartition(".")
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(f"_target_: got {target!r}; want a class or function of this bundle ({error})") from error
+    parameters = inspect.signature(found).parameters.values()
+    return None if any(p.kind is p.VAR_KEYWORD for p in parameters) else {p.name for p in parameters}
+
+
+def _nearest(name: str, known: Mapping[str, str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    return f"want {known[near[0]]}?" if near else "want one of the keys of the config files"
+
+
+def _frames() -> Iterator[FrameType]:
+    frame = inspect.currentframe()
+    while frame is not None:
+        yield frame
+        frame = frame.f_back
+
+
+def _is_bundle_command(frame: FrameType) -> bool:
+    return frame.f_code.co_filename.replace("\\", "/").endswith("monai/bundle/__main__.py")

@@ -1,0 +1,81 @@
+"""From numbered objects to measured findings, and masks back in the geometry of the input file."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from monai.config import KeysCollection
+from monai.data import MetaTensor
+from monai.transforms import MapTransform
+
+from scripts.common.objects import measure_objects
+from scripts.common.tensors import Data, plane, spacing_of
+from scripts.data.reader.geometry import to_file_axes
+from scripts.outputs.report import build_report
+
+
+class MeasureFindingsd(MapTransform):
+    """Add `findings` (measured MCs) and the `report`, and number `instances` and `scores` by the ids of the findings.
+
+    Args:
+        keys: the numbered objects.
+        image_key, scores_key, breast_key: what the chain before left.
+        method: name of the method in the report.
+        operating_point: thresholds in force, for the report.
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection = "instances",
+        image_key: str = "image",
+        scores_key: str = "scores",
+        breast_key: str = "breast",
+        method: str = "HDoGReg",
+        operating_point: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(keys)
+        self.image_key, self.scores_key, self.breast_key = image_key, scores_key, breast_key
+        self.method, self.operating_point = method, operating_point or {}
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> Data:
+        """Measure the objects."""
+        item, image = dict(data), data[self.image_key]
+        key = self.first_key(item)
+        labels, scores = plane(item[key]).astype(np.int32), np.asarray(item[self.scores_key])
+        item["findings"] = measure_objects(labels, scores, spacing_of(image))
+        present = np.flatnonzero(np.bincount(labels.ravel(), minlength=1)[1:]) + 1
+        new_number = np.zeros(max(labels.max(initial=0), 0) + 1, np.int32)
+        new_number[present] = np.arange(1, present.size + 1)
+        item[key] = torch.from_numpy(new_number[labels])[None]
+        item[self.scores_key] = np.concatenate([[0], scores[present]])
+        item["report"] = build_report(
+            item["findings"], image, plane(item[self.breast_key]), self.method, self.operating_point
+        )
+        return item
+
+
+class RestoreFileGeometryd(MapTransform):
+    """Bring masks back to the axes, rank, orientation and affine of the input file (columns first, as MONAI writes).
+
+    Args:
+        keys: masks [1, rows, cols].
+        image_key: the image whose metadata says how the file was laid out.
+        dtype: NumPy dtype of the result.
+    """
+
+    def __init__(self, keys: KeysCollection, image_key: str = "image", dtype: str = "uint8") -> None:
+        super().__init__(keys)
+        self.image_key, self.dtype = image_key, np.dtype(dtype)
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> Data:
+        """Restore every mask."""
+        item, meta = dict(data), data[self.image_key].meta
+        for key in self.keys:
+            restored = to_file_axes(plane(item[key]).astype(self.dtype), meta)
+            affine = torch.as_tensor(np.asarray(meta["file_affine"], dtype=np.float64))
+            kept = {name: value for name, value in meta.items() if name not in ("affine", "spatial_shape", "space")}
+            item[key] = MetaTensor(torch.from_numpy(np.ascontiguousarray(restored))[None], affine=affine, meta=kept)
+        return item
