@@ -1,0 +1,91 @@
+"""A made-up setting of any parameter object lands in run report and preset check of every method without another edit."""
+
+import sys
+import types
+from dataclasses import field, is_dataclass, make_dataclass
+
+import pytest
+from monai.bundle import ConfigParser
+
+from scripts.common.settings import describe
+from scripts.findings.presets import preset_threshold, publish_presets
+
+METHODS = {
+    "HDoGReg": None,
+    "candidates": "hdogreg_candidates.json",
+    "HDoGReg of the paper": "hdogreg_paper_inference.json",
+    "slim FCN": "slim_fcn_inference.json",
+    "slim FCN of the paper": "slim_fcn_paper_inference.json",
+    "HDoG alone": "baseline_hdog_alone.json",
+    "morphology": "baseline_ciecholewski.json",
+    "context CNN": "baseline_context_cnn_inference.json",
+    "DeepLabV3": "baseline_deeplab_v3_inference.json",
+    "network alone": "baseline_network_alone.json",
+}
+
+
+def configured(root, overlay, **options):
+    parser = ConfigParser()
+    parser.read_config([str(root / "configs" / name) for name in ("inference.json", overlay) if name])
+    parser.update({"network_def": {"_target_": "torch.nn.Identity"}, "weights": "", **options})
+    return parser
+
+
+def parameter_objects(parser, key=""):
+    """Ids of the config's parameter objects that decide results, with the classes."""
+    node = parser[key] if key else parser.get()
+    for name, below in node.items() if isinstance(node, dict) else ():
+        path = f"{key}::{name}" if key else name
+        target = below.get("_target_", "") if isinstance(below, dict) else ""
+        module, _, attribute = target.rpartition(".")
+        cls = getattr(sys.modules.get(module), attribute, None) if module.startswith("scripts.") else None
+        if is_dataclass(cls):
+            yield path, cls
+        yield from parameter_objects(parser, path)
+
+
+@pytest.fixture
+def with_a_made_up_setting(monkeypatch):
+    """A class like the given one, with one more setting; importable."""
+    module = types.ModuleType("made_up")
+    monkeypatch.setitem(sys.modules, "made_up", module)
+
+    def make(cls):
+        setattr(
+            module,
+            cls.__name__,
+            make_dataclass(cls.__name__, [("made_up", float, field(default=1.0))], bases=(cls,), frozen=True),
+        )
+        return f"made_up.{cls.__name__}"
+
+    return make
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_run_report_and_preset_check_see_it(root, tmp_path, caplog, monkeypatch, with_a_made_up_setting, method):
+    monkeypatch.chdir(root)
+    overlay = METHODS[method]
+    describe(configured(root, overlay).get_parsed_content("scoring"))  # imports all modules
+    objects = list(parameter_objects(configured(root, overlay)))
+    assert {"objects", "reading", "breast", "working_grid", "tiles"} <= {path for path, _ in objects}
+    unused = {"tiles", "working_grid"} if method in ("HDoG alone", "morphology", "context CNN") else set()
+    for path, cls in objects:
+        if path in unused:  # by a method that does not infer in tiles
+            continue
+        target = with_a_made_up_setting(cls)
+        scoring, other = (
+            configured(root, overlay, **{f"{path}::_target_": target, f"{path}::made_up": value})
+            for value in (1.0, 2.0)
+        )
+        described = describe(scoring.get_parsed_content("scoring"))
+        assert "'made_up': 1.0" in str(described), path
+        report = scoring.get_parsed_content("run_report::settings") | {"output_dir": ""}
+        assert "'made_up': 1.0" in str(describe(report)), path
+        points = {"presets": {"balanced": {"threshold": 0.4}}, "provenance": {"scoring": described}}
+        file = publish_presets(tmp_path / "points.json", method, points)
+        preset = {"path": file, "method": method, "weights": ""}
+        caplog.clear()
+        assert preset_threshold(**preset, settings=scoring.get_parsed_content("scoring")) == 0.4
+        assert not caplog.records
+        preset_threshold(**preset, settings=other.get_parsed_content("scoring"))
+        assert "made_up 1.0 (here: 2.0)" in caplog.text, path
