@@ -83,8 +83,8 @@ def load(names):
 def holds(config, key):
     """Whether a config has `a::b::0`."""
     node = config
-    if re.match(r"\w+_overrides::\w", key):  # tables that users fill
-        key = key.split("::")[0]
+    if "_overrides::" in key:  # tables that users fill
+        key = key[: key.index("_overrides::") + len("_overrides")]
     for part in key.split("::"):
         if isinstance(node, list) and part.isdigit() and int(part) < len(node):
             node = node[int(part)]
