@@ -44,9 +44,13 @@ class BreastRegion:
 
     def masks(self, image: np.ndarray, spacing_mm: float) -> tuple[np.ndarray, np.ndarray]:
         """The breast and the eroded breast, bool (rows, cols) each, of a [0, 1] image with this pixel size."""
-        factor = self.reference_spacing_mm / spacing_mm if self.reference_spacing_mm else 1.0
         breast = breast_mask(image, spacing_mm)
-        return breast, erode_breast(breast, 2 * round(self.erosion_px // 2 * factor) + 1)
+        return breast, self.eroded(breast, spacing_mm)
+
+    def eroded(self, breast: np.ndarray, spacing_mm: float) -> np.ndarray:
+        """The part of a breast mask, bool (rows, cols), where MCs are looked for."""
+        factor = self.reference_spacing_mm / spacing_mm if self.reference_spacing_mm else 1.0
+        return erode_breast(breast, 2 * round(self.erosion_px // 2 * factor) + 1)
 
 
 def breast_mask(image: np.ndarray, spacing_mm: float = 0.07) -> np.ndarray:

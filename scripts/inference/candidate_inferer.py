@@ -8,30 +8,26 @@ from typing import Any
 import numpy as np
 import torch
 from monai.inferers import Inferer
-from tqdm import tqdm
 
-from scripts.candidates.breast_mask import breast_mask, erode_breast
+from scripts.candidates.breast_mask import BreastRegion, breast_mask
 from scripts.candidates.dog_discs import dog_blobs, extract_patches
 from scripts.candidates.hdog import HDoGParameters
 from scripts.common.tensors import row_spacing_of
-from scripts.inference.precision import PRECISIONS, autocast_dtype
+from scripts.inference.precision import autocast_dtype, check_precision
 
 
 class CandidateInferer(Inferer):
     """Find DoG blobs inside the eroded breast and classify the patch around each, a batch at a time.
 
-    The result has two channels: at the pixel of a blob its logit and its sigma in px, elsewhere `outside_value` and 0.
+    The result has two channels: at the pixel of a blob its logit and its sigma in px, elsewhere `outside_logit` and 0.
 
     Args:
-        sigma_min_px, sigma_max_px: scale range of the candidates, px of the image.
-        sigma_ratio: k between neighbouring scales.
-        dog_threshold: T_DoG.
+        hdog: scales and T_DoG of the candidates.
+        breast: erosion of the breast mask.
         patch_px: side of a patch, 95 for `ContextCNN`.
         batch_size: patches per forward pass.
-        breast_erosion_px: side of the square that erodes the breast mask, odd, px of the image.
-        precision: "float32", "bfloat16", or "auto" (bfloat16 where the hardware has it).
-        outside_value: logit of pixels without a candidate.
-        progress: show a progress bar over the batches.
+        precision: see `autocast_dtype`.
+        outside_logit: logit of pixels without a candidate.
 
     Raises:
         ValueError: `batch_size` below 1, or an unknown `precision`.
@@ -39,25 +35,18 @@ class CandidateInferer(Inferer):
 
     def __init__(
         self,
-        sigma_min_px: float = 1.6,
-        sigma_max_px: float = 2.0,
-        sigma_ratio: float = 1.6,
-        dog_threshold: float = 0.01,
+        hdog: HDoGParameters,
+        breast: BreastRegion,
         patch_px: int = 95,
         batch_size: int = 64,
-        breast_erosion_px: int = 45,
         precision: str = "auto",
-        outside_value: float = -20.0,
-        progress: bool = False,
+        outside_logit: float = -20.0,
     ) -> None:
         super().__init__()
         if batch_size < 1:
             raise ValueError(f"batch_size: got {batch_size}; want at least 1")
-        if precision not in PRECISIONS:
-            raise ValueError(f"precision: got {precision!r}, want one of {', '.join(PRECISIONS)}")
-        self.parameters = HDoGParameters(sigma_min_px, sigma_max_px, sigma_ratio, dog_threshold)
-        self.patch_px, self.batch_size, self.breast_erosion_px = patch_px, batch_size, breast_erosion_px
-        self.precision, self.outside_value, self.progress = precision, outside_value, progress
+        self.hdog, self.breast, self.patch_px, self.batch_size = hdog, breast, patch_px, batch_size
+        self.precision, self.outside_logit = check_precision(precision), outside_logit
 
     def __call__(
         self,
@@ -83,13 +72,13 @@ class CandidateInferer(Inferer):
             ValueError: `inputs` is not [B, 1, rows, cols].
         """
         if inputs.ndim != 4 or inputs.shape[1] != 1:
-            raise ValueError(f"inputs: got shape {tuple(inputs.shape)}; wanted [B, 1, rows, cols]")
+            raise ValueError(f"inputs: got shape {tuple(inputs.shape)}; want [B, 1, rows, cols]")
         found = torch.zeros(len(inputs), 2, *inputs.shape[2:], device=inputs.device)
-        found[:, 0] = self.outside_value
+        found[:, 0] = self.outside_logit
+        spacing_mm = row_spacing_of(inputs)
         for index, image in enumerate(inputs[:, 0].detach().float().cpu().numpy()):
-            whole = breast_mask(image, row_spacing_of(inputs)) if breast is None else _array(breast[index, 0])
-            mask = erode_breast(whole, self.breast_erosion_px)
-            blobs = dog_blobs(image, self.parameters, mask)
+            whole = breast_mask(image, spacing_mm) if breast is None else _array(breast[index, 0])
+            blobs = dog_blobs(image, self.hdog.at(spacing_mm), self.breast.eroded(whole, spacing_mm))
             logits = self._classify(image, blobs, network, inputs.device, *args, **kwargs)
             rows, cols = torch.from_numpy(blobs[:, :2].astype(np.int64)).to(inputs.device).T
             found[index, 0, rows, cols] = logits
@@ -107,8 +96,7 @@ class CandidateInferer(Inferer):
     ) -> torch.Tensor:
         dtype = autocast_dtype(self.precision, device)
         logits = [torch.zeros(0, device=device)]
-        firsts = range(0, len(blobs), self.batch_size)
-        for first in tqdm(firsts, desc="Candidates", unit="batch", disable=not self.progress):
+        for first in range(0, len(blobs), self.batch_size):
             patches = extract_patches(image, blobs[first : first + self.batch_size, :2], self.patch_px)
             batch = torch.from_numpy(patches)[:, None].to(device)
             with torch.no_grad(), torch.autocast(device.type, dtype or torch.bfloat16, enabled=dtype is not None):

@@ -1,14 +1,26 @@
-"""Number format of the networks' arithmetic: bfloat16 where the processor has instructions for it, else float32."""
+"""Number format of the networks' arithmetic, and the form in which a network runs fastest."""
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from monai.inferers import SimpleInferer
+from torch import nn
+
+from scripts.networks.slim_fcn import SlimFCN
+from scripts.networks.slim_fcn_fused import fuse
 
 PRECISIONS = ("auto", "float32", "bfloat16")
+
+
+def check_precision(precision: str) -> str:
+    """The precision, if it is known; else a ValueError."""
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision: got {precision!r}; want one of {', '.join(PRECISIONS)}")
+    return precision
 
 
 def autocast_dtype(precision: str, device: torch.device) -> torch.dtype | None:
@@ -22,9 +34,7 @@ def autocast_dtype(precision: str, device: torch.device) -> torch.dtype | None:
     Raises:
         ValueError: unknown precision.
     """
-    if precision not in PRECISIONS:
-        raise ValueError(f"precision: got {precision!r}, want one of {', '.join(PRECISIONS)}")
-    if precision == "auto":
+    if check_precision(precision) == "auto":
         if device.type == "cuda":
             fast = torch.cuda.is_bf16_supported()
         else:
@@ -45,12 +55,44 @@ class AutocastInferer(SimpleInferer):
 
     def __init__(self, precision: str = "auto") -> None:
         super().__init__()
-        if precision not in PRECISIONS:
-            raise ValueError(f"precision: got {precision!r}, want one of {', '.join(PRECISIONS)}")
-        self.precision = precision
+        self.precision = check_precision(precision)
 
     def __call__(self, inputs: torch.Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Forward pass; inputs [B, C, rows, cols]."""
         dtype = autocast_dtype(self.precision, inputs.device)
         with torch.autocast(inputs.device.type, dtype=dtype or torch.bfloat16, enabled=dtype is not None):
             return network(inputs, *args, **kwargs).float()
+
+
+class InferenceForm:
+    """Turns a network into what inference calls, and says under which arithmetic.
+
+    Args:
+        precision: see `autocast_dtype`.
+        fuse: run a slim FCN in its form for inference (scripts/networks/slim_fcn_fused.py), made anew when a weight
+            has been written; other networks run as they are.
+    """
+
+    def __init__(self, precision: str = "auto", fuse: bool = True) -> None:
+        self.precision, self.fuse = check_precision(precision), fuse
+        self._fused: nn.Module | None = None
+        self._fused_of: nn.Module | None = None
+        self._fused_from: tuple[Any, ...] = ()
+
+    def of(
+        self, network: Callable[..., torch.Tensor], device: torch.device
+    ) -> tuple[Any, contextlib.AbstractContextManager[Any]]:
+        """What to call instead of `network`, and the context to call it in."""
+        dtype = autocast_dtype(self.precision, device)
+        if self.fuse and isinstance(network, SlimFCN):
+            return self._fused_form(network, dtype or torch.float32), contextlib.nullcontext()
+        if dtype is None:
+            return network, contextlib.nullcontext()
+        return network, torch.autocast(device.type, dtype=dtype)
+
+    def _fused_form(self, network: SlimFCN, dtype: torch.dtype) -> nn.Module:
+        weights = network.state_dict(keep_vars=True).values()
+        source = (dtype, *((tensor.data_ptr(), tensor._version) for tensor in weights))
+        if self._fused is None or network is not self._fused_of or source != self._fused_from:
+            self._fused, self._fused_of, self._fused_from = fuse(network, dtype), network, source
+        return self._fused

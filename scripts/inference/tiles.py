@@ -1,0 +1,140 @@
+"""How a mammogram is cut into tiles whose cores partition it, and which part of each is worth computing."""
+
+from __future__ import annotations
+
+import itertools
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+PART_STEP_PX = 128
+"""Cuts within a tile lie at multiples of it: the processor's library compiles and keeps programs for every size."""
+
+
+class Span(NamedTuple):
+    """A tile along one axis, in px: the network sees [start, stop), [core_start, core_stop) of it is kept."""
+
+    start: int
+    stop: int
+    core_start: int
+    core_stop: int
+
+    @property
+    def seen(self) -> slice:
+        """What the network sees."""
+        return slice(self.start, self.stop)
+
+    @property
+    def core(self) -> slice:
+        """What is kept."""
+        return slice(self.core_start, self.core_stop)
+
+
+class Tile(NamedTuple):
+    """A tile of one image of the batch."""
+
+    image: int
+    rows: Span
+    cols: Span
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns that the network sees."""
+        return self.rows.stop - self.rows.start, self.cols.stop - self.cols.start
+
+
+@dataclass(frozen=True)
+class Tiles:
+    """Tiling of whole mammograms.
+
+    Attributes:
+        tile_px: side of a tile (512 in HDoGReg), a multiple of `align_px`.
+        margin_px: dropped on every inner side (128 in HDoGReg; the slim FCN needs 22).
+        align_px: tiles start at multiples of it: the network's stride (1 for a full-resolution network).
+        batch_size: tiles per forward pass.
+        breast_only: skip tiles without breast and blank what is not breast.
+        crop: cut every tile down to the breast in its core and `margin_px` around it. No logit changes where the
+            receptive field fits into the margin (the slim FCN); the FPN's norms see less that is not breast.
+    """
+
+    tile_px: int = 1024
+    margin_px: int = 128
+    align_px: int = 32
+    batch_size: int = 1
+    breast_only: bool = True
+    crop: bool = True
+
+    def __post_init__(self) -> None:
+        if self.margin_px < 0 or self.step_px <= 0:
+            raise ValueError(
+                f"margin_px: got {self.margin_px} for tile_px {self.tile_px}; want 0 or more that leaves a core of at "
+                f"least {self.align_px} px"
+            )
+        if self.tile_px % self.align_px:
+            raise ValueError(f"tile_px: got {self.tile_px}; want a multiple of align_px = {self.align_px}")
+        if self.batch_size < 1:
+            raise ValueError(f"batch_size: got {self.batch_size}; want at least 1")
+
+    @property
+    def step_px(self) -> int:
+        """Distance between the starts of two tiles."""
+        return (self.tile_px - 2 * self.margin_px) // self.align_px * self.align_px
+
+    def spans(self, size_px: int) -> list[Span]:
+        """Cover one axis with tiles whose cores partition it.
+
+        The first tile starts and the last ends at the image's own border, so that the network sees that border (its
+        zero padding) as in a whole-image pass; on inner sides at least `margin_px` is dropped. All tiles are
+        `tile_px` long but the last, which is up to `align_px - 1` shorter.
+        """
+        last_start = max(-(-(size_px - self.tile_px) // self.align_px) * self.align_px, 0)
+        starts = [*range(0, last_start, self.step_px), last_start]
+        cuts = [(left + self.tile_px + right) // 2 for left, right in itertools.pairwise(starts)]
+        cores = zip([0, *cuts], [*cuts, size_px], strict=True)
+        return [
+            Span(start, min(start + self.tile_px, size_px), *core) for start, core in zip(starts, cores, strict=True)
+        ]
+
+    def batches(self, count: int, shape: tuple[int, int], breast: np.ndarray | None) -> Iterator[list[Tile]]:
+        """Tiles to compute, at most `batch_size` of one shape together.
+
+        Args:
+            count: images of the batch.
+            shape: (rows, cols) of each.
+            breast: bool (count, rows, cols): only tiles whose core holds breast; None: all.
+        """
+        by_shape: dict[tuple[int, int], list[Tile]] = defaultdict(list)
+        for image, rows, cols in itertools.product(range(count), self.spans(shape[0]), self.spans(shape[1])):
+            tile = Tile(image, rows, cols)
+            if breast is not None:
+                core = breast[image, rows.core, cols.core]
+                if not core.any():
+                    continue
+                tile = Tile(image, self._cropped(rows, core.any(axis=1)), self._cropped(cols, core.any(axis=0)))
+            by_shape[tile.shape].append(tile)
+        for tiles in by_shape.values():
+            for first in range(0, len(tiles), self.batch_size):
+                yield tiles[first : first + self.batch_size]
+
+    def _cropped(self, span: Span, breast: np.ndarray) -> Span:
+        """A span whose core is cut down to the breast, bool (core,), and which with `crop` is cut likewise."""
+        margin = self.margin_px if self.crop else self.tile_px
+        step = 1 if self.align_px == 1 else PART_STEP_PX
+        inside = np.flatnonzero(breast) + span.core_start
+        first, last = int(inside[0]), int(inside[-1]) + 1
+        before = max(first - margin - span.start, 0) // step * step
+        after = -(-(last + margin - span.start) // step) * step
+        return Span(span.start + before, min(span.stop, span.start + after), first, last)
+
+
+def part_with_cores(batch: list[Tile]) -> tuple[slice, slice]:
+    """Rows and columns of tiles of one shape that hold all their cores, of few different sizes."""
+    parts = []
+    for spans, size in zip(([tile.rows for tile in batch], [tile.cols for tile in batch]), batch[0].shape, strict=True):
+        first = min(span.core_start - span.start for span in spans) // PART_STEP_PX * PART_STEP_PX
+        last = -(-max(span.core_stop - span.start for span in spans) // PART_STEP_PX) * PART_STEP_PX
+        parts.append(slice(first, min(last, size)))
+    return parts[0], parts[1]
