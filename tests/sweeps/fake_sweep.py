@@ -1,4 +1,6 @@
-"""A sweep of a fake objective as a process of its own: fake_sweep.py <folder> <storage> <grid or search> <delay s> <grace s>.
+"""A sweep of a fake objective as a process of its own.
+
+    fake_sweep.py <folder> <storage> <grid or search> <delay s> <grace s>
 
 Each trial leaves one line in `<folder>/calls.txt` when it begins and another one when it ends.
 """

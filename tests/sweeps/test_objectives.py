@@ -101,9 +101,7 @@ def test_the_operating_point_is_read_off_the_curve(strips):
     area = 60 * 60 * 0.07**2 / 100  # cm^2; a single FP is 5.7 per cm^2, far from (0, 1)
     nearest = CombiningObjective(strips)
     assert nearest.direction == "minimize"
-    outcome = nearest(
-        {"objects::overlap_fraction": 0.3}, silent
-    )  # kept when more than 3 of 10 px are in: the fourth decides
+    outcome = nearest({"objects::overlap_fraction": 0.3}, silent)  # more than 3 of 10 px: the fourth decides
     assert outcome.overlay["score_threshold"] == pytest.approx(1.0 - 0.15)
     assert outcome.values["tpr"] == 0.5 and outcome.values["fp_per_cm2"] == 0
     assert outcome.value == pytest.approx(0.5)
