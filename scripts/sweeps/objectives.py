@@ -99,7 +99,7 @@ class CombiningObjective:
         matching: str = GREEDY,
     ) -> None:
         if criterion not in (NEAREST, PAUC):
-            raise ValueError(f"criterion: got {criterion!r}, want {NEAREST!r} or {PAUC!r}")
+            raise ValueError(f"criterion: got {criterion!r}; want {NEAREST!r} or {PAUC!r}")
         self.cases, self.criterion, self.fp_limit = cases, criterion, fp_limit
         self.rule, self.matching = rule or HitRule(), matching
         self.direction: Direction = "minimize" if criterion == NEAREST else "maximize"

@@ -68,9 +68,9 @@ class TrainAndEvaluate:
     ) -> None:
         known = [BEST, *(EVALUATED if evaluate_configs else [])]
         if metric not in known:
-            raise ValueError(f"metric: got {metric!r}, want one of {known}")
+            raise ValueError(f"metric: got {metric!r}; want one of {known}")
         if parameters_for not in ("training", "both"):
-            raise ValueError(f"parameters_for: got {parameters_for!r}, want 'training' or 'both'")
+            raise ValueError(f"parameters_for: got {parameters_for!r}; want 'training' or 'both'")
         self._folder = Path(output_dir).expanduser().absolute()
         self.train_configs, self.evaluate_configs = [*train_configs, *data_configs], list(evaluate_configs)
         self.evaluate_configs += list(data_configs) if evaluate_configs else []
@@ -87,7 +87,7 @@ class TrainAndEvaluate:
         """
         for name in [*self.train_configs, *self.evaluate_configs]:
             if not Path(name).is_file():
-                raise FileNotFoundError(f"config file: {name} does not exist; want a path from {Path.cwd()}")
+                raise FileNotFoundError(f"config file: got {name}, which is not there; want a path from {Path.cwd()}")
 
     def first(self, keys: Collection[str]) -> Sequence[Mapping[str, Any]]:
         """Nothing."""
