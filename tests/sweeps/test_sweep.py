@@ -107,7 +107,7 @@ def test_a_killed_sweep_goes_on_where_it_stopped(root, tmp_path):
 def test_two_processes_end_what_a_killed_one_began(root, tmp_path):
     """Optuna's GridSampler did a cell twice here: the last ones are handed to whoever asks."""
     cut = kill_in_the_second_cell(root, tmp_path)
-    both = [start(root, tmp_path, delay_s=delay_s, grace_s=2) for delay_s in (0.4, 0.7)]
+    both = [start(root, tmp_path, delay_s=delay_s, grace_s=8) for delay_s in (0.4, 0.7)]
     for process in both:
         assert process.wait(120) == 0, process.stderr.read()
     assert sorted(place for _, place in calls(tmp_path, "end")) == CELLS
