@@ -20,11 +20,11 @@ from scripts.bench.picture import growth_picture
 from scripts.bench.references import bench_candidates, bench_network, plain_map, shipped_map
 from scripts.bench.report import Row, Section, as_json, as_markdown, machine
 from scripts.bench.scoring import scoring_section
-from scripts.bench.stages import HDOGREG, HDOGREG_OPENVINO, METHODS, ROOT, SLIM_FCN, stage_times
+from scripts.bench.stages import HDOGREG, METHODS, ROOT, SLIM_FCN, stage_times
 from scripts.bench.training import RECIPES, training_rows, training_section
-from scripts.common.files import write_atomically, write_json
+from scripts.common.files import write_json
+from scripts.common.tables import write_text
 from scripts.data.lists.folder import list_mammograms
-from scripts.inference.openvino_network import has_openvino
 from scripts.simulation.phantom import phantom_images
 
 PARTS = ("candidates", "stages", "network", "command", "training", "scoring")
@@ -43,8 +43,7 @@ def mammograms(args: argparse.Namespace) -> list[str]:
 def sections(args: argparse.Namespace, files: list[str], folder: str) -> Iterator[Section]:
     """Run the chosen parts, each in processes of its own, and hand out each table when it is measured."""
     parts = set(PARTS if args.only is None else args.only)
-    openvino = (HDOGREG_OPENVINO,) if has_openvino() else ()
-    weights = {method.name: args.weights for method in (*METHODS, *openvino)}
+    weights = {method.name: args.weights for method in METHODS}
     weights[SLIM_FCN.name] = args.slim_fcn_weights
     if "candidates" in parts:
         logger.info("candidates")
@@ -52,13 +51,13 @@ def sections(args: argparse.Namespace, files: list[str], folder: str) -> Iterato
     if "stages" in parts:
         speed = in_fresh_process(machine_speed)
         yield speed_section(speed)
-        for method in (*METHODS, *openvino):
+        for method in METHODS:
             logger.info("stages of %s", method.name)
             chosen = files[: 1 if method is SLIM_FCN else 2]
             times = in_fresh_process(stage_times, method, chosen, f"{folder}/stages", args.runs, weights[method.name])
             yield stage_section(times, speed)
     if "network" in parts:
-        for method in (SLIM_FCN, HDOGREG, *openvino):
+        for method in (SLIM_FCN, HDOGREG):
             logger.info("network of %s against the plain one", method.name)
             common = (method, files[0], f"{folder}/network")
             shipped = in_fresh_process(shipped_map, *common, args.runs, weights[method.name])
@@ -67,8 +66,7 @@ def sections(args: argparse.Namespace, files: list[str], folder: str) -> Iterato
             yield in_fresh_process(bench_network, *both)
     if "command" in parts:
         rows: list[Row] = []
-        counts = [(HDOGREG, 1), (HDOGREG, len(files)), (SLIM_FCN, min(3, len(files)))]
-        for method, count in counts + [(method, n) for method in openvino for n in (1, len(files))]:
+        for method, count in ((HDOGREG, 1), (HDOGREG, len(files)), (SLIM_FCN, min(3, len(files)))):
             logger.info("command: %s, %d image(s)", method.name, count)
             place = f"{folder}/command_{len(rows)}"
             rows.append(run_command(method, files[:count], place, weights[method.name]))
@@ -90,8 +88,7 @@ def sections(args: argparse.Namespace, files: list[str], folder: str) -> Iterato
 
 def write(found: list[Section], about: dict, folder: Path) -> None:
     """`bench.md`, `bench.json` and, after sweeps, `growth.png` of the tables so far."""
-    text = as_markdown(found, about)
-    write_atomically(folder / "bench.md", lambda path: path.write_text(text, encoding="utf-8"))
+    write_text(folder / "bench.md", as_markdown(found, about))
     write_json(folder / "bench.json", as_json(found, about))
     growth_picture({section.title: section.rows for section in found}, folder / "growth.png")
 

@@ -13,7 +13,7 @@ import torch
 
 from scripts.bench.measure import timed
 from scripts.bench.report import Row, Section
-from scripts.bench.stages import BREAST, CANDIDATES, NETWORK, OBJECTS, READ, WRITE
+from scripts.bench.stages import BREAST, NETWORK, OBJECTS, READ, WRITE
 
 MATRIX_SIDE = 3072
 COPY_BYTES = 512 * 2**20
@@ -39,10 +39,10 @@ def least_bytes(px: float, maps: int) -> dict[str, float]:
     """Bytes that each stage must read and write at least, for an image of `px` pixels.
 
     Read: 2 bytes of a px from the file, 4 of the float32 image. Breast mask: image in; mask and eroded mask out.
-    Candidates: image and mask in, candidates out. Network: image in, float32 maps out. Objects: one map in, int32
-    labels out. Write: image and labels in, mask and labels (2 bytes) out.
+    Network: image in, float32 maps out. Objects: one map in, int32 labels out. Write: image and labels in, mask and
+    labels (2 bytes) out.
     """
-    per_px = {READ: 6, BREAST: 6, CANDIDATES: 6, NETWORK: 4 + 4 * maps, OBJECTS: 8, WRITE: 11}
+    per_px = {READ: 6, BREAST: 6, NETWORK: 4 + 4 * maps, OBJECTS: 8, WRITE: 11}
     return {stage: px * count for stage, count in per_px.items()}
 
 

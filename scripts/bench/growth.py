@@ -16,6 +16,7 @@ from scripts.bench.stages import (
     HDOGREG,
     NETWORK,
     OBJECTS,
+    PREFETCH,
     SLIM_FCN,
     STAGE_OF,
     STAGES,
@@ -85,9 +86,7 @@ def after_network(staged: StagedMethod, item: dict[Any, Any], logits: torch.Tens
 def count_rows(method: Method, file: str, output_dir: str, runs: int) -> list[Row]:
     """Times of everything after the network over the number of MCs, on maps of drawn spots; one untimed run before."""
     staged = StagedMethod(method, output_dir)
-    item: dict[Any, Any] = {"image": file, "image_id": "spots"}
-    for transform in staged.before:
-        item = transform(item)
+    item = staged.prepare(file)
     rows: list[Row] = []
     for count in (COUNTS[0], *COUNTS):
         spots = torch.from_numpy(with_spots(item["image"].shape[-2:], plane(item["breast_inner"]), count))
@@ -114,8 +113,8 @@ def image_rows(method: Method, files: Sequence[str], folder: str, weights: str |
     for ahead in ("True", "False"):
         for count in sorted({min(n, len(files)) for n in (1, 5)}):
             place = f"{folder}/run_{ahead}_{count}"
-            row = run_command(method, files[:count], place, weights, ("--overlap_images", ahead))
-            rows.append({"overlap_images": ahead, **row})
+            row = run_command(method, files[:count], place, weights, (f"--{PREFETCH}", ahead))
+            rows.append({PREFETCH: ahead, **row})
     return rows
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import importlib.util
 from collections.abc import Callable
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import cv2
@@ -16,7 +16,7 @@ from skimage.feature import blob_dog
 from scripts.bench.measure import timed
 from scripts.bench.report import Row, Section
 from scripts.bench.stages import ROOT, Method, StagedMethod
-from scripts.candidates.breast_mask import breast_mask, erode_breast
+from scripts.candidates.breast_mask import BreastRegion
 from scripts.candidates.hdog import HDoGParameters, hdog
 from scripts.common.provenance import peak_memory_mb
 from scripts.data.reader.mammogram_reader import read_mammogram
@@ -33,7 +33,7 @@ def load_reference() -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]:
         FileNotFoundError: the tests are not there, as in a packaged bundle.
     """
     if not REFERENCE_FILE.is_file():
-        raise FileNotFoundError(f"{REFERENCE_FILE}: not found; want a checkout that has tests/, the bench compares")
+        raise FileNotFoundError(f"{REFERENCE_FILE}: got no such file; want a checkout that has tests/")
     spec = importlib.util.spec_from_file_location("hdog_reference", REFERENCE_FILE)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -54,9 +54,9 @@ def bench_candidates(file: str, runs: int, reference_runs: int) -> Section:
     parameters = HDoGParameters()
 
     def in_breast() -> tuple[np.ndarray, np.ndarray, int]:
-        inner = erode_breast(breast_mask(image, spacing_mm))
-        found = hdog(image, parameters, inner)
-        return found.mask, inner, len(found.blobs)
+        _, inner = BreastRegion(reference_spacing_mm=0).masks(image, spacing_mm)
+        candidates = hdog(image, parameters, inner)
+        return candidates.mask, inner, len(candidates.blobs)
 
     stage, (mask, inner, blobs) = timed(in_breast, runs, warm=1)
     whole, found = timed(lambda: hdog(image, parameters), runs, warm=1)
@@ -83,7 +83,7 @@ def bench_candidates(file: str, runs: int, reference_runs: int) -> Section:
 def shipped_map(method: Method, file: str, output_dir: str, runs: int, weights: str | None) -> dict[str, Any]:
     """Times of the method's own inference, its logits, and what is needed to run the plain network on the same."""
     staged = StagedMethod(method, output_dir, weights)
-    item = _prepared(staged, file)
+    item = staged.prepare(file)
     time, logits = timed(lambda: staged.infer(item["image"], item["breast_mask"]), runs, warm=1)
     return {"time": time, "logits": logits[-1].numpy(), "peak_mb": peak_memory_mb()}
 
@@ -96,9 +96,10 @@ def plain_map(method: Method, file: str, output_dir: str, runs: int, weights: st
     logits. The process keeps the memory settings that Python starts with.
     """
     staged = StagedMethod(method, output_dir, weights, start=False)
-    item = _prepared(staged, file)
+    item = staged.prepare(file)
     network = copy.deepcopy(staged.network).to(memory_format=torch.contiguous_format)
-    margin = int(staged.parser.get_parsed_content("margin_px"))
+    tiles = staged.tiles
+    margin = tiles.margin_px
     breast = item["breast_mask"][0].numpy()
     rows, cols = (np.flatnonzero(breast.any(axis)) for axis in (1, 0))
     top, bottom, left, right = int(rows[0]), int(rows[-1]) + 1, int(cols[0]), int(cols[-1]) + 1
@@ -118,9 +119,7 @@ def plain_map(method: Method, file: str, output_dir: str, runs: int, weights: st
     def run_tiles() -> np.ndarray:
         return inferer(image[None], lambda tile: network(tile), breast=item["breast_mask"][None])[0, -1].numpy()
 
-    align_px = getattr(network, "stride_px", 1)
-    sizes = {name: staged.parser.get_parsed_content(name) for name in ("tile_px", "margin_px", "crop_tiles")}
-    inferer = TileInferer(sizes["tile_px"], margin, 1, crop=sizes["crop_tiles"], align_px=align_px)
+    inferer = TileInferer(replace(tiles, batch_size=1), precision="float32", fuse=False)
     tiled = any(isinstance(module, torch.nn.GroupNorm) for module in network.modules())
     time, logits = timed(run_tiles if tiled else run, runs)
     box = f"the breast's bounding box ({(bottom - top) * (right - left) / 1e6:.1f} million px)"
@@ -133,7 +132,7 @@ def bench_network(
 ) -> Section:
     """Time, largest probability difference and shared MCs of the shipped path against the plain network."""
     staged = StagedMethod(method, output_dir, weights)
-    item = _prepared(staged, file)
+    item = staged.prepare(file)
     labels = []
     for found in (shipped, plain):
         maps = torch.from_numpy(np.stack([found["logits"]] * staged.maps))
@@ -165,13 +164,6 @@ def same_objects(first: np.ndarray, second: np.ndarray) -> tuple[float, tuple[in
     counts = [np.unique(labels[labels > 0]).size for labels in (first, second)]
     shared = [np.unique(labels[both]).size for labels in (first, second)]
     return (sum(shared) / sum(counts) if sum(counts) else 1.0), (counts[0], counts[1])
-
-
-def _prepared(staged: StagedMethod, file: str | Path) -> dict[str, Any]:
-    item: dict[Any, Any] = {"image": str(file), "image_id": Path(file).stem}
-    for transform in staged.before:
-        item = transform(item)
-    return item
 
 
 def _times(time: Any, plain: Any) -> Row:

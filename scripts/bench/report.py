@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from scripts.common.provenance import package_versions, source_commit
+from scripts.common.tables import markdown_table
 
 Row = dict[str, Any]
 
@@ -34,8 +35,7 @@ class Section:
         columns = list(dict.fromkeys(name for row in self.rows for name in row))
         lines = [f"## {self.title}", ""]
         if columns:
-            lines += [_line(columns), "|" + "---|" * len(columns)]
-            lines += [_line([_cell(row.get(name)) for name in columns]) for row in self.rows] + [""]
+            lines.append(markdown_table(columns, [[_cell(row.get(name)) for name in columns] for row in self.rows]))
         return "\n".join([*lines, *(f"{note}\n" for note in self.notes)])
 
 
@@ -74,10 +74,6 @@ def as_markdown(sections: Sequence[Section], about: Mapping[str, Any]) -> str:
 def as_json(sections: Sequence[Section], about: Mapping[str, Any]) -> dict[str, Any]:
     """The same as plain values."""
     return {"machine": dict(about), "sections": [asdict(section) for section in sections]}
-
-
-def _line(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cells) + " |"
 
 
 def _cell(value: Any) -> str:

@@ -14,15 +14,13 @@ from torch.utils.flop_counter import FlopCounterMode
 from scripts.bench.measure import Stopwatch
 from scripts.common.provenance import peak_memory_mb
 from scripts.common.tensors import plane
+from scripts.inference.tiles import Tiles
 from scripts.networks.checkpoint import LoadWeights
 from scripts.outputs.writer import FindingsWriter
 
 ROOT = Path(__file__).resolve().parents[2]
-READ, BREAST, CANDIDATES, NETWORK, OBJECTS, WRITE = STAGES = (
-    *("read", "breast mask", "candidates", "network"),
-    *("objects", "write"),
-)
-STAGE_OF = {"LoadMammogramd": READ, "BreastMaskd": BREAST, "HDoGCandidatesd": CANDIDATES}
+READ, BREAST, NETWORK, OBJECTS, WRITE = STAGES = ("read", "breast mask", "network", "objects", "write")
+STAGE_OF = {"LoadMammogramd": READ, "BreastMaskd": BREAST}
 PROBE_PX = 256
 
 
@@ -35,10 +33,12 @@ class Method(NamedTuple):
 
 
 HDOGREG = Method("HDoGReg")
-HDOGREG_CANDIDATES = Method("HDoGReg, objects from candidates", changes=(("objects_from", "candidates"),))
-HDOGREG_OPENVINO = Method("HDoGReg, OpenVINO", changes=(("backend", "openvino"), ("device", "$torch.device('cpu')")))
+HDOGREG_CANDIDATES = Method(
+    "HDoGReg, objects from candidates", ("configs/inference.json", "configs/hdogreg_candidates.json")
+)
 SLIM_FCN = Method("slim FCN", ("configs/inference.json", "configs/slim_fcn_inference.json"))
 METHODS = (HDOGREG, HDOGREG_CANDIDATES, SLIM_FCN)
+PREFETCH = "overlap_images"  # config key: read and write beside the network of the next image
 
 
 class StagedMethod:
@@ -67,8 +67,12 @@ class StagedMethod:
         self.device = torch.device(parser.get_parsed_content("device"))
         self.before: Sequence[Callable] = parser.get_parsed_content("preprocessing").transforms
         self.after: Sequence[Callable] = parser.get_parsed_content("postprocessing").transforms
-        settings = {name: parser.get_parsed_content(f"save_{name}") for name in ("picture", "map")}
-        self.writer = FindingsWriter(output_dir, settings["picture"], settings["map"])
+        self.writer: FindingsWriter = self._handler("FindingsWriter")
+
+    @property
+    def tiles(self) -> Tiles:
+        """How the method cuts an image."""
+        return self.parser.get_parsed_content("tiles")
 
     def run(self, path: str | Path, watch: Stopwatch) -> dict[str, Any]:
         """Everything from the file to the written results, stage by stage; the item that the writer got."""
@@ -85,6 +89,13 @@ class StagedMethod:
             self.writer.write(item["image_id"], item)
         return item
 
+    def prepare(self, path: str | Path) -> dict[str, Any]:
+        """The item of a file, as the network gets it."""
+        item: dict[Any, Any] = {"image": str(path), "image_id": Path(path).stem}
+        for transform in self.before:
+            item = transform(item)
+        return item
+
     def infer(self, image: torch.Tensor, breast: torch.Tensor) -> torch.Tensor:
         """Logits [C, rows, cols] of one image [1, rows, cols]."""
         images, masks = image[None].to(self.device), breast[None].to(self.device)
@@ -92,6 +103,12 @@ class StagedMethod:
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
         return logits
+
+    def _handler(self, name: str) -> Any:
+        """The handler of this class, made without the others."""
+        listed = enumerate(self.parser.get("handlers"))
+        (place,) = [i for i, handler in listed if isinstance(handler, dict) and handler["_target_"].endswith(name)]
+        return self.parser.get_parsed_content(f"handlers::{place}")
 
     @property
     def maps(self) -> int:

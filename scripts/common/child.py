@@ -13,6 +13,7 @@ import runpy
 import signal
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
@@ -25,7 +26,7 @@ except ImportError:  # Windows
 def main() -> None:
     """Wait for the folder, watch the starter, run MONAI's command line."""
     threading.Thread(target=_end_with_starter, daemon=True).start()
-    with _locked(Path(sys.argv[1])):
+    with locked(Path(sys.argv[1])):
         sys.path.insert(0, str(Path.cwd()))
         sys.argv = ["monai.bundle", *sys.argv[2:]]
         runpy.run_module("monai.bundle", run_name="__main__", alter_sys=True)
@@ -41,7 +42,7 @@ def _end_with_starter() -> None:
 
 
 @contextlib.contextmanager
-def _locked(path: Path):  # type: ignore[no-untyped-def]
+def locked(path: Path) -> Iterator[None]:
     """Hold a lock that the system gives back when this process ends; wait for it if need be."""
     file: IO[str]
     with path.open("w") as file:

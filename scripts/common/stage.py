@@ -56,9 +56,7 @@ def run_stage(
         made = json.loads(done.read_text(encoding="utf-8"))
         if made == wanted:
             return False
-        differing = sorted(key for key in made.keys() | wanted.keys() if made.get(key) != wanted.get(key))
-        named = "; ".join(f"{key} {made.get(key)!r} there, {wanted.get(key)!r} here" for key in differing[:5])
-        raise ValueError(f"{done}: is of another run: {named}; give another output_dir")
+        raise ValueError(f"{done}: is of another run: {differences_text(made, wanted)}; give another output_dir")
     arguments_file, log = write_json(folder / f"{name}.json", wanted), folder / f"{name}.log"
     command = [sys.executable, "-m", "scripts.common.child", str(folder / f"{name}.lock")]
     command += ["run", "--args_file", str(arguments_file)]
@@ -83,6 +81,12 @@ def run_stage(
         raise StageError(f"{log}: stage {name!r} ended with exit status {status}; last of it: {last}")
     write_json(done, wanted)
     return True
+
+
+def differences_text(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
+    """The first five settings that two descriptions do not share, each with both values."""
+    differing = sorted(key for key in there.keys() | here.keys() if there.get(key) != here.get(key))
+    return "; ".join(f"{key} {there.get(key)!r} there, {here.get(key)!r} here" for key in differing[:5])
 
 
 def _wait(process: subprocess.Popen, watch: Callable[[], None] | None, poll_s: float) -> int:

@@ -7,16 +7,18 @@ import json
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from ignite.engine import Engine, Events
 from monai.engines import IterationEvents
 from tqdm import tqdm
 
+from scripts.candidates.hdog import HDoGParameters
 from scripts.common.files import sha256_of, write_atomically
+from scripts.common.settings import describe
 from scripts.common.tensors import plane, spacing_of
-from scripts.data.cache import cache_key, describe_chain
+from scripts.data.cache import cache_key
 from scripts.data.lists.folder import FAILURE
 
 logger = logging.getLogger(__name__)
@@ -31,14 +33,22 @@ class CaseArrays:
         items: of the data list.
         cache_dir: folder of the files.
         loader: chain that reads an item.
-        settings: whatever else the arrays depend on (transforms, plain values).
+        made_with: objects and values that the arrays depend on besides.
+
+    Attributes:
+        settings: names of the files, which say it all.
     """
 
     def __init__(
-        self, items: Sequence[Mapping[str, Any]], cache_dir: str | Path, loader: Callable, settings: Any
+        self, items: Sequence[Mapping[str, Any]], cache_dir: str | Path, loader: Callable, made_with: Any
     ) -> None:
         self.items, self.cache_dir, self.loader = list(items), Path(cache_dir).expanduser(), loader
-        self._facts = json.dumps(describe_chain(settings), sort_keys=True)
+        self._facts = json.dumps(describe(made_with), sort_keys=True)
+
+    @property
+    def settings(self) -> dict[str, list[str]]:
+        """For `describe`."""
+        return {"images": [self.path(item).stem for item in self.items]}
 
     def path(self, item: Mapping[str, Any]) -> Path:
         """File of an item."""
@@ -71,7 +81,7 @@ class ImageArrays(CaseArrays):
     """Image, label and breast masks of every image of a data set: what HDoG and its scoring need.
 
     Args:
-        dataset: items and a chain that leaves image, label, breast and breast_inner.
+        dataset: items and a chain that leaves image, label, breast_mask and breast_inner.
         cache_dir: folder of the files.
         progress: show a progress bar.
     """
@@ -91,8 +101,19 @@ class ImageArrays(CaseArrays):
             loaded = self.dataset[place]
             if FAILURE in loaded:
                 raise ValueError(f"{loaded[FAILURE]['file']}: {loaded[FAILURE]['reason']}; want a readable image")
-            arrays = {name: plane(loaded[name]) for name in ("image", "label", "breast", "breast_inner")}
-            self.save(self.items[place], arrays | {"spacing_mm": np.array(spacing_of(loaded["image"]))})
+            arrays = {name: plane(loaded[name]) for name in ("image", "label", "breast_inner")}
+            arrays |= {"breast": plane(loaded["breast_mask"]), "spacing_mm": np.array(spacing_of(loaded["image"]))}
+            self.save(self.items[place], arrays)
+
+
+class Candidates(Protocol):
+    """The objects that are combined: `scripts.findings.combining.CandidateObjects`."""
+
+    map: int
+    hdog: HDoGParameters
+
+    def candidates(self, image: np.ndarray, within: np.ndarray, spacing_mm: float) -> np.ndarray:
+        """Candidate mask, bool (rows, cols)."""
 
 
 class MapArrays(CaseArrays):
@@ -101,8 +122,8 @@ class MapArrays(CaseArrays):
     Args:
         items: of the data list.
         cache_dir: folder of the files.
-        loader: the evaluator's preprocessing.
-        postprocessing: the evaluator's chain; must leave candidates, breast_inner, map, label and breast.
+        loader: the evaluator's preprocessing; leaves image, label, breast_mask and breast_inner.
+        objects: finds the candidates; the postprocessing forms the same objects and leaves their map.
         inferer: the evaluator's inferer.
         weights: the network's weight file.
     """
@@ -112,13 +133,13 @@ class MapArrays(CaseArrays):
         items: Sequence[Mapping[str, Any]],
         cache_dir: str | Path,
         loader: Callable,
-        postprocessing: Callable,
+        objects: Candidates,
         inferer: Any,
         weights: str | Path,
     ) -> None:
         digest = sha256_of(weights) if Path(weights).is_file() else "no weights"
-        super().__init__(items, cache_dir, loader, ["maps", postprocessing, inferer, digest])
-        self.failures: list[dict[str, str]] = []
+        super().__init__(items, cache_dir, loader, ["maps", objects.hdog, objects.map, inferer, digest])
+        self.objects, self.failures = objects, list[dict[str, str]]()
 
     def attach(self, engine: Engine) -> None:
         """Register with an evaluator."""
@@ -129,11 +150,16 @@ class MapArrays(CaseArrays):
         """Keep the images just done."""
         by_id = {item["image_id"]: item for item in self.items}
         for batch, output in zip(engine.state.batch, engine.state.output, strict=True):
-            item = {**batch, **output}  # preprocessing's masks are in the batch, postprocessing's in the output
-            within = plane(item["candidates"]).astype(bool) & plane(item["breast_inner"]).astype(bool)
+            item = {**batch, **output}  # preprocessing's masks are in the batch, postprocessing's map in the output
+            image, inner, spacing_mm = (
+                item["image"],
+                plane(item["breast_inner"]).astype(bool),
+                spacing_of(item["image"]),
+            )
+            within = inner & self.objects.candidates(plane(image), inner, spacing_mm[0])
             arrays = {"candidates": within, "map": plane(item["map"])[within].astype(np.float32)}
-            arrays |= {"label": plane(item["label"]), "breast": plane(item["breast"]).astype(bool)}
-            self.save(by_id[batch["image_id"]], arrays | {"spacing_mm": np.array(spacing_of(item["image"]))})
+            arrays |= {"label": plane(item["label"]), "breast": plane(item["breast_mask"]).astype(bool)}
+            self.save(by_id[batch["image_id"]], arrays | {"spacing_mm": np.array(spacing_mm)})
 
     def fill(self, evaluator: Any) -> None:
         """Run the network on the images that are missing.

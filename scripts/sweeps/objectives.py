@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
@@ -17,14 +18,7 @@ from scripts.sweeps.cases import CaseArrays, ImageArrays
 from scripts.sweeps.storage import Direction
 from scripts.sweeps.sweep import Note, Outcome, SkipTrial
 
-HDOG_KEYS = {
-    "sigma_min_px": "sigma_min_px",
-    "sigma_max_px": "sigma_max_px",
-    "sigma_ratio": "sigma_ratio",
-    "dog_threshold": "dog_threshold",
-    "blob_overlap": "blob_overlap",
-    "hessian_threshold": "hessian_threshold",
-}
+HDOG_FIELDS = [field.name for field in fields(HDoGParameters) if field.name != "reference_spacing_mm"]
 NEAREST, PAUC = "nearest", "pauc"
 
 
@@ -35,10 +29,9 @@ class HDoGObjective:
 
     Args:
         cases: the images.
-        parameters: HDoG's config keys with the values of those that are not searched.
-        reference_spacing_mm: pixel size that lengths are given at; 0 takes them as px of the image.
+        hdog: the detector, with the values of those parameters that are not searched.
         min_tpr: TPR must be higher.
-        distance_mm, iou, matching: hit rule and matching of the evaluation.
+        rule, matching: hit rule and matching of the evaluation.
     """
 
     direction: Direction = "maximize"
@@ -46,44 +39,38 @@ class HDoGObjective:
     def __init__(
         self,
         cases: ImageArrays,
-        parameters: Mapping[str, float],
-        reference_spacing_mm: float = 0.07,
+        hdog: HDoGParameters | None = None,
         min_tpr: float = 0.9,
-        distance_mm: float = 0.35,
-        iou: float = 0.3,
+        rule: HitRule | None = None,
         matching: str = GREEDY,
     ) -> None:
-        _check_keys(parameters)
-        self.cases, self.parameters, self.min_tpr = cases, dict(parameters), min_tpr
-        self.reference_spacing_mm, self.rule, self.matching = reference_spacing_mm, HitRule(distance_mm, iou), matching
-        self.settings = {
-            "fixed": self.parameters,
-            "reference_spacing_mm": reference_spacing_mm,
-            "min_tpr": min_tpr,
-            "hit": [distance_mm, iou, matching],
-            "images": [cases.path(item).stem for item in cases.items],
-        }
+        self.cases, self.hdog, self.min_tpr = cases, hdog or HDoGParameters(), min_tpr
+        self.rule, self.matching = rule or HitRule(), matching
 
     def prepare(self) -> None:
         """Read the images."""
         self.cases.fill()
 
+    def first(self, keys: Collection[str]) -> Sequence[Mapping[str, Any]]:
+        """The detector's own values."""
+        return [{key: getattr(self.hdog, _field(key)) for key in keys}]
+
     def __call__(self, parameters: Mapping[str, Any], note: Note) -> Outcome:
-        """Find and score the candidates of every image."""
-        _check_keys(parameters)
-        values = {HDOG_KEYS[key]: float(value) for key, value in {**self.parameters, **parameters}.items()}
+        """Find and score the candidates of every image; keys end in fields of `HDoGParameters`."""
+        values = {_field(key): float(value) for key, value in parameters.items()}
         try:
-            chosen = HDoGParameters(**values, reference_spacing_mm=self.reference_spacing_mm)
+            detector = replace(self.hdog, **values)
         except ValueError as error:
             raise SkipTrial(str(error)) from error
         scored = []
         for number, (item, arrays) in enumerate(self.cases):
             note(f"image {number + 1} of {len(self.cases.items)}")
-            found = hdog(arrays["image"], chosen.at(float(arrays["spacing_mm"][0])), arrays["breast_inner"]).mask
-            scored.append(_scored(found, np.ones(found.shape, np.float32), 0.0, item, arrays, self.rule))
+            parameters_px = detector.at(float(arrays["spacing_mm"][0]))
+            mask = hdog(arrays["image"], parameters_px, arrays["breast_inner"]).mask
+            scored.append(_scored(mask, np.ones(mask.shape, np.float32), 0.0, item, arrays, self.rule))
         totals = candidate_figures(scored, self.matching)
         if totals["tpr"] is None or totals["iou_per_object"] is None:
-            raise ValueError("no annotated object larger than 1 px: want a part with individually labelled MCs")
+            raise ValueError("images: got no annotated object larger than 1 px; want individually labelled MCs")
         # an equal TPR breaks the limit, too: the constraint is kept when the violation is <= 0
         violation = self.min_tpr - totals["tpr"] + 1e-12
         return Outcome(totals["iou_per_object"], totals, {"tpr": violation})
@@ -99,36 +86,23 @@ class CombiningObjective:
         cases: candidates and maps.
         criterion: "nearest": distance of the nearest point of the FROC curve to (0 FP per cm^2, TPR 1), to be
             minimised (the paper's rule); "pauc": area under the curve, to be maximised, p_thr then by that rule.
-        objects_from: whose map was kept, as in `CombineCandidatesd`: "candidates" or "scored".
         fp_limit: end of the pAUC, FP per cm^2.
-        distance_mm, iou, matching: hit rule and matching of the evaluation.
+        rule, matching: hit rule and matching of the evaluation.
     """
 
     def __init__(
         self,
         cases: CaseArrays,
         criterion: str = NEAREST,
-        objects_from: str = "candidates",
         fp_limit: float = 1.0,
-        distance_mm: float = 0.35,
-        iou: float = 0.3,
+        rule: HitRule | None = None,
         matching: str = GREEDY,
     ) -> None:
         if criterion not in (NEAREST, PAUC):
-            raise ValueError(f"criterion: got {criterion!r}, want {NEAREST!r} or {PAUC!r}")
-        if objects_from not in ("candidates", "scored"):  # others have no overlap fraction
-            raise ValueError(f"objects_from: got {objects_from!r}, want 'candidates' or 'scored'")
-        self.objects_from = objects_from
+            raise ValueError(f"criterion: got {criterion!r}; want {NEAREST!r} or {PAUC!r}")
         self.cases, self.criterion, self.fp_limit = cases, criterion, fp_limit
-        self.rule, self.matching = HitRule(distance_mm, iou), matching
+        self.rule, self.matching = rule or HitRule(), matching
         self.direction: Direction = "minimize" if criterion == NEAREST else "maximize"
-        self.settings = {
-            "criterion": criterion,
-            "objects_from": objects_from,
-            "fp_limit": fp_limit,
-            "hit": [distance_mm, iou, matching],
-            "images": [cases.path(item).stem for item in cases.items],
-        }
 
     def prepare(self) -> None:
         """Check that the maps are there.
@@ -137,32 +111,33 @@ class CombiningObjective:
             ValueError: one is missing.
         """
         if missing := self.cases.missing():
-            raise ValueError(f"{missing[0]['image']}: found no map; want CaseArrays.fill to be run before")
+            raise ValueError(f"{missing[0]['image']}: got no map; want MapArrays.fill to be run before")
+
+    def first(self, keys: Collection[str]) -> Sequence[Mapping[str, Any]]:
+        """Nothing."""
+        return ()
 
     def __call__(self, parameters: Mapping[str, Any], note: Note) -> Outcome:
         """Combine at one o_thr and read the FROC curve."""
-        if set(parameters) != {"overlap_fraction"}:
-            raise ValueError(f"space: found {sorted(parameters)}; wanted overlap_fraction alone (p_thr is read off)")
+        if [key.rpartition("::")[2] for key in parameters] != ["overlap_fraction"]:
+            raise ValueError(f"space: got {sorted(parameters)}; want overlap_fraction alone (p_thr is read off)")
+        (overlap_fraction,) = map(float, parameters.values())
         scored = []
         for item, arrays in self.cases:
             proximity = np.zeros(arrays["candidates"].shape, np.float32)
             proximity[arrays["candidates"]] = arrays["map"]
-            overlap = float(parameters["overlap_fraction"])
-            scored.append(_scored(arrays["candidates"], proximity, overlap, item, arrays, self.rule))
+            scored.append(_scored(arrays["candidates"], proximity, overlap_fraction, item, arrays, self.rule))
         curve = FrocTable(scored, self.matching).curve()
         index = curve.nearest_to_ideal()
         if index is None:
-            raise ValueError("no candidates, annotated MCs or breast area: want a labelled part")
+            raise ValueError("images: got no candidates, annotated MCs or breast area; want a labelled part")
         tpr, fp = float(curve.tpr[index]), float(curve.fp_per_cm2[index])
-        threshold, distance, pauc = (
-            float(curve.threshold[index]),
-            float(np.hypot(fp, 1 - tpr)),
-            curve.pauc(self.fp_limit),
-        )
+        threshold, distance = float(curve.threshold[index]), float(np.hypot(fp, 1 - tpr))
+        pauc = curve.pauc(self.fp_limit)
         objects = np.concatenate([iou_per_object(case, threshold) for case in scored])
         with_mc = [case for case in scored if len(case.annotations)]
         values = {
-            "proximity_threshold": threshold,
+            "score_threshold": threshold,
             "tpr": tpr,
             "fp_per_cm2": fp,
             "distance": distance,
@@ -171,7 +146,7 @@ class CombiningObjective:
             "mean_iou_per_image": float(np.mean([iou_per_image(case, threshold).mean for case in with_mc])),
         }
         value = distance if self.criterion == NEAREST else pauc
-        return Outcome(value, values, overlay={"score_threshold": threshold, "objects_from": self.objects_from})
+        return Outcome(value, values, overlay={"score_threshold": threshold})
 
 
 def candidate_figures(cases: Iterable[CaseScores], matching: str) -> dict[str, float | None]:
@@ -216,7 +191,8 @@ def _scored(
     )
 
 
-def _check_keys(parameters: Mapping[str, Any]) -> None:
-    unknown = sorted(set(parameters) - set(HDOG_KEYS))
-    if unknown:
-        raise ValueError(f"space: found {unknown}; wanted some of {sorted(HDOG_KEYS)}")
+def _field(key: str) -> str:
+    name = key.rpartition("::")[2]
+    if name not in HDOG_FIELDS:
+        raise ValueError(f"space: got {key}; want keys that end in one of {HDOG_FIELDS}")
+    return name

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +12,8 @@ from matplotlib.figure import Figure
 from optuna.trial import FrozenTrial, TrialState
 
 from scripts.common.files import write_atomically, write_json
-from scripts.sweeps.space import values_of
+from scripts.common.tables import markdown_table, write_csv, write_text
+from scripts.sweeps.space import labels_of, values_of
 
 
 @dataclass(frozen=True)
@@ -84,26 +83,14 @@ def best_of(rows: Sequence[Row], direction: str) -> Row | None:
 def write_rows(path: str | Path, rows: Sequence[Row]) -> Path:
     """Write one CSV line per trial; what is not known is an empty cell."""
     parameters, values = (list(dict.fromkeys(k for r in rows for k in getattr(r, n))) for n in ("parameters", "values"))
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(["trial", "state", *parameters, "value", "feasible", *values, "seconds", "reason"])
-    for row in rows:
-        cells = [row.parameters.get(key) for key in parameters], [row.values.get(key) for key in values]
-        line = [row.trial, row.state, *cells[0], row.value, row.feasible, *cells[1], row.seconds, row.reason]
-        table.writerow(["" if cell is None else cell for cell in line])
-    return write_atomically(path, lambda temporary: temporary.write_text(text.getvalue(), encoding="utf-8"))
+    columns = ["trial", "state", *parameters, "value", "feasible", *values, "seconds", "reason"]
+    return write_csv(path, columns, [{**row.values, **row.parameters, **vars(row)} for row in rows])
 
 
 def write_best(path: str | Path, best: Row, title: str) -> Path:
     """Write a config overlay: the parameters of the best trial and what was chosen with them."""
     told = f"{title}: best of the sweep, trial {best.trial}, value {best.value}."
     return write_json(path, {"_desc_": told, **best.parameters, **best.overlay})
-
-
-def markdown_table(header: Sequence[Any], lines: Sequence[Sequence[Any]]) -> str:
-    """A Markdown table; numbers have four significant digits."""
-    rows = [header, ["---"] * len(header), *lines]
-    return "\n".join("| " + " | ".join(_text(cell) for cell in row) + " |" for row in rows) + "\n"
 
 
 class RankingReport:
@@ -129,7 +116,7 @@ class RankingReport:
             + [r.values.get(k) for k in values]
             for r in order[: self.shown]
         ]
-        table = markdown_table(["trial", *parameters, "value", "feasible", *values], lines)
+        table = markdown_table(["trial", *labels_of(parameters).values(), "value", "feasible", *values], lines)
         states = ", ".join(f"{sum(r.state == s for r in rows)} {s}" for s in sorted({r.state for r in rows}))
         text = f"# {self.title}\n\n{self.note}\n\nTrials: {states}; to {direction}. Best first:\n\n{table}"
         write_text(folder / "results.md", text)
@@ -157,18 +144,7 @@ class RankingReport:
         write_atomically(path, lambda temporary: figure.savefig(temporary, dpi=150))
 
 
-def write_text(path: str | Path, text: str) -> Path:
-    """Write UTF-8 text."""
-    return write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
-
-
 def as_number(row: Row | None, name: str) -> float:
     """A figure of a row, "value" or one of its values; NaN when there is none."""
-    found: Any = None if row is None else row.value if name == "value" else row.values.get(name)
-    return float("nan") if found is None else float(found)
-
-
-def _text(cell: Any) -> str:
-    if cell is None or (isinstance(cell, float) and np.isnan(cell)):
-        return ""
-    return f"{cell:.4g}" if isinstance(cell, float) else str(cell)
+    figure: Any = None if row is None else row.value if name == "value" else row.values.get(name)
+    return float("nan") if figure is None else float(figure)

@@ -1,16 +1,18 @@
-"""What is searched: grids and ranges, and a sampler whose draws depend on the seed and the trial's number only."""
+"""What is searched: grids and ranges, and a sampler whose draws depend on the seed and the trial's number only.
+
+A key of a space is a config key, e.g. "target::radius_px".
+"""
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from optuna.distributions import BaseDistribution
-from optuna.samplers import BaseSampler, TPESampler
-from optuna.study import Study
-from optuna.trial import FrozenTrial, Trial, TrialState
+from optuna.samplers import TPESampler
+from optuna.trial import FrozenTrial, Trial
 
 Space = Mapping[str, Any]
 RANGE_KEYS = {"low", "high", "step", "log"}
@@ -20,11 +22,11 @@ def check_space(space: Space) -> None:
     """Check a search space: config key -> list of values, or {"low", "high"} with "step" or "log".
 
     Raises:
-        ValueError: names the key, what was found and what is wanted.
+        ValueError: names the key, what it is and what is wanted.
     """
     wanted = "a list of values or {'low': .., 'high': ..} with 'step' or 'log', low < high"
     if not space:
-        raise ValueError("space: found nothing to search; wanted config keys with values or ranges")
+        raise ValueError("space: got nothing to search; want config keys with values or ranges")
     for key, values in space.items():
         if isinstance(values, Mapping):
             known = {"low", "high"} <= values.keys() <= RANGE_KEYS and not ("step" in values and values.get("log"))
@@ -33,7 +35,7 @@ def check_space(space: Space) -> None:
             good = isinstance(values, Sequence) and not isinstance(values, str) and len(values) > 0
             good = good and len({str(value) for value in values}) == len(values)
         if not good:
-            raise ValueError(f"space: found {key} = {values!r}; wanted {wanted}")
+            raise ValueError(f"space: got {key} = {values!r}; want {wanted}")
 
 
 def grid_cells(space: Space) -> list[dict[str, Any]]:
@@ -44,23 +46,23 @@ def grid_cells(space: Space) -> list[dict[str, Any]]:
     """
     ranges = [key for key, values in space.items() if isinstance(values, Mapping)]
     if ranges:
-        raise ValueError(f"space: found ranges for {ranges}; wanted lists of values, as a grid needs them")
+        raise ValueError(f"space: got ranges for {ranges}; want lists of values in a grid (a search needs trials > 0)")
     return [dict(zip(space, values, strict=True)) for values in itertools.product(*space.values())]
 
 
 def suggest(trial: Trial, space: Space) -> dict[str, Any]:
     """Values of a trial for every key of the space."""
-    found = {}
+    drawn = {}
     for key, values in space.items():
         if not isinstance(values, Mapping):
-            found[key] = trial.suggest_categorical(key, list(values))
+            drawn[key] = trial.suggest_categorical(key, list(values))
         elif all(isinstance(values[end], int) for end in ("low", "high")) and isinstance(values.get("step", 1), int):
             log = bool(values.get("log", False))
-            found[key] = trial.suggest_int(key, values["low"], values["high"], step=values.get("step", 1), log=log)
+            drawn[key] = trial.suggest_int(key, values["low"], values["high"], step=values.get("step", 1), log=log)
         else:
             step, log = values.get("step"), bool(values.get("log", False))
-            found[key] = trial.suggest_float(key, values["low"], values["high"], step=step, log=log)
-    return found
+            drawn[key] = trial.suggest_float(key, values["low"], values["high"], step=step, log=log)
+    return drawn
 
 
 def same_values(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
@@ -73,55 +75,21 @@ def values_of(trial: FrozenTrial) -> dict[str, Any]:
     return {**trial.system_attrs.get("fixed_params", {}), **trial.params}
 
 
+def labels_of(keys: Collection[str]) -> dict[str, str]:
+    """Config key -> what people read: its last part ("radius_px"), or all of it where two keys end alike."""
+    ends = Counter(key.rpartition("::")[2] for key in keys)
+    return {key: end if ends[end := key.rpartition("::")[2]] == 1 else key.replace("::", ".") for key in keys}
+
+
+def sampler_of(seed: int, number: int, startup_trials: int) -> TPESampler:
+    """Optuna's tree-structured Parzen estimator for one trial, seeded from the study's seed and the trial's number.
+
+    So processes that share a study never draw the same numbers, and a study that was interrupted between two trials
+    goes on as if it had not been; one TPESampler per process begins its draws anew in each.
+    """
+    return TPESampler(seed=(seed * 1_000_003 + number + 1) % 2**32, n_startup_trials=startup_trials)
+
+
 def _same(first: Any, second: Any) -> bool:
     numbers = all(isinstance(value, int | float) for value in (first, second))
     return math.isclose(first, second, rel_tol=1e-12) if numbers else bool(first == second)
-
-
-class SeededTPESampler(BaseSampler):
-    """Optuna's tree-structured Parzen estimator, seeded anew from (seed, number) for every trial.
-
-    So processes that share a study never draw the same numbers, and a study that was interrupted between two trials
-    goes on as if it had not been. Constraints that trials set are respected.
-
-    Args:
-        seed: of the study.
-        startup_trials: first trials that are drawn at random.
-    """
-
-    def __init__(self, seed: int = 0, startup_trials: int = 10) -> None:
-        self.seed, self.startup_trials = seed, startup_trials
-        self._number, self._sampler = -1, self._new(-1)
-
-    def _new(self, number: int) -> TPESampler:
-        seed = (self.seed * 1_000_003 + number + 1) % 2**32
-        return TPESampler(seed=seed, n_startup_trials=self.startup_trials)
-
-    def _of(self, trial: FrozenTrial) -> TPESampler:
-        if trial.number != self._number:
-            self._number, self._sampler = trial.number, self._new(trial.number)
-        return self._sampler
-
-    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        """As TPE does."""
-        return self._of(trial).infer_relative_search_space(study, trial)
-
-    def sample_relative(
-        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
-    ) -> dict[str, Any]:
-        """As TPE does."""
-        return self._of(trial).sample_relative(study, trial, search_space)
-
-    def sample_independent(
-        self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
-    ) -> Any:
-        """As TPE does."""
-        return self._of(trial).sample_independent(study, trial, param_name, param_distribution)
-
-    def before_trial(self, study: Study, trial: FrozenTrial) -> None:
-        """As TPE does."""
-        self._of(trial).before_trial(study, trial)
-
-    def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> None:
-        """As TPE does."""
-        self._of(trial).after_trial(study, trial, state, values)

@@ -5,32 +5,24 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 import optuna
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 from tqdm import tqdm
 
-from scripts.evaluation.plain import plain
+from scripts.common.settings import describe
 from scripts.sweeps.report import Row, SweepReport, row_of, write_rows
-from scripts.sweeps.space import (
-    SeededTPESampler,
-    Space,
-    check_space,
-    grid_cells,
-    same_values,
-    suggest,
-    values_of,
-)
-from scripts.sweeps.storage import WORKER, Direction, open_storage, open_study, requeue_dead_trials, worker_name
+from scripts.sweeps.space import Space, check_space, grid_cells, same_values, sampler_of, suggest, values_of
+from scripts.sweeps.storage import Direction, open_storage, open_study
 
 logger = logging.getLogger(__name__)
 
-GRID, TPE = "grid", "tpe"
+LIVE = (TrialState.COMPLETE, TrialState.RUNNING, TrialState.WAITING)
 Note = Callable[[str], None]
 
 
@@ -40,7 +32,7 @@ class SkipTrial(Exception):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a trial found.
+    """Result of a trial.
 
     Attributes:
         value: what is maximised or minimised.
@@ -56,18 +48,19 @@ class Outcome:
 
 
 class Objective(Protocol):
-    """What is tried.
+    """What is tried. `describe` of it is kept with the study.
 
     Attributes:
         direction: "maximize" or "minimize".
-        settings: plain values that results depend on.
     """
 
     direction: Direction
-    settings: Mapping[str, Any]
 
     def prepare(self) -> None:
         """Do what all trials need, once per process."""
+
+    def first(self, keys: Collection[str]) -> Sequence[Mapping[str, Any]]:
+        """What a search tries before it draws (the published values, say)."""
 
     def __call__(self, parameters: Mapping[str, Any], note: Note) -> Outcome:
         """One trial; `note` shows a word of progress. Raises `SkipTrial` for parameters that make no sense."""
@@ -80,6 +73,9 @@ class Sweep:
     into the queue again; a process that finds nothing more to do waits for the others, so that whoever ends last, or
     alone, has the whole table.
 
+    A grid's cells are Optuna's queue: Optuna's own GridSampler hands a cell that is still running to a second process
+    once no other is left, and counts a failed cell as done (docs/sweeps.md).
+
     Args:
         objective: what is tried.
         space: config key -> list of values, or {"low", "high", "step" or "log"}.
@@ -87,10 +83,8 @@ class Sweep:
         report: writes the tables and the plot.
         storage: Optuna storage URL; "" is an SQLite file in `output_dir`.
         study_name: of the study in the storage.
-        method: "grid" tries every combination, "tpe" searches.
-        trials: number of trials of a search; not used by a grid.
+        trials: number of trials of a search (tree-structured Parzen estimator); 0 tries every combination.
         startup_trials: random trials at the start of a search.
-        first: parameters that are tried first (the published values, say).
         seed: of the search.
         heartbeat_s, grace_s, max_retries: see `open_storage`.
         max_failures: so many failed trials of this process, one after the other, end it.
@@ -106,34 +100,28 @@ class Sweep:
         report: SweepReport,
         storage: str = "",
         study_name: str = "sweep",
-        method: str = GRID,
         trials: int = 0,
         startup_trials: int = 10,
-        first: Sequence[Mapping[str, Any]] = (),
         seed: int = 0,
-        heartbeat_s: int = 30,
-        grace_s: int = 120,
+        heartbeat_s: int = 10,
+        grace_s: int = 60,
         max_retries: int = 3,
         max_failures: int = 3,
         poll_s: float = 2.0,
         progress: bool = True,
     ) -> None:
         check_space(space)
-        if method not in (GRID, TPE):
-            raise ValueError(f"method: got {method!r}, want {GRID!r} or {TPE!r}")
-        if method == TPE and trials < 1:
-            raise ValueError(f"trials: got {trials}, want 1 or more for a search")
+        if trials < 0:
+            raise ValueError(f"trials: got {trials}; want 1 or more for a search, 0 for a grid")
         self.objective, self.space, self.report = objective, dict(space), report
         self.output_dir = Path(output_dir).expanduser()
         self.url = storage or f"sqlite:///{self.output_dir / 'study.db'}"
-        self.study_name, self.method, self.seed, self.startup_trials = study_name, method, seed, startup_trials
-        self.queue = grid_cells(space) if method == GRID else [dict(parameters) for parameters in first]
-        self.total = len(self.queue) if method == GRID else trials
-        self.heartbeat_s, self.grace_s, self.max_retries = heartbeat_s, grace_s, max_retries
+        self.study_name, self.grid, self.seed, self.startup_trials = study_name, not trials, seed, startup_trials
+        self.queue = grid_cells(space) if self.grid else [dict(parameters) for parameters in objective.first(space)]
+        self.total = trials or len(self.queue)
+        self.storage_options = (heartbeat_s, grace_s, max_retries)
         self.max_failures, self.poll_s, self.progress = max_failures, poll_s, progress
-        self.study: Study | None = None
         self._bar: tqdm | None = None
-        self._noted = ""
 
     def run(self) -> list[Row]:
         """Take part until every trial is done, and write the report.
@@ -151,20 +139,20 @@ class Sweep:
         failures = 0
         with tqdm(total=self.total, unit="trial", desc=self.study_name, disable=not self.progress) as self._bar:
             while (work := self._work(study)) != "done":
-                self._show(study)
+                self._bar.n = self._number_over(study)
+                self._bar.refresh()
                 if work == "wait":
-                    self._bar.set_postfix_str("waiting for other processes")
+                    self._note("waiting for other processes")
                     time.sleep(self.poll_s)
                     continue
-                state = self._one(study)
-                failures = failures + 1 if state == TrialState.FAIL else 0
+                failures = failures + 1 if self._one(study) == TrialState.FAIL else 0
                 write_rows(self.output_dir / "results.csv", self._rows(study))
                 if failures >= self.max_failures:
                     raise RuntimeError(f"{failures} trials failed one after the other; see {self.output_dir}")
-            self._show(study)
+            self._bar.n = self._number_over(study)
         rows = self._rows(study)
         self.report.write(self.output_dir, rows, self.objective.direction)
-        missing = self._missing(study)
+        missing = self._missing(study, (TrialState.COMPLETE,)) if self.grid else []
         logger.info("%d of %d trials done; results: %s", self.total - len(missing), self.total, self.output_dir)
         for parameters in missing:
             logger.error("no result: %s; the same command tries again", parameters)
@@ -173,26 +161,25 @@ class Sweep:
         return rows
 
     def _open(self) -> Study:
-        storage = open_storage(self.url, self.heartbeat_s, self.grace_s, self.max_retries)
-        settings = {"space": self.space, "method": self.method, "seed": self.seed, **self.objective.settings}
-        study = open_study(storage, self.study_name, self.objective.direction, plain(settings))
-        study.sampler = SeededTPESampler(self.seed, self.startup_trials)
-        requeue_dead_trials(study, self.max_retries, own=True)
-        taken = (TrialState.COMPLETE, TrialState.RUNNING, TrialState.WAITING)
-        known = [values_of(trial) for trial in study.get_trials(deepcopy=False, states=taken)]
-        for parameters in self.queue:
-            if not any(same_values(parameters, other) for other in known):
-                study.enqueue_trial(parameters)  # should two processes do so at once, `_check_new` settles it
-        self.study = study
+        settings = {"space": self.space, "grid": self.grid, "seed": self.seed, "objective": describe(self.objective)}
+        storage = open_storage(self.url, *self.storage_options)
+        study = open_study(storage, self.study_name, self.objective.direction, describe(settings))
+        for parameters in self._missing(study, LIVE):
+            study.enqueue_trial(parameters)  # should two processes do so at once, `_check_new` settles it
         return study
+
+    def _missing(self, study: Study, states: tuple[TrialState, ...]) -> list[dict[str, Any]]:
+        """What is to be queued and has no trial of one of these states."""
+        known = [values_of(trial) for trial in study.get_trials(deepcopy=False, states=states)]
+        return [cell for cell in self.queue if not any(same_values(cell, other) for other in known)]
 
     def _work(self, study: Study) -> str:
         """What is to be done now: "trial", "wait" (for other processes) or "done"."""
-        requeue_dead_trials(study, self.max_retries)
+        optuna.storages.fail_stale_trials(study)
         states = [trial.state for trial in study.get_trials(deepcopy=False)]
         running, waiting = states.count(TrialState.RUNNING), states.count(TrialState.WAITING)
         over = states.count(TrialState.COMPLETE) + states.count(TrialState.PRUNED)
-        if waiting or (self.method == TPE and over + running < self.total):
+        if waiting or (not self.grid and over + running < self.total):
             return "trial"
         return "wait" if running else "done"
 
@@ -206,55 +193,45 @@ class Sweep:
         return done[0].state if done else TrialState.FAIL
 
     def _try(self, trial: Trial) -> float:
-        trial.set_user_attr(WORKER, worker_name())
         started = time.perf_counter()
-        parameters = suggest(trial, self.space)
+        trial.study.sampler = sampler_of(self.seed, trial.number, self.startup_trials)
+        parameters = suggest(trial, self.space)  # drawn where another process took the last cell of the queue
         self._check_new(trial, parameters)
         try:
             outcome = self.objective(parameters, self._note)
         except SkipTrial as error:
-            trial.set_user_attr("reason", str(error))
-            raise optuna.TrialPruned(str(error)) from error
+            self._skip(trial, str(error))
         except Exception as error:
             trial.set_user_attr("reason", f"{type(error).__name__}: {error}")
             logger.error("trial %d %s failed: %s", trial.number, parameters, error)
             raise
         for name, violation in outcome.constraints.items():
             trial.set_constraint(name, float(violation))
-        trial.set_user_attr("values", plain(outcome.values))
-        trial.set_user_attr("overlay", plain(outcome.overlay))
+        trial.set_user_attr("values", describe(outcome.values))
+        trial.set_user_attr("overlay", describe(outcome.overlay))
         trial.set_user_attr("seconds", round(time.perf_counter() - started, 3))
         return outcome.value
 
     def _check_new(self, trial: Trial, parameters: Mapping[str, Any]) -> None:
         """Of equal trials the one with the lowest number counts; others are pruned."""
-        states = (TrialState.COMPLETE, TrialState.RUNNING, TrialState.WAITING)
-        for other in trial.study.get_trials(deepcopy=False, states=states):
+        for other in trial.study.get_trials(deepcopy=False, states=LIVE):
             if other.number < trial.number and same_values(values_of(other), parameters):
-                trial.set_user_attr("reason", f"same as trial {other.number}")
-                raise optuna.TrialPruned(f"same as trial {other.number}")
+                self._skip(trial, f"same as trial {other.number}")
 
-    def _missing(self, study: Study) -> list[dict[str, Any]]:
-        if self.method == TPE:
-            return []
-        complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        found = [values_of(trial) for trial in complete]
-        return [cell for cell in self.queue if not any(same_values(cell, other) for other in found)]
+    def _skip(self, trial: Trial, reason: str) -> NoReturn:
+        trial.set_user_attr("reason", reason)
+        raise optuna.TrialPruned(reason)
 
     def _rows(self, study: Study) -> list[Row]:
         return [row_of(trial, list(self.space)) for trial in study.get_trials(deepcopy=False)]
 
     def _note(self, text: str) -> None:
-        if self._bar is not None and text != self._noted:
-            self._noted = text
+        if self._bar is not None:
             self._bar.set_postfix_str(text)
 
-    def _show(self, study: Study) -> None:
-        """Bring the bar to the whole study's number of finished trials."""
-        if self._bar is not None:
-            over = self.total - len(self._missing(study)) if self.method == GRID else 0
-            if self.method == TPE:
-                states = (TrialState.COMPLETE, TrialState.PRUNED)
-                over = min(len(study.get_trials(deepcopy=False, states=states)), self.total)
-            self._bar.n = over
-            self._bar.refresh()
+    def _number_over(self, study: Study) -> int:
+        """Finished trials of the whole study."""
+        if self.grid:
+            return self.total - len(self._missing(study, (TrialState.COMPLETE,)))
+        states = (TrialState.COMPLETE, TrialState.PRUNED)
+        return min(len(study.get_trials(deepcopy=False, states=states)), self.total)

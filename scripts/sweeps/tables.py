@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,9 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from scripts.common.files import write_atomically
-from scripts.sweeps.report import Row, as_number, best_of, markdown_table, write_best, write_rows, write_text
+from scripts.common.tables import markdown_table, write_text
+from scripts.sweeps.report import Row, as_number, best_of, write_best, write_rows
+from scripts.sweeps.space import labels_of
 
 
 class GridReport:
@@ -18,13 +21,14 @@ class GridReport:
 
     Args:
         title: of the report.
-        down, across: the two parameters.
+        down, across: config keys of the two parameters.
         figures: what is tabled: "value" or names of the trials' values.
         note: a sentence on how to read it.
     """
 
     def __init__(self, title: str, down: str, across: str, figures: Sequence[str] = ("value",), note: str = "") -> None:
         self.title, self.down, self.across, self.figures, self.note = title, down, across, list(figures), note
+        self._labels = labels_of([down, across])
 
     def write(self, folder: Path, rows: Sequence[Row], direction: str) -> None:
         """Write results.csv, results.md, results.png and, when a trial is complete, best.json."""
@@ -34,7 +38,7 @@ class GridReport:
         for name, (downs, acrosses, cells) in tables.items():
             if np.isnan(cells).all():
                 continue
-            header = [f"{self.down} / {self.across}", *acrosses]
+            header = [f"{self._labels[self.down]} / {self._labels[self.across]}", *acrosses]
             lines = [[down, *map(float, line)] for down, line in zip(downs, cells, strict=True)]
             parts += [f"## {name}", markdown_table(header, lines)]
         best = best_of(rows, direction)
@@ -62,7 +66,7 @@ class GridReport:
             image = axes.imshow(cells, cmap="viridis", aspect="auto")
             axes.set_xticks(range(len(acrosses)), [f"{value:g}" for value in acrosses])
             axes.set_yticks(range(len(downs)), [f"{value:g}" for value in downs])
-            axes.set(xlabel=self.across, ylabel=self.down, title=name)
+            axes.set(xlabel=self._labels[self.across], ylabel=self._labels[self.down], title=name)
             for (row, col), value in np.ndenumerate(cells):
                 if not np.isnan(value):
                     box = {"facecolor": "white", "alpha": 0.7, "linewidth": 0, "pad": 1}
@@ -77,7 +81,7 @@ class FoldReport:
 
     Args:
         title: of the report.
-        fold: the parameter that numbers the folds.
+        fold: config key of the parameter that numbers the folds.
         figures: what is tabled, names of the trials' values.
         note: a sentence on how to read it.
     """
@@ -110,13 +114,6 @@ class FoldReport:
 
 def summarise(cells: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation (n - 1) of every column of (folds, figures), NaN left out; NaN when undefined."""
-    count = (~np.isnan(cells)).sum(0)
-    mean = np.full(cells.shape[1], np.nan)
-    std = mean.copy()
-    for column in range(cells.shape[1]):
-        known = cells[~np.isnan(cells[:, column]), column]
-        if count[column]:
-            mean[column] = known.mean()
-        if count[column] > 1:
-            std[column] = known.std(ddof=1)
-    return mean, std
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # of columns with too few values
+        return np.nanmean(cells, axis=0), np.nanstd(cells, axis=0, ddof=1)

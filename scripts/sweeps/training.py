@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from scripts.common.stage import run_stage
+from scripts.common.tables import read_csv
+from scripts.sweeps.space import labels_of
 from scripts.sweeps.storage import Direction
 from scripts.sweeps.sweep import Note, Outcome
 
@@ -39,7 +40,8 @@ class TrainAndEvaluate:
         train_configs: configs of `run training`.
         evaluate_configs: configs of `run evaluating`; empty trains only.
         data_configs: overlays that come last in both (a data set).
-        train_overrides, evaluate_overrides, shared_overrides: config key -> value, for one of them or both.
+        train_overrides, evaluate_overrides, shared_overrides: config key -> value, for one of them or both; a key of
+            a nested object as "patches::patch_px": 96 or as "patches": {"patch_px": 96}.
         parameters_for: "training", or "both" when the parameters are keys of the evaluation's configs, too.
         section: part of the data list that is evaluated.
         choose_section: part that the operating threshold is chosen on; "" chooses on `section` itself.
@@ -66,25 +68,16 @@ class TrainAndEvaluate:
     ) -> None:
         known = [BEST, *(EVALUATED if evaluate_configs else [])]
         if metric not in known:
-            raise ValueError(f"metric: got {metric!r}, want one of {known}")
+            raise ValueError(f"metric: got {metric!r}; want one of {known}")
         if parameters_for not in ("training", "both"):
-            raise ValueError(f"parameters_for: got {parameters_for!r}, want 'training' or 'both'")
-        self.output_dir = Path(output_dir).expanduser().absolute()
+            raise ValueError(f"parameters_for: got {parameters_for!r}; want 'training' or 'both'")
+        self._folder = Path(output_dir).expanduser().absolute()
         self.train_configs, self.evaluate_configs = [*train_configs, *data_configs], list(evaluate_configs)
         self.evaluate_configs += list(data_configs) if evaluate_configs else []
-        self.train_overrides = {**(shared_overrides or {}), **(train_overrides or {})}
-        self.evaluate_overrides = {**(shared_overrides or {}), **(evaluate_overrides or {})}
+        self.train_overrides = {**flat(shared_overrides or {}), **flat(train_overrides or {})}
+        self.evaluate_overrides = {**flat(shared_overrides or {}), **flat(evaluate_overrides or {})}
         self.parameters_for, self.section, self.choose_section = parameters_for, section, choose_section
         self.metric, self.training_metric = metric, training_metric
-        self.settings = {
-            "train_configs": self.train_configs,
-            "evaluate_configs": self.evaluate_configs,
-            "train_overrides": self.train_overrides,
-            "evaluate_overrides": self.evaluate_overrides,
-            "section": section,
-            "choose_section": choose_section,
-            "metric": metric,
-        }
 
     def prepare(self) -> None:
         """Check that the configs are there.
@@ -94,12 +87,16 @@ class TrainAndEvaluate:
         """
         for name in [*self.train_configs, *self.evaluate_configs]:
             if not Path(name).is_file():
-                raise FileNotFoundError(f"config file: {name} does not exist; want a path from {Path.cwd()}")
+                raise FileNotFoundError(f"config file: got {name}, which is not there; want a path from {Path.cwd()}")
+
+    def first(self, keys: Collection[str]) -> Sequence[Mapping[str, Any]]:
+        """Nothing."""
+        return ()
 
     def __call__(self, parameters: Mapping[str, Any], note: Note) -> Outcome:
         """Train and evaluate."""
         name = folder_name(parameters)
-        folder = self.output_dir / name
+        folder = self._folder / name
         run = folder / "training"
         arguments = {"run_id": "training", "config_file": self.train_configs, **self.train_overrides, **parameters}
         arguments |= {"output_dir": str(run), "publish_path": ""}
@@ -132,10 +129,19 @@ class TrainAndEvaluate:
         return {name: _look_up(metrics, place) for name, place in EVALUATED.items()}
 
 
+def flat(overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested keys as config keys: {"patches": {"patch_px": 96}} is {"patches::patch_px": 96}."""
+    keys: dict[str, Any] = {}
+    for key, value in overrides.items():
+        below = flat(value) if isinstance(value, Mapping) else None
+        keys |= {key: value} if below is None else {f"{key}::{name}": inner for name, inner in below.items()}
+    return keys
+
+
 def folder_name(parameters: Mapping[str, Any]) -> str:
-    """Folder of a trial: its parameters, e.g. `proximity_radius_px_6_proximity_alpha_-2`."""
-    name = "_".join(f"{key}_{value}" for key, value in parameters.items())
-    return re.sub(r"[^\w.+-]", "_", name)
+    """Folder of a trial: its parameters, e.g. `radius_px_6_alpha_-2`."""
+    labels = labels_of(parameters)
+    return re.sub(r"[^\w.+-]", "_", "_".join(f"{labels[key]}_{value}" for key, value in parameters.items()))
 
 
 def best_epoch(path: str | Path, column: str) -> tuple[float, int]:
@@ -144,10 +150,9 @@ def best_epoch(path: str | Path, column: str) -> tuple[float, int]:
     Raises:
         ValueError: no row has a value in that column.
     """
-    with Path(path).open(newline="", encoding="utf-8") as file:
-        rows = [(float(row[column]), -int(row["epoch"])) for row in csv.DictReader(file) if row.get(column)]
+    rows = [(float(row[column]), -int(row["epoch"])) for row in read_csv(path) if row.get(column)]
     if not rows:
-        raise ValueError(f"{path}: found no values of {column!r}; want a training with validation")
+        raise ValueError(f"{path}: got no values of {column!r}; want a training with validation")
     value, epoch = max(rows)
     return value, -epoch
 

@@ -1,4 +1,6 @@
-"""A sweep of a fake objective as a process of its own: fake_sweep.py <folder> <storage> <method> <delay s>.
+"""A sweep of a fake objective as a process of its own.
+
+    fake_sweep.py <folder> <storage> <grid or search> <delay s> <grace s>
 
 Each trial leaves one line in `<folder>/calls.txt` when it begins and another one when it ends.
 """
@@ -21,6 +23,9 @@ class Fake:
     def prepare(self):
         self.folder.mkdir(parents=True, exist_ok=True)
 
+    def first(self, keys):
+        return ()
+
     def log(self, word, parameters):
         text = f"{word} {os.getpid()} {sorted(parameters.items())}\n"
         with (self.folder / "calls.txt").open("a") as file:
@@ -39,11 +44,10 @@ RANGES = {"x": {"low": 0.0, "high": 3.0}, "y": {"low": 0, "high": 4}}
 
 
 def sweep(folder, storage="", method="grid", delay_s=0.0, **options):
-    space = GRID if method == "grid" else RANGES
-    options = {"trials": 12, "heartbeat_s": 1, "grace_s": 60, "poll_s": 0.1, "progress": False} | options
-    report = RankingReport("fake")
-    return Sweep(Fake(folder, delay_s), space, folder, report, storage, method=method, **options)
+    space, trials = (GRID, 0) if method == "grid" else (RANGES, 12)
+    options = {"trials": trials, "heartbeat_s": 1, "grace_s": 60, "poll_s": 0.1, "progress": False} | options
+    return Sweep(Fake(folder, delay_s), space, folder, RankingReport("fake"), storage, **options)
 
 
 if __name__ == "__main__":
-    sweep(sys.argv[1], sys.argv[2], sys.argv[3], float(sys.argv[4])).run()
+    sweep(sys.argv[1], sys.argv[2], sys.argv[3], float(sys.argv[4]), grace_s=int(sys.argv[5])).run()

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from monai.bundle import ConfigParser
 
+from scripts.common.settings import describe
 from scripts.data.folds import folded_datalist
 from scripts.sweeps.report import Row, best_of, ranked
 from scripts.sweeps.tables import FoldReport, GridReport, summarise
@@ -15,23 +17,26 @@ from scripts.sweeps.training import BEST, TrainAndEvaluate, best_epoch, folder_n
 
 def test_a_grid_is_tabled_down_and_across_with_gaps_for_missing_cells(tmp_path):
     cells = [(6, -2, 0.5), (6, 1, 0.75), (8, 1, 0.25)]
-    rows = [Row(n, "complete", {"xi": xi, "alpha": a}, v, True, {"iou": v / 2}) for n, (xi, a, v) in enumerate(cells)]
-    rows.append(Row(3, "fail", {"xi": 8, "alpha": -2}, reason="crash"))
-    report = GridReport("Grid", down="alpha", across="xi", figures=["value", "iou", "unknown"])
+    rows = [
+        Row(n, "complete", {"target::xi": xi, "target::alpha": a}, v, True, {"iou": v / 2})
+        for n, (xi, a, v) in enumerate(cells)
+    ]
+    rows.append(Row(3, "fail", {"target::xi": 8, "target::alpha": -2}, reason="crash"))
+    report = GridReport("Grid", down="target::alpha", across="target::xi", figures=["value", "iou", "unknown"])
     report.write(tmp_path, rows, "maximize")
     text = (tmp_path / "results.md").read_text()
     assert "| alpha / xi | 6 | 8 |\n| --- | --- | --- |\n| -2 | 0.5 |  |\n| 1 | 0.75 | 0.25 |\n" in text
     assert "| -2 | 0.25 |  |\n| 1 | 0.375 | 0.125 |\n" in text and "unknown" not in text
     best = json.loads((tmp_path / "best.json").read_text())
-    assert (best["xi"], best["alpha"]) == (6, 1) and (tmp_path / "results.png").stat().st_size > 5000
+    assert (best["target::xi"], best["target::alpha"]) == (6, 1) and (tmp_path / "results.png").stat().st_size > 5000
     with (tmp_path / "results.csv").open() as file:
         assert [row["reason"] for row in csv.DictReader(file)] == ["", "", "", "crash"]
 
 
 def test_folds_end_with_mean_and_standard_deviation(tmp_path):
     folds = [(2, 3.0, 1.0), (0, 1.0, None), (1, 2.0, 2.0)]
-    rows = [Row(n, "complete", {"fold": f}, a, True, {"a": a, "b": b}) for n, (f, a, b) in enumerate(folds)]
-    FoldReport("Folds", "fold", ["a", "b"]).write(tmp_path, rows, "maximize")
+    rows = [Row(n, "complete", {"datalist::fold": f}, a, True, {"a": a, "b": b}) for n, (f, a, b) in enumerate(folds)]
+    FoldReport("Folds", "datalist::fold", ["a", "b"]).write(tmp_path, rows, "maximize")
     lines = (tmp_path / "results.md").read_text().splitlines()[-5:]
     assert lines == ["| 0 | 1 |  |", "| 1 | 2 | 2 |", "| 2 | 3 | 1 |"] + [
         "| mean | 2 | 1.5 |",
@@ -55,6 +60,8 @@ def test_the_best_epoch_is_the_first_highest_one(tmp_path):
     assert best_epoch(path, "iou") == (0.6, 3)
     with pytest.raises(ValueError, match="no values of 'dice'"):
         best_epoch(path, "dice")
+    assert folder_name({"target::radius_px": 6, "target::alpha": -2}) == "radius_px_6_alpha_-2"
+    assert folder_name({"a::x": 1, "b::x": 2}) == "a.x_1_b.x_2"
     assert folder_name({"r": 6, "alpha": 1e-4, "x": "a/b"}) == "r_6_alpha_0.0001_x_a_b"
     with pytest.raises(ValueError, match="metric: got 'pauc'"):
         TrainAndEvaluate(tmp_path, ["train.json"], metric="pauc")
@@ -74,11 +81,25 @@ def test_a_cell_takes_no_threshold_that_was_chosen_for_other_weights(tmp_path, m
 
     monkeypatch.setattr("scripts.sweeps.training.run_stage", run_stage)
     cell = TrainAndEvaluate(tmp_path / "a", ["train.json"], ["evaluate.json"])
-    assert cell({"proximity_radius_px": 6}, print).value == 0.25
+    assert cell({"target::radius_px": 6}, print).value == 0.25
     assert stages["evaluating"]["operating_threshold"] is None  # chosen on the evaluated images, as the docs say
     assert stages["evaluating"]["weights"] == str(Path(stages["training"]["output_dir"]) / "model.pt")
     TrainAndEvaluate(tmp_path / "b", ["train.json"], ["evaluate.json"], choose_section="validation")({"x": 1}, print)
     assert stages["evaluating"]["operating_threshold"] == 0.125
+
+
+def test_overrides_may_be_nested_and_go_to_training_evaluation_or_both(tmp_path):
+    shared, train = {"source": {"training": 4}, "seed": 1}, {"patches": {"patch_px": 96}, "target::alpha": 2, "seed": 2}
+    cell = TrainAndEvaluate(tmp_path, ["t"], ["e"], train_overrides=train, shared_overrides=shared)
+    assert cell.evaluate_overrides == {"source::training": 4, "seed": 1}
+    assert cell.train_overrides == {"source::training": 4, "seed": 2, "patches::patch_px": 96, "target::alpha": 2}
+
+
+def test_a_study_moves_with_its_folder_but_not_to_other_configs(tmp_path):
+    def settings(folder, *configs):
+        return describe(TrainAndEvaluate(tmp_path / folder, configs, metric=BEST))
+
+    assert settings("a", "train.json") == settings("b", "train.json") != settings("a", "train.json", "more.json")
 
 
 def test_every_patient_is_tested_once_and_never_stands_on_two_sides():
@@ -93,11 +114,13 @@ def test_every_patient_is_tested_once_and_never_stands_on_two_sides():
     assert sorted(item["image"] for item in tested) == sorted(item["image"] for item in items)
 
 
-def test_the_configs_that_sweeps_name_are_there(root):
+def test_the_configs_that_sweeps_name_are_there(root, monkeypatch):
+    monkeypatch.chdir(root)
     for name in ("sweep_proximity.json", "cross_validation.json"):
-        config = json.loads((root / "configs" / name).read_text())
-        named = [path for key in config if key.endswith("_configs") for path in config[key]]
-        assert named and all((root / path).is_file() for path in named)
+        parser = ConfigParser()
+        parser.read_config(f"configs/{name}")
+        objective = parser.get_parsed_content("objective")
+        assert objective.train_configs and objective.evaluate_configs
+        objective.prepare()
     proximity = json.loads((root / "configs" / "sweep_proximity.json").read_text())
-    assert proximity["proximity_radii_px"] == [6, 8, 10, 12]  # the paper's table I
-    assert proximity["proximity_alphas"] == [-2, -1, 1e-4, 1, 2]
+    assert proximity["space"] == {"target::radius_px": [6, 8, 10, 12], "target::alpha": [-2, -1, 1e-4, 1, 2]}  # table I

@@ -10,6 +10,7 @@ import time
 
 import numpy as np
 import pytest
+from monai.bundle import ConfigParser
 from PIL import Image
 from scipy import ndimage
 
@@ -31,9 +32,12 @@ def backgrounds(tmp_path_factory):
 
 def start(root, backgrounds, out):
     arguments = ["--config_file", CONFIGS, "--background_dir", backgrounds, "--output_dir", out]
-    arguments += ["--evaluate_configs", "[]", "--metric", "best_validation_metric", "--max_epochs", EPOCHS]
-    arguments += ["--proximity_radii_px", "[6, 10]", "--proximity_alphas", "[1]", "--patch_px", 64, "--batch_size", 2]
-    arguments += ["--patches_per_epoch", 4, "--validation_patches", 2, "--train_overrides::cache_dir", out / "cache"]
+    arguments += ["--objective::evaluate_configs", "[]", "--objective::metric", "best_validation_metric"]
+    arguments += ["--space", "{'target::radius_px': [6, 10], 'target::alpha': [1]}", "--sweep::grace_s", 15]
+    train = {"max_epochs": EPOCHS, "batch_size": 2, "cache_dir": out / "cache", "patches::patch_px": 64}
+    train |= {"patches::patches_per_epoch": 4, "patches::validation_patches": 2}
+    for key, value in train.items():
+        arguments += [f"--objective::train_overrides::{key}", value]
     return subprocess.Popen(
         [sys.executable, "-m", "monai.bundle", "run", "sweeping", *map(str, arguments)],
         cwd=root,
@@ -64,7 +68,7 @@ def test_a_sweep_killed_in_mid_training_is_ended_by_two_processes(root, backgrou
     with (tmp_path / "results.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     complete = [row for row in rows if row["state"] == "complete"]
-    assert sorted(int(row["proximity_radius_px"]) for row in complete) == [6, 10]  # each cell once
+    assert sorted(int(row["target::radius_px"]) for row in complete) == [6, 10]  # each cell once
     others = [(row["state"], row["reason"]) for row in rows if row not in complete]
     assert [state for state, _ in others].count("fail") == 1  # the one that was cut off
     # both may have put the missing cell into the queue at once: the second of equal trials is not run
@@ -78,31 +82,39 @@ def test_a_sweep_killed_in_mid_training_is_ended_by_two_processes(root, backgrou
         with (folder / "training" / "metrics.csv").open(newline="") as file:
             assert [int(row["epoch"]) for row in csv.DictReader(file)] == list(range(1, EPOCHS + 1))
         settings = json.loads((folder / "training.json").read_text())
-        assert settings["patch_px"] == 64 and settings["background_dir"] == str(backgrounds)
+        assert settings["patches::patch_px"] == 64 and settings["background_dir"] == str(backgrounds)
     assert "| 1 |" in (tmp_path / "results.md").read_text() and (tmp_path / "best.json").is_file()
 
 
 def test_the_overlay_trains_on_insertion_and_evaluates_the_frozen_benchmark(root, monkeypatch):
     """What every cell is given, without running one."""
     monkeypatch.chdir(root)
-    from monai.bundle import ConfigParser
-
     parser = ConfigParser()
     parser.read_config([str(root / "configs" / f"sweep_{name}.json") for name in ("proximity", "insertion")])
-    parser["background_dir"], parser["image_limit"] = "normal", 3
+    parser["background_dir"], parser["objective::evaluate_overrides::image_limit"] = "normal", 3
     sweep = parser.get_parsed_content("sweep")
     assert sweep.total == 20
     objective = sweep.objective
     objective.prepare()
     assert objective.train_overrides["background_dir"] == "normal"
-    assert objective.train_overrides.keys() >= {"max_epochs", "patches_per_epoch", "patch_px", "batch_size", "seed"}
+    training = {"max_epochs", "patches::patches_per_epoch", "patches::patch_px", "batch_size", "seed"}
+    assert objective.train_overrides.keys() >= training
     assert objective.evaluate_overrides["image_limit"] == 3 and "background_dir" not in objective.evaluate_overrides
-    known = {}
-    for name in objective.evaluate_configs:
-        known |= json.loads((root / name).read_text())
-    assert objective.evaluate_overrides.keys() <= known.keys()
-    for name in objective.train_configs:
-        known |= json.loads((root / name).read_text())
-    assert objective.train_overrides.keys() <= known.keys()
     # the sweep is about the proximity map: it must be what scores the objects
-    assert objective.evaluate_overrides["objects_from"] == "candidates"
+    assert any("candidates" in name for name in objective.evaluate_configs)
+
+
+@pytest.mark.parametrize("names", [["sweep_proximity"], ["sweep_proximity", "sweep_insertion"], ["cross_validation"]])
+def test_overrides_and_parameters_are_keys_of_the_configs_that_they_go_to(root, monkeypatch, names):
+    monkeypatch.chdir(root)
+    parser = ConfigParser()
+    parser.read_config([str(root / "configs" / f"{name}.json") for name in names])
+    sweep = parser.get_parsed_content("sweep")
+    training, evaluation = ConfigParser(), ConfigParser()
+    training.read_config(sweep.objective.train_configs)
+    evaluation.read_config(sweep.objective.evaluate_configs)
+    for key in [*sweep.objective.train_overrides, *sweep.space]:
+        assert key in training, key
+    both = sweep.objective.parameters_for == "both"
+    for key in [*sweep.objective.evaluate_overrides, *(sweep.space if both else [])]:
+        assert key in evaluation, key
