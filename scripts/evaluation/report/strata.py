@@ -24,9 +24,8 @@ def strata_tables(runs: Sequence[Run]) -> list[Table]:
     for key in dict.fromkeys(row["by"] for row in runs[0].metrics["strata"]):
         by_run = [{r["stratum"]: r for r in run.metrics["strata"] if r["by"] == key} for run in runs]
         of_images = any("fp_per_cm2" in row for row in by_run[0].values())
-        shown = [
-            n for n, row in by_run[0].items() if row["annotated"] or row.get("fp") or (of_images and row["images"])
-        ]
+        known = by_run[0].items()
+        shown = [n for n, row in known if row["annotated"] or row.get("fp") or (of_images and row["images"])]
         if shown in ([], [UNKNOWN]):
             continue  # the data set does not say
         rows = []
@@ -48,11 +47,7 @@ def failure_table(runs: Sequence[Run]) -> list[Table]:
         return []
     kinds = next(section["classes"] for section in found if section)
     rows = [
-        [
-            Cell(kind),
-            Cell(str(entry["annotated"])),
-            *(_failure(section.get("classes", {}).get(kind)) for section in found),
-        ]
+        [Cell(kind), Cell(str(entry["annotated"])), *(_failure(f.get("classes", {}).get(kind)) for f in found)]
         for kind, entry in kinds.items()
         if entry["annotated"]
     ]
@@ -103,7 +98,6 @@ def _stratum(row: Mapping[str, Any] | None) -> Cell:
 def _failure(entry: Mapping[str, Any] | None) -> Cell:
     if entry is None:
         return Cell(NONE)
-    parts = [
-        (name, value(entry[key], 2).text) for name, key in (("IoU", "iou_per_object"), ("covered", "share_covered"))
-    ]
-    return value(entry["tpr"], 2)._replace(remark="\n".join(f"{name} {text}" for name, text in parts))
+    shown = (("IoU", "iou_per_object"), ("covered", "share_covered"))
+    remark = "\n".join(f"{name} {value(entry[key], 2).text}" for name, key in shown)
+    return value(entry["tpr"], 2)._replace(remark=remark)
