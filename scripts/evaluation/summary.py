@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from scripts.common.tables import markdown_table
+from scripts.evaluation.report.tables import NONE, value
 
 FP_RATE = "0.4"
 HEADER = (
@@ -31,30 +32,12 @@ def _row(folder: Path) -> list[Any]:
         return [folder.name, f"missing: {file.name}"]
     metrics = json.loads(file.read_text(encoding="utf-8"))
     counts, froc, point = metrics["counts"], metrics["froc"], metrics["operating_point"]
-    return [
-        folder.name,
-        counts["images"],
-        counts["annotated"],
-        _text(froc["pauc"]),
-        _text(froc["tpr_at_fp_per_cm2"].get(FP_RATE)),
-        _large(froc),
-        _text(metrics["iou"]["per_object"]),
-        _text(point["fp_per_cm2"]),
-        _text(point["tpr"]),
-    ]
+    detection = [value(froc["pauc"]), value(froc["tpr_at_fp_per_cm2"].get(FP_RATE)), _large(froc)]
+    operating = [value(metrics["iou"]["per_object"]), value(point["fp_per_cm2"]), value(point["tpr"])]
+    return [folder.name, counts["images"], counts["annotated"], *detection, *operating]
 
 
 def _large(froc: dict[str, Any]) -> str:
     """TPR of the large MCs with their smallest diameter; evaluations of former versions have none."""
     part = froc.get("tpr_large")
-    if part is None:
-        return "-"
-    return f"{_text(part['tpr_at_fp_per_cm2'].get(FP_RATE))} from {part['large_mc_mm']:g} mm"
-
-
-def _text(entry: dict[str, float] | None) -> str:
-    if not entry or entry.get("value") is None:
-        return "-"
-    if entry.get("low") is None:
-        return f"{entry['value']:.3f}"
-    return f"{entry['value']:.3f} ({entry['low']:.3f}-{entry['high']:.3f})"
+    return NONE if part is None else f"{value(part['tpr_at_fp_per_cm2'].get(FP_RATE))} from {part['large_mc_mm']:g} mm"

@@ -26,7 +26,7 @@ from scripts.evaluation.report import curves, distributions
 from scripts.evaluation.report.differences import difference_tables
 from scripts.evaluation.report.panels import Chosen, case_panel, choose_cases
 from scripts.evaluation.report.runs import Run, load_runs
-from scripts.evaluation.report.strata import failure_table, manner_table, strata_tables
+from scripts.evaluation.report.strata import failure_tables, strata_tables
 from scripts.evaluation.report.style import PAGE_WIDTH, colour, save, style
 from scripts.evaluation.report.tables import metric_tables
 
@@ -87,7 +87,7 @@ def write_report(
     images = runs[0].metrics["counts"]["images"]
     recorded = (run.metrics["provenance"]["settings"].get("data_note") for run in runs)
     differences, comparisons = difference_tables(runs, progress)
-    in_order = [*metric_tables(runs), *differences, *strata_tables(runs), *failure_table(runs), *manner_table(runs)]
+    in_order = [*metric_tables(runs), *differences, *strata_tables(runs), *failure_tables(runs)]
     values = {
         "title": title or f"Segmentation of microcalcifications in mammograms: {len(runs)} methods on {images} images",
         "note": note or next((str(text) for text in recorded if text), ""),

@@ -36,12 +36,15 @@ class FrocAxis(NamedTuple):
     most: float
 
     def limit(self, run: Run) -> float:
-        """End of the linear axis: that of pAUC, or the largest rate per image that TPR was asked for at."""
-        froc = run.metrics["froc"]
-        return froc["fp_limit_per_cm2"] if self.per == CM2 else max(map(float, froc["tpr_at_fp_per_image"]))
+        """End of the linear axis: that of pAUC; per image, enough for the rates asked for and the operating point."""
+        froc, point = run.metrics["froc"], run.metrics["operating_point"]
+        if self.per == CM2:
+            return froc["fp_limit_per_cm2"]
+        most = max(map(float, froc["tpr_at_fp_per_image"]))
+        return max(most, min(1.2 * (point[self.field]["value"] or 0.0), 5 * most))
 
 
-PER_CM2 = FrocAxis(CM2, "fp_per_cm2", "false positives per cm²", 0.01, 100)
+PER_CM2 = FrocAxis(CM2, "fp_per_cm2", "false positives per cm² of breast", 0.01, 100)
 PER_IMAGE = FrocAxis(IMAGE, "fp_per_image", "false positives per mammogram", 0.1, 10_000)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -57,14 +58,8 @@ def style() -> Any:
 
 
 def wrapped(names: Sequence[str], width: int = 16) -> list[str]:
-    """Names broken at spaces into lines of about `width` characters."""
-    found = []
-    for name in names:
-        lines = [""]
-        for word in name.split():
-            lines[-1:] = [f"{lines[-1]} {word}".strip()] if len(lines[-1]) + len(word) < width else [lines[-1], word]
-        found.append("\n".join(filter(None, lines)))
-    return found
+    """Names broken at spaces into lines of at most `width` characters."""
+    return [textwrap.fill(name, width, break_long_words=False) for name in names]
 
 
 def legend(figure: Figure, axes: Axes) -> None:

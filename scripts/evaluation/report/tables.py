@@ -13,6 +13,15 @@ from scripts.evaluation.report.runs import Run
 NONE = "–"
 #: How an operating threshold was chosen (metrics.json), in short; else on the images themselves.
 CHOSEN = {"given": "beforehand", "the method's own output": "its own output"}
+#: Rates of false positives that TPR is given at: keys of metrics.json.
+CM2, IMAGE = "tpr_at_fp_per_cm2", "tpr_at_fp_per_image"
+WHAT_RAN = ("weights (SHA-256)", "part of the data", "scored objects", "images failed")
+OPERATING = ("threshold", "chosen", "TP / FP", "TPR", "FP per cm²", "FP per image")
+SEGMENTATION = (
+    *("IoU per object", "its standard deviation", "foreground IoU per image", "mean IoU per image"),
+    "specific agreement",
+)
+PIXELS = ("pixel ROC AUC", "pixel average precision", "ECE of pixels", "ECE of objects")
 Metrics = Mapping[str, Any]
 
 
@@ -55,8 +64,8 @@ class Table:
 def metric_tables(runs: Sequence[Run]) -> list[Table]:
     """One row per method: what ran, detection, operating point, segmentation, pixels and calibration, clusters."""
     first, froc = runs[0].metrics, runs[0].metrics["froc"]
-    rates = [f"TPR at {float(rate):g} FP/cm²" for rate in froc["tpr_at_fp_per_cm2"]]
-    per_image = [f"TPR at {float(rate):g} FP/image" for rate in froc["tpr_at_fp_per_image"]]
+    rates = [f"TPR at {float(rate):g} FP/cm²" for rate in froc[CM2]]
+    per_image = [f"TPR at {float(rate):g} FP/image" for rate in froc[IMAGE]]
     limit, side = froc["fp_limit_per_cm2"], first["agreement"].get("cells", {}).get("side_mm")
 
     def by_method(
@@ -65,79 +74,35 @@ def metric_tables(runs: Sequence[Run]) -> list[Table]:
         return Table(key, title, ["method", *header], [[Cell(r.name), *cells(r.metrics)] for r in runs], note)
 
     tables = [
-        by_method(
-            "methods",
-            "Methods",
-            ["weights (SHA-256)", "part of the data", "scored objects", "images failed"],
-            _what_ran,
-        ),
-        by_method(
-            "detection",
-            "Detection of single MCs (FROC)",
-            [f"pAUC, 0 to {limit:g} FP/cm²", *rates],
-            lambda m: [value(m["froc"]["pauc"]), *_rates(m["froc"], froc, "tpr_at_fp_per_cm2")],
-        ),
+        by_method("methods", "Methods", WHAT_RAN, _what_ran),
+        by_method("detection", "Detection of single MCs (FROC)", [f"pAUC, 0 to {limit:g} FP/cm²", *rates], _detection),
     ]
     large = next((run.metrics["froc"]["tpr_large"] for run in runs if "tpr_large" in run.metrics["froc"]), None)
     if large is not None:
         mcs = f"{large['annotated']} MCs of {large['large_mc_mm']:g} mm and more"
-        tables.append(
-            by_method(
-                "large",
-                f"TPR of the {mcs} at false positives per cm²",
-                [f"TPR at {float(rate):g} FP/cm²" for rate in large["tpr_at_fp_per_cm2"]],
-                lambda m: _rates(m["froc"].get("tpr_large", {}), large, "tpr_at_fp_per_cm2"),
-            )
-        )
-    tables += [
-        by_method(
-            "per_image",
-            "TPR at false positives per image",
-            per_image,
-            lambda m: _rates(m["froc"], froc, "tpr_at_fp_per_image"),
-        ),
-        by_method(
-            "operating",
-            "Counts and rates",
-            ["threshold", "chosen", "TP / FP", "TPR", "FP per cm²", "FP per image"],
-            _operating_point,
-            "A threshold chosen on these images flatters its method; one chosen beforehand does not.",
-        ),
-        by_method(
-            "segmentation",
-            "Segmentation at the operating threshold",
-            [
-                *("IoU per object", "its standard deviation", "foreground IoU per image", "mean IoU per image"),
-                *("specific agreement", f"kappa, cells of {side:g} mm" if side else "kappa"),
-            ],
-            _segmentation,
-            "IoU per image over the images that hold MCs.",
-        ),
-    ]
+        title = f"TPR of the {mcs} at false positives per cm²"
+        tables.append(by_method("large", title, rates, lambda m: _rates(m["froc"].get("tpr_large", {}), froc, CM2)))
+    title = "TPR at false positives per image"
+    tables.append(by_method("per_image", title, per_image, lambda m: _rates(m["froc"], froc, IMAGE)))
+    note = "A threshold chosen on these images flatters its method; one chosen beforehand does not."
+    tables.append(by_method("operating", "Counts and rates", OPERATING, _operating_point, note))
+    title, note = "Segmentation at the operating threshold", "IoU per image over the images that hold MCs."
+    kappa = f"kappa, cells of {side:g} mm" if side else "kappa"
+    tables.append(by_method("segmentation", title, [*SEGMENTATION, kappa], _segmentation, note))
     if all("clusters" in run.metrics for run in runs) and first["clusters"]["annotated"]:
         rule = first["clusters"]
-        tables.append(
-            by_method(
-                "clusters",
-                "Clusters found",
-                [f"found at {float(rate):g} false clusters/image" for rate in rule["tpr_at_fp_per_image"]],
-                lambda m: _rates(m["clusters"], rule, "tpr_at_fp_per_image"),
-                f"{rule['annotated']} clusters: at least {rule['least']} MCs, joined when at most "
-                f"{rule['distance_mm']:g} mm apart; found when at least {rule['hits']} of its MCs are hit.",
-            )
+        header = [f"found at {float(rate):g} false clusters/image" for rate in rule[IMAGE]]
+        note = (
+            f"{rule['annotated']} clusters: at least {rule['least']} MCs, joined when at most "
+            f"{rule['distance_mm']:g} mm apart; found when at least {rule['hits']} of its MCs are hit."
         )
-    tables.append(
-        by_method(
-            "pixels",
-            "Pixel and calibration values",
-            ["pixel ROC AUC", "pixel average precision", "ECE of pixels", "ECE of objects"],
-            _pixels,
-            "Ranges: bounds from the binning of scores, no confidence intervals. Pixel values judge the method's map, "
-            "not its objects. An object's score is an operating threshold, no probability; its ECE says how far from "
-            "one.",
-        )
+        cells = [[Cell(run.name), *_rates(run.metrics["clusters"], rule, IMAGE)] for run in runs]
+        tables.append(Table("clusters", "Clusters found", ["method", *header], cells, note))
+    note = (
+        "Ranges: bounds from the binning of scores, no confidence intervals. Pixel values judge the method's map, not "
+        "its objects. An object's score is an operating threshold, no probability; its ECE says how far from one."
     )
-    return tables
+    return [*tables, by_method("pixels", "Pixel and calibration values", PIXELS, _pixels, note)]
 
 
 def value(entry: Metrics | None, digits: int = 3, low: str = "low", high: str = "high") -> Cell:
@@ -156,6 +121,11 @@ def _number(found: float | None, form: str) -> Cell:
 def _rates(section: Metrics, reference: Metrics, key: str) -> list[Cell]:
     """TPR at the rates of the reference."""
     return [value(section.get(key, {}).get(rate)) for rate in reference[key]]
+
+
+def _detection(metrics: Metrics) -> list[Cell]:
+    froc = metrics["froc"]
+    return [value(froc["pauc"]), *_rates(froc, froc, CM2)]
 
 
 def _what_ran(metrics: Metrics) -> list[Cell]:
