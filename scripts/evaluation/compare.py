@@ -12,12 +12,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from scripts.common.files import write_atomically
+from scripts.common.files import json_values, write_atomically
 from scripts.common.tables import read_csv
 from scripts.evaluation.cases import CaseScores
 from scripts.evaluation.froc import CM2, FrocTable
 from scripts.evaluation.froc import IMAGE as PER_IMAGE
-from scripts.evaluation.plain import plain
 from scripts.evaluation.statistics import (
     IMAGE,
     PATIENT,
@@ -155,7 +154,7 @@ def compare(
         "wilcoxon_per_object": {"iou": object_test(first.objects, second.objects)},
         "bootstrap": {"samples": samples, "unit": unit, "seed": seed},
     }
-    return plain(_as_dicts(found))
+    return json_values(_as_dicts(found))
 
 
 class _Evaluated(NamedTuple):

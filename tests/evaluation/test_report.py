@@ -348,7 +348,8 @@ def test_threshold_that_is_the_methods_own_output_is_named(folders):
     assert (own["threshold"].text, own["chosen"].text) == ("0", "its own output")
 
 
-def test_label_sizes_are_drawn_where_an_evaluation_has_them(folders, tmp_path):
+@pytest.mark.parametrize("wide", [False, True])
+def test_label_sizes_are_drawn_where_an_evaluation_has_them(folders, tmp_path, wide):
     assert label_size_figure(load_runs(folders)) is None
     evaluated(tmp_path / "sizes", "sizes", lambda i: {A: 0.9}, images=1)
     bins = [(1, 2), (2, 11), (11, 100), (100, None)]
@@ -357,7 +358,11 @@ def test_label_sizes_are_drawn_where_an_evaluation_has_them(folders, tmp_path):
         for section, counts in (("training", (5, 3, 1, 2)), ("testing", (0, 2, 0, 4)))
         for (low, high), count in zip(bins, counts, strict=True)
     ]
-    write_csv(tmp_path / "sizes" / "label_sizes.csv", ("section", "low_px", "high_px", "count"), rows)
+    columns = ("section", "low_px", "high_px", "count")
+    if wide:
+        rows = [a | {"training": a["count"], "testing": b["count"]} for a, b in zip(rows[:4], rows[4:], strict=True)]
+        columns = ("low_px", "high_px", "training", "testing")
+    write_csv(tmp_path / "sizes" / "label_sizes.csv", columns, rows)
     training, testing = label_size_figure(load_runs([tmp_path / "sizes"])).axes
     assert [label.get_text() for label in training.get_xticklabels()] == ["1", "2–10", "11–99", "≥ 100"]
     assert [bar.get_height() for bar in testing.patches] == [0, 2, 0, 4]

@@ -53,16 +53,23 @@ def size_figure(runs: Sequence[Run]) -> Figure:
 
 
 def label_size_figure(runs: Sequence[Run]) -> Figure | None:
-    """Sizes of the labelled MCs in px, one panel per part of the data; None when no evaluation wrote them."""
+    """Sizes of the labelled MCs in px, one panel per part of the data; None when no evaluation has them.
+
+    label_sizes.csv holds one row per bin, with a column per part of the data, or one row per part and bin.
+    """
     run = next((run for run in runs if (run.folder / LABEL_SIZES).is_file()), None)
     if run is None:
         return None
-    rows = run.rows(LABEL_SIZES)
-    sections = list(dict.fromkeys(row["section"] for row in rows))
+    sections: dict[str, dict[str, int]] = {}
+    for row in run.rows(LABEL_SIZES):
+        name = _size_name(row["low_px"], row["high_px"])
+        counted = {row["section"]: row["count"]} if "section" in row else dict(list(row.items())[2:])
+        for section, count in counted.items():
+            sections.setdefault(section, {})[name] = int(count)
     figure = new_figure(10.5, 3.2)
-    for axes, section in zip(figure.subplots(1, len(sections), squeeze=False)[0], sections, strict=True):
-        here = [row for row in rows if row["section"] == section]
-        counts, names = [int(row["count"]) for row in here], [_size_name(row["low_px"], row["high_px"]) for row in here]
+    panels = figure.subplots(1, len(sections), squeeze=False)[0]
+    for axes, (section, sizes) in zip(panels, sections.items(), strict=True):
+        names, counts = list(sizes), list(sizes.values())
         every = math.ceil(len(names) / MOST_NAMES)
         spots = sorted({*range(0, len(names), every), len(names) - 1})
         axes.bar(range(len(counts)), counts, width=0.9, color="#777777")
