@@ -20,7 +20,7 @@ MOST_DOTS = 60
 SHORTER = {"single pixel": "1 px", "below ": "< ", " or more": "+", " to ": "–"}
 LABEL_SIZES = "label_sizes.csv"
 #: A histogram of label sizes names at most this many of its bins.
-MOST_NAMES = 25
+MOST_NAMES = 12
 
 
 def size_figure(runs: Sequence[Run]) -> Figure:
@@ -71,7 +71,7 @@ def label_size_figure(runs: Sequence[Run]) -> Figure | None:
     for axes, (section, sizes) in zip(panels, sections.items(), strict=True):
         names, counts = list(sizes), list(sizes.values())
         every = math.ceil(len(names) / MOST_NAMES)
-        spots = sorted({*range(0, len(names), every), len(names) - 1})
+        spots = [*range(0, len(names) - max(every // 2, 1), every), len(names) - 1]  # the last one, nothing close to it
         axes.bar(range(len(counts)), counts, width=0.9, color="#777777")
         axes.set_xticks(spots, [names[spot] for spot in spots], rotation=45, ha="right", fontsize=8)
         axes.set_title(f"{section}: {sum(counts)} MCs", fontsize=10, loc="left")
