@@ -59,13 +59,13 @@ benchmark: $(VENV)/.run ## evaluate the shipped weights on the frozen sets: make
 	for name in $(SHIFTED); do $(BUNDLE) evaluating \
 		--config_file "['configs/inference.json',$(OVERLAY)'configs/evaluate.json','configs/data_benchmark.json']" \
 		--datalist_file $$name.json --output_dir runs/benchmark/$(METHOD)/$$name || exit 1; done
-	$(BIN)/python -m scripts.evaluation.summary $(SHIFTED:%=runs/benchmark/$(METHOD)/%) | tee runs/benchmark/$(METHOD)/summary.md
+	$(BIN)/python -m scripts.evaluation summary $(SHIFTED:%=runs/benchmark/$(METHOD)/%) | tee runs/benchmark/$(METHOD)/summary.md
 
 METHODS ?= hdogreg slim_fcn hdog_alone ciecholewski context_cnn deeplab_v3
 DATA ?= configs/data_benchmark.json
 
 report: $(VENV)/.run ## evaluate all methods, and one page that compares them: make report [METHODS=..] [DATA=.. DATASET_DIR=.. NOTE=..] [FORCE=1]
-	$(BIN)/python -m scripts.evaluation.methods --methods $(METHODS) --data $(DATA) --report runs/report \
+	$(BIN)/python -m scripts.evaluation methods --methods $(METHODS) --data $(DATA) --report runs/report \
 		--dataset-dir "$(DATASET_DIR)" --note "$(NOTE)" $(if $(FORCE),--force)
 
 clean: ## remove generated phantoms, caches and output/ (not your data, runs/ or .venv)

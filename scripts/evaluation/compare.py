@@ -1,26 +1,22 @@
 """Two methods on the same images: paired differences with bootstrap intervals, and Wilcoxon's signed-rank test.
 
-    python -m scripts.evaluation.compare FIRST SECOND --output comparison.json
-
-FIRST and SECOND are output folders of two evaluations. All differences are first - second.
+All differences are first - second.
 """
 
 from __future__ import annotations
 
-import argparse
-import csv
-import logging
+import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from scripts.common.files import write_atomically, write_json
+from scripts.common.files import json_values, write_atomically
+from scripts.common.tables import read_csv
 from scripts.evaluation.cases import CaseScores
 from scripts.evaluation.froc import CM2, FrocTable
 from scripts.evaluation.froc import IMAGE as PER_IMAGE
-from scripts.evaluation.plain import plain
 from scripts.evaluation.statistics import (
     IMAGE,
     PATIENT,
@@ -31,8 +27,9 @@ from scripts.evaluation.statistics import (
     paired_wilcoxon,
 )
 
-logger = logging.getLogger(__name__)
-TABLE_NAME, CASES_NAME = "froc_table.npz", "cases.csv"
+TABLE_NAME, CASES_NAME, OBJECTS_NAME, METRICS_NAME = "froc_table.npz", "cases.csv", "objects.csv", "metrics.json"
+#: {(case_id, place in label order from 1): (area in px, best IoU)} of annotated objects.
+ObjectIoU = dict[tuple[str, int], tuple[int, float]]
 #: Per-image values that are compared, columns of cases.csv.
 VALUES = ("tpr", "fp_per_cm2", "foreground_iou", "background_iou", "mean_iou")
 
@@ -92,6 +89,21 @@ def value_tests(first: Sequence[dict[str, float]], second: Sequence[dict[str, fl
     return tests
 
 
+def object_test(first: ObjectIoU, second: ObjectIoU) -> Wilcoxon:
+    """Paired Wilcoxon test of IoU per object: best IoU of every annotated object larger than one pixel.
+
+    Args:
+        first, second: {(case_id, place in label order): (area in px, best IoU)} of all annotated objects.
+
+    Raises:
+        ValueError: the annotated objects are not the same.
+    """
+    if {key: area for key, (area, _) in first.items()} != {key: area for key, (area, _) in second.items()}:
+        raise ValueError("second: got other annotated objects than first; want the same annotations")
+    pairs = np.array([(iou, second[key][1]) for key, (area, iou) in first.items() if area > 1], np.float64)
+    return paired_wilcoxon(*pairs.reshape(-1, 2).T)
+
+
 def save_table(path: str | Path, table: FrocTable, cases: Sequence[CaseScores]) -> Path:
     """Write what comparing with another method needs: NumPy arrays, no pickle."""
     arrays: dict[str, Any] = {
@@ -110,7 +122,7 @@ def compare(
     seed: int = 0,
     **options: Any,
 ) -> dict[str, Any]:
-    """Compare two evaluations.
+    """Compare two evaluations; counts and IoU are those at each one's own operating threshold.
 
     Args:
         first_dir, second_dir: their output folders.
@@ -118,34 +130,48 @@ def compare(
         options: further arguments of `froc_differences`.
 
     Returns:
-        {"images", "differences": `froc_differences`, "wilcoxon": `value_tests`, "bootstrap"}, JSON types.
+        {"images", "operating_thresholds", "differences": `froc_differences`, "wilcoxon": `value_tests`,
+        "wilcoxon_per_object": {"iou": `object_test`}, "bootstrap"}, JSON types.
 
     Raises:
         ValueError: the evaluations are not of the same images, or image names are not unique.
     """
     if unit not in (IMAGE, PATIENT):
-        raise ValueError(f"unit: got {unit!r}, want {IMAGE!r} or {PATIENT!r}")
-    (names, patients, first, rows), (others, _, second, other_rows) = (_load(Path(d)) for d in (first_dir, second_dir))
-    if names != others:
-        odd = sorted(set(names) ^ set(others))
-        raise ValueError(f"{second_dir}: got other images than {first_dir} (e.g. {odd[:1] or 'twice the same'})")
-    units = [str(i) for i in range(len(names))] if unit == IMAGE else patients
+        raise ValueError(f"unit: got {unit!r}; want {IMAGE!r} or {PATIENT!r}")
+    first, second = _load(Path(first_dir)), _load(Path(second_dir))
+    if first.names != second.names:
+        odd = sorted(set(first.names) ^ set(second.names))
+        example = odd[0] if odd else "one twice"
+        raise ValueError(f"{second_dir}: got other images (e.g. {example}); want those of {first_dir}")
+    units = [str(i) for i in range(len(first.names))] if unit == IMAGE else first.patients
     weights = bootstrap_weights(units, samples, seed)
     found = {
-        "images": len(names),
+        "images": len(first.names),
         "difference": f"{first_dir} - {second_dir}",
-        "differences": froc_differences(first, second, weights, **options),
-        "wilcoxon": value_tests(rows, other_rows),
+        "operating_thresholds": {"first": first.operating, "second": second.operating},
+        "differences": froc_differences(first.table, second.table, weights, **options),
+        "wilcoxon": value_tests(first.cases, second.cases),
+        "wilcoxon_per_object": {"iou": object_test(first.objects, second.objects)},
         "bootstrap": {"samples": samples, "unit": unit, "seed": seed},
     }
-    return plain(_as_dicts(found))
+    return json_values(_as_dicts(found))
 
 
-def _load(folder: Path) -> tuple[list[str], list[str], FrocTable, list[dict[str, float]]]:
-    """Names, patients, table and per-image values of an evaluation, in order of the image names."""
-    for name in (TABLE_NAME, CASES_NAME):
+class _Evaluated(NamedTuple):
+    """What is read of an evaluation, in order of the image names."""
+
+    names: list[str]
+    patients: list[str]
+    table: FrocTable
+    cases: list[dict[str, float]]
+    objects: ObjectIoU
+    operating: dict[str, Any]
+
+
+def _load(folder: Path) -> _Evaluated:
+    for name in (TABLE_NAME, CASES_NAME, OBJECTS_NAME, METRICS_NAME):
         if not (folder / name).is_file():
-            raise ValueError(f"{folder}: found no {name}; want the output folder of an evaluation")
+            raise ValueError(f"{folder}: got no {name}; want the output folder of an evaluation")
     with np.load(folder / TABLE_NAME, allow_pickle=False) as file:
         arrays = {name: file[name] for name in file.files}
     names = arrays["case_id"]
@@ -155,38 +181,35 @@ def _load(folder: Path) -> tuple[list[str], list[str], FrocTable, list[dict[str,
     place = np.empty(order.size, np.int64)
     place[order] = np.arange(order.size)
     arrays |= {name: arrays[name][order] for name in ("annotated", "breast_cm2")} | {"case": place[arrays["case"]]}
-    with (folder / CASES_NAME).open(newline="", encoding="utf-8") as text:
-        rows = {row["case_id"]: {name: float(row[name] or "nan") for name in VALUES} for row in csv.DictReader(text)}
-    missing = set(names.tolist()) - set(rows)
-    if missing:
-        raise ValueError(f"{folder / CASES_NAME}: found no row of {min(missing)!r}")
     sorted_names = names[order].tolist()
-    table = FrocTable.from_arrays(arrays)
-    return sorted_names, arrays["patient"][order].tolist(), table, [rows[name] for name in sorted_names]
+    rows = {row["case_id"]: {k: float(row[k] or "nan") for k in VALUES} for row in read_csv(folder / CASES_NAME)}
+    missing = set(sorted_names) - set(rows)
+    if missing:
+        raise ValueError(f"{folder / CASES_NAME}: got no row of {min(missing)!r}; want one per image")
+    point = json.loads((folder / METRICS_NAME).read_text(encoding="utf-8"))["operating_point"]
+    return _Evaluated(
+        names=sorted_names,
+        patients=arrays["patient"][order].tolist(),
+        table=FrocTable.from_arrays(arrays),
+        cases=[rows[name] for name in sorted_names],
+        objects=_object_iou(folder / OBJECTS_NAME),
+        operating={name: point[name] for name in ("threshold", "chosen_by")},
+    )
+
+
+def _object_iou(path: Path) -> ObjectIoU:
+    """Of all annotated objects; rows of an image come in label order."""
+    found: ObjectIoU = {}
+    places: dict[str, int] = {}
+    for row in read_csv(path):
+        if row["kind"] == "annotated":
+            case = row["case_id"]
+            places[case] = places.get(case, 0) + 1
+            found[case, places[case]] = (int(row["area_px"]), float(row["best_iou"]))
+    return found
 
 
 def _as_dicts(value: Any) -> Any:
     if isinstance(value, Difference | Wilcoxon):
         return value._asdict()
     return {key: _as_dicts(v) for key, v in value.items()} if isinstance(value, dict) else value
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Command line."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("first", type=Path, help="output folder of an evaluation")
-    parser.add_argument("second", type=Path, help="output folder of the other one, of the same images")
-    parser.add_argument("--output", type=Path, default=Path("comparison.json"), help="file to write")
-    parser.add_argument("--samples", type=int, default=1000, help="bootstrap samples")
-    parser.add_argument("--unit", default=IMAGE, choices=(IMAGE, PATIENT), help="what is resampled")
-    parser.add_argument("--seed", type=int, default=0, help="of the bootstrap")
-    parser.add_argument("--fp-limit", type=float, default=1.0, help="pAUC is over 0 to this many FP per cm^2")
-    args = parser.parse_args(arguments)
-    found = compare(args.first, args.second, args.samples, args.unit, args.seed, fp_limit=args.fp_limit)
-    write_json(args.output, found)
-    logger.info("comparison: %s", args.output)
-
-
-if __name__ == "__main__":
-    logging.basicConfig(level=logging.INFO)
-    main()

@@ -1,19 +1,15 @@
 """Evaluates methods on the same images, one after the other, and writes their report.
 
-    python -m scripts.evaluation.methods --methods hdogreg slim_fcn --data configs/data_benchmark.json
-
 Each method is an evaluation of its own in `OUTPUT/<method>/<part>`. One that is there, complete, and made of what lies
 here now (code, configs, weights, operating points, images) is reused.
 """
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 import logging
-import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,11 +18,10 @@ from tqdm import tqdm
 
 from scripts.common.files import sha256_of, write_json
 from scripts.common.stage import StageError, run_stage
-from scripts.evaluation.report.build import write_report
 
 logger = logging.getLogger(__name__)
 ROOT = Path(__file__).parents[2]
-INPUTS, STAGE = "inputs.json", "evaluation"
+INPUTS, STAGE, FAILED = "inputs.json", "evaluation", "its evaluation failed"
 #: method -> overlay after configs/inference.json; "" is inference.json itself
 METHODS = {
     "hdogreg": "",
@@ -38,12 +33,13 @@ METHODS = {
     "hdogreg_candidates": "hdogreg_candidates.json",
     "network_alone": "baseline_network_alone.json",
     "hdogreg_paper": "hdogreg_paper_inference.json",
+    "slim_fcn_paper": "slim_fcn_paper_inference.json",
 }
 DEFAULT_METHODS = ("hdogreg", "slim_fcn", "hdog_alone", "ciecholewski", "context_cnn", "deeplab_v3")
-#: Code that no number of an evaluation depends on.
+#: Code that no number of an evaluation depends on: later stages, the tools on evaluations, and training.
 WITHOUT_EFFECT = (
-    *("evaluation/report/", "evaluation/methods.py", "evaluation/summary.py", "evaluation/readers.py"),
-    *("sweeps/", "training/", "bench"),
+    *("training/", "bench/", "sweeps/", "evaluation/report/", "evaluation/__main__.py"),
+    *("evaluation/methods.py", "evaluation/summary.py", "evaluation/readers.py"),
 )
 Runner = Callable[[Path, Mapping[str, Any]], None]
 
@@ -61,6 +57,11 @@ class Outcome(NamedTuple):
     folder: Path | None
     reason: str
 
+    @property
+    def failed(self) -> bool:
+        """Whether its evaluation was tried and failed."""
+        return self.reason.startswith(FAILED)
+
 
 def config_files(method: str, data: str) -> list[str]:
     """Config files of a method's evaluation, in order.
@@ -70,111 +71,9 @@ def config_files(method: str, data: str) -> list[str]:
         data: overlay of the data set; "" takes that of evaluate.json, generated phantoms.
     """
     if method not in METHODS:
-        raise ValueError(f"methods: got {method!r}, want some of {', '.join(METHODS)}")
+        raise ValueError(f"methods: got {method!r}; want some of {', '.join(METHODS)}")
     names = ["inference.json", METHODS[method], "evaluate.json"]
     return [f"configs/{name}" for name in names if name] + ([data] if data else [])
-
-
-def evaluate_method(
-    method: str, folder: Path, data: str, overrides: Mapping[str, Any], force: bool = False, run: Runner | None = None
-) -> Outcome:
-    """Evaluate one method, or find that nothing has changed since.
-
-    Args:
-        method: key of `METHODS`.
-        folder: of the evaluation.
-        data: overlay of the data set.
-        overrides: further keys of the bundle, such as datalist_file or dataset_dir.
-        force: evaluate again in any case.
-        run: runs the bundle with a mapping of arguments; None starts a process.
-    """
-    files = config_files(method, data)
-    parser = read_configs(files, overrides)
-    weights = str(parser.get_parsed_content("weights") or "")
-    if weights and not Path(weights).is_file():
-        return Outcome(method, None, f"its weights {weights} are missing")
-    wanted = inputs(files, overrides, parser)
-    changed = changes(folder, wanted)
-    if not changed and not force:
-        logger.info("%s: nothing has changed, reused: %s", method, folder)
-        return Outcome(method, folder, "")
-    logger.info("%s: evaluating (%s); log: %s", method, ", ".join(changed) or "forced", folder / f"{STAGE}.log")
-    for name in (INPUTS, f"{STAGE}.done.json", f"{STAGE}.log"):
-        (folder / name).unlink(missing_ok=True)
-    arguments = {"run_id": "evaluating", "config_file": files, **overrides, "output_dir": str(folder)}
-    try:
-        (run or run_bundle)(folder, arguments)
-    except StageError as error:
-        return Outcome(method, None, f"its evaluation failed: {error}")
-    write_json(folder / INPUTS, wanted)
-    return Outcome(method, folder, "")
-
-
-def run_bundle(folder: Path, arguments: Mapping[str, Any]) -> None:
-    """Run the bundle in a process of its own, with a bar of the images done."""
-    report = folder / "run_report.json"
-    report.unlink(missing_ok=True)
-    with tqdm(desc=folder.parent.name, unit="image") as bar:
-
-        def watch() -> None:
-            if report.is_file():
-                done = json.loads(report.read_text(encoding="utf-8"))
-                bar.update(done["images_done"] + done["images_failed"] - bar.n)
-
-        run_stage(folder, STAGE, arguments, watch)
-        watch()
-
-
-def read_configs(files: Sequence[str], overrides: Mapping[str, Any]) -> ConfigParser:
-    """The evaluation's configuration as the bundle would see it."""
-    parser = ConfigParser()
-    parser.read_config(list(files))
-    parser.update(dict(overrides))
-    return parser
-
-
-def inputs(files: Sequence[str], overrides: Mapping[str, Any], parser: ConfigParser) -> dict[str, Any]:
-    """What an evaluation's numbers depend on, as digests.
-
-    Returns:
-        {"configs", "code", "weights", "operating points", "images", "overrides"}. Of the operating points those of this
-        method; of images the names, sizes and times of all files under `dataset_dir`.
-    """
-    weights, points, data = (
-        str(parser.get_parsed_content(k) or "") for k in ("weights", "operating_points", "dataset_dir")
-    )
-    code = sorted(path for path in (ROOT / "scripts").rglob("*.py"))
-    names = {path: path.relative_to(ROOT / "scripts").as_posix() for path in code}
-    kept = [path for path in code if not names[path].startswith(WITHOUT_EFFECT)]
-    stats = [(path, path.stat()) for path in sorted(Path(data).expanduser().rglob("*")) if path.is_file()]
-    return {
-        "configs": {file: sha256_of(file) for file in files},
-        "code": _digest(f"{names[path]} {sha256_of(path)}" for path in kept),
-        "weights": sha256_of(weights) if weights else "",
-        "operating points": _digest([json.dumps(_own_points(points, parser), sort_keys=True)]),
-        "images": _digest(f"{path} {stat.st_size} {stat.st_mtime_ns}" for path, stat in stats),
-        "overrides": json.loads(json.dumps(overrides)),
-    }
-
-
-def _own_points(path: str, parser: ConfigParser) -> Any:
-    """The method's entry in a file of operating points; None without one."""
-    if not Path(path).is_file():
-        return None
-    return json.loads(Path(path).read_text(encoding="utf-8")).get(parser.get_parsed_content("method"))
-
-
-def changes(folder: Path, wanted: Mapping[str, Any]) -> list[str]:
-    """Why an evaluation cannot be reused; nothing when it can."""
-    if not (folder / "metrics.json").is_file() or not (folder / "run_report.json").is_file():
-        return ["not there yet"]
-    report = json.loads((folder / "run_report.json").read_text(encoding="utf-8"))
-    if report["state"] != "finished" or report["exit_status"]:
-        return ["not complete"]
-    if not (folder / INPUTS).is_file():
-        return ["made without a record of its inputs"]
-    made = json.loads((folder / INPUTS).read_text(encoding="utf-8"))
-    return [f"{name} changed" for name, value in wanted.items() if made.get(name) != value]
 
 
 def evaluate_all(
@@ -206,6 +105,95 @@ def evaluate_all(
     return outcomes
 
 
+def evaluate_method(
+    method: str, folder: Path, data: str, overrides: Mapping[str, Any], force: bool = False, run: Runner | None = None
+) -> Outcome:
+    """Evaluate one method, or find that nothing has changed since.
+
+    Args:
+        method: key of `METHODS`.
+        folder: of the evaluation.
+        data: overlay of the data set.
+        overrides: further keys of the bundle, such as datalist_file or dataset_dir.
+        force: evaluate again in any case.
+        run: runs the bundle with a mapping of arguments; None starts a process.
+    """
+    files = config_files(method, data)
+    parser = ConfigParser()
+    parser.read_config(files)
+    parser.update(dict(overrides))
+    weights = str(parser.get_parsed_content("weights") or "")
+    if weights and not Path(weights).is_file():
+        return Outcome(method, None, f"its weights {weights} are missing")
+    wanted = inputs(files, overrides, parser)
+    changed = changes(folder, wanted)
+    if not changed and not force:
+        logger.info("%s: nothing has changed, reused: %s", method, folder)
+        return Outcome(method, folder, "")
+    logger.info("%s: evaluating (%s); log: %s", method, ", ".join(changed) or "forced", folder / f"{STAGE}.log")
+    for name in (INPUTS, f"{STAGE}.done.json", f"{STAGE}.log"):
+        (folder / name).unlink(missing_ok=True)
+    arguments = {"run_id": "evaluating", "config_file": files, **overrides, "output_dir": str(folder)}
+    try:
+        (run or run_bundle)(folder, arguments)
+    except StageError as error:
+        return Outcome(method, None, f"{FAILED}: {error}")
+    write_json(folder / INPUTS, wanted)
+    return Outcome(method, folder, "")
+
+
+def run_bundle(folder: Path, arguments: Mapping[str, Any]) -> None:
+    """Run the bundle in a process of its own, with a bar of the images done."""
+    report = folder / "run_report.json"
+    report.unlink(missing_ok=True)
+    with tqdm(desc=folder.parent.name, unit="image") as bar:
+
+        def watch() -> None:
+            if report.is_file():
+                done = json.loads(report.read_text(encoding="utf-8"))
+                bar.update(done["images_done"] + done["images_failed"] - bar.n)
+
+        run_stage(folder, STAGE, arguments, watch)
+        watch()
+
+
+def inputs(files: Sequence[str], overrides: Mapping[str, Any], parser: ConfigParser) -> dict[str, Any]:
+    """What an evaluation's numbers depend on, as digests.
+
+    Returns:
+        {"configs", "code", "weights", "operating points", "images", "overrides"}. Of the operating points those of this
+        method; of images the names, sizes and times of all files under `dataset_dir`.
+    """
+    weights, points, data, method = (
+        str(parser.get_parsed_content(key) or "") for key in ("weights", "operating_points", "dataset_dir", "method")
+    )
+    scripts = ROOT / "scripts"
+    code = {path.relative_to(scripts).as_posix(): path for path in sorted(scripts.rglob("*.py"))}
+    own_points = json.loads(Path(points).read_text(encoding="utf-8")).get(method) if Path(points).is_file() else None
+    stats = [(path, path.stat()) for path in sorted(Path(data).expanduser().rglob("*")) if path.is_file()]
+    return {
+        "configs": {file: sha256_of(file) for file in files},
+        "code": _digest(f"{n} {sha256_of(path)}" for n, path in code.items() if not n.startswith(WITHOUT_EFFECT)),
+        "weights": sha256_of(weights) if weights else "",
+        "operating points": _digest([json.dumps(own_points, sort_keys=True)]),
+        "images": _digest(f"{path} {stat.st_size} {stat.st_mtime_ns}" for path, stat in stats),
+        "overrides": json.loads(json.dumps(overrides)),
+    }
+
+
+def changes(folder: Path, wanted: Mapping[str, Any]) -> list[str]:
+    """Why an evaluation cannot be reused; nothing when it can."""
+    if not (folder / "metrics.json").is_file() or not (folder / "run_report.json").is_file():
+        return ["not there yet"]
+    report = json.loads((folder / "run_report.json").read_text(encoding="utf-8"))
+    if report["state"] != "finished" or report["exit_status"]:
+        return ["not complete"]
+    if not (folder / INPUTS).is_file():
+        return ["made without a record of its inputs"]
+    made = json.loads((folder / INPUTS).read_text(encoding="utf-8"))
+    return [f"{name} changed" for name, value in wanted.items() if made.get(name) != value]
+
+
 def part_name(data: str, datalist_file: str, section: str) -> str:
     """Folder of an evaluation within its method's: the data list's name, the section where that is not "testing"."""
     listed = datalist_file or str(json.loads(Path(data).read_text(encoding="utf-8")).get("datalist_file", ""))
@@ -213,40 +201,5 @@ def part_name(data: str, datalist_file: str, section: str) -> str:
     return "_".join(filter(None, (name, "" if name and section == "testing" else section)))
 
 
-def _digest(lines: Any) -> str:
+def _digest(lines: Iterable[str]) -> str:
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Command line; exit status 1 when an evaluation failed, 2 when there is nothing to report or it does not fit."""
-    parser = argparse.ArgumentParser(prog="scripts.evaluation.methods", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--methods", nargs="+", default=list(DEFAULT_METHODS), help=f"of {', '.join(METHODS)}")
-    parser.add_argument("--data", default="configs/data_benchmark.json", help="overlay of the data set")
-    parser.add_argument("--dataset-dir", default="", help="folder of the data set (default: the overlay's)")
-    parser.add_argument("--datalist-file", default="", help="data list, for overlays that take one")
-    parser.add_argument("--section", default="testing", help="part of the data list")
-    parser.add_argument("--output", type=Path, default=None, help="folder of the evaluations")
-    parser.add_argument("--report", type=Path, default=Path("runs/report"), help="folder of the report")
-    parser.add_argument("--note", default="", help="statement about the data (default: data_note of the config)")
-    parser.add_argument("--force", action="store_true", help="evaluate again what could be reused")
-    args = parser.parse_args(arguments)
-    given = {"dataset_dir": args.dataset_dir, "datalist_file": args.datalist_file, "section": args.section}
-    overrides = {name: value for name, value in given.items() if value}
-    part = part_name(args.data, args.datalist_file, args.section)
-    output = args.output or Path("runs") / Path(args.data).stem.removeprefix("data_")
-    try:
-        outcomes = evaluate_all(args.methods, output, part, args.data, overrides, args.force)
-        missing = [f"{outcome.method}: {outcome.reason}" for outcome in outcomes if outcome.reason]
-        folders = [outcome.folder for outcome in outcomes if outcome.folder is not None]
-        page = write_report(folders, args.report, args.note, not_run=missing)
-    except (ValueError, FileNotFoundError) as error:
-        logger.error("%s", error)
-        sys.exit(2)
-    logger.info("report: %s", page)
-    if any(outcome.reason.startswith("its evaluation failed") for outcome in outcomes):
-        sys.exit(1)
-
-
-if __name__ == "__main__":
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s: %(message)s")
-    main()

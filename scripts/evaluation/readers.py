@@ -1,16 +1,12 @@
 """Do two readers agree, or a reader and the bundle's masks: two folders of labels, compared image by image.
 
-    python -m scripts.evaluation.readers FIRST SECOND --output agreement.json [--images FOLDER]
-
-Labels are matched by file name without suffix. The exit status is 1 when a file has no partner or cannot be read; it is
-then named and left out. Definitions: docs/metrics.md, "Agreement".
+Labels are matched by file name without suffix. A file that has no partner or cannot be read is named and left out.
+Definitions: docs/metrics.md, "Agreement".
 """
 
 from __future__ import annotations
 
-import argparse
 import logging
-import sys
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,14 +16,13 @@ import numpy as np
 from tqdm import tqdm
 
 from scripts.candidates.breast_mask import breast_mask
-from scripts.common.files import write_json
+from scripts.common.files import json_values
 from scripts.data.labels.annotations import load_label
 from scripts.data.lists.folder import REPORT_NAME
 from scripts.data.reader.mammogram_reader import read_mammogram, read_values
 from scripts.evaluation.agreement import agreement, cell_table, cohen_kappa, reader_case, specific_agreement
 from scripts.evaluation.cases import CaseScores, HitRule
-from scripts.evaluation.matching import GREEDY, OPTIMAL, match
-from scripts.evaluation.plain import named, plain
+from scripts.evaluation.matching import GREEDY, match
 from scripts.evaluation.statistics import Interval, bootstrap_weights
 
 logger = logging.getLogger(__name__)
@@ -60,7 +55,7 @@ def named_files(folder: str | Path) -> Files:
                 name = path.relative_to(root).with_name(Path(stem).stem if Path(stem).suffix else stem)
                 found[name.as_posix()].append(path)
     if not found:
-        raise ValueError(f"{folder}: found no file; want a folder of labels, or an output folder of the bundle")
+        raise ValueError(f"{folder}: got no file; want a folder of labels, or an output folder of the bundle")
     return dict(found)
 
 
@@ -110,11 +105,11 @@ def compare_readers(
         for name in names:
             logger.error("%s has no partner: %s", which, name)
     rows = [_row(case, matching) for case in cases]
-    return plain(
+    return json_values(
         {
             "images": len(cases),
             "objects": {key: sum(row[key] for row in rows) for key in ("both", "first_alone", "second_alone")},
-            **{key: named(value) if isinstance(value, Interval) else value for key, value in found.items()},
+            **{key: value._asdict() if isinstance(value, Interval) else value for key, value in found.items()},
             "per_image": rows,
             "unmatched": unmatched,
             "failures": failures,
@@ -136,7 +131,7 @@ def _only(files: Mapping[str, Sequence[Path]], name: str) -> Path:
     paths = files.get(name, ())
     if len(paths) != 1:
         found = ", ".join(str(path) for path in paths) or "no file"
-        raise ValueError(f"{name}: found {found}; want one file of this name in each folder")
+        raise ValueError(f"{name}: got {found}; want one file of this name in each folder")
     return paths[0]
 
 
@@ -156,7 +151,7 @@ def _case(
     else:
         masks = [path for path in labels if path.suffix.lower() not in POINTS]
         if not masks:
-            raise ValueError(f"{labels[0]}: found points for both labels; want --images, to know the image's size")
+            raise ValueError(f"{labels[0]}: got points for both labels; want --images, to know the image's size")
         breast = np.ones(read_values(masks[0]).shape, bool)
     both = [load_label(path, (breast.shape[0], breast.shape[1]), spacing) for path in labels]
     return reader_case(both[0], both[1], breast, spacing, rule, cell_mm, case_id=name)
@@ -174,38 +169,3 @@ def _row(case: CaseScores, matching: str) -> dict[str, Any]:
         "specific_agreement": specific_agreement(both, other, alone),
         "kappa": float(cohen_kappa(cell_table(case, held, kept))),
     }
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Command line."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("first", type=Path, help="folder of the first reader's labels, or of the bundle's results")
-    parser.add_argument("second", type=Path, help="folder of the second one's, by the same file names")
-    parser.add_argument("--output", type=Path, default=Path("agreement.json"), help="file to write")
-    parser.add_argument("--images", type=Path, help="folder of the mammograms: pixel spacing, breast mask, size")
-    parser.add_argument("--spacing-mm", type=float, default=0.07, help="pixel spacing where no image gives one")
-    parser.add_argument("--hit-distance-mm", type=float, default=0.35, help="farthest centroids of the same object")
-    parser.add_argument("--hit-iou", type=float, default=0.3, help="or else the smallest overlap of the same object")
-    parser.add_argument("--matching", default=GREEDY, choices=(GREEDY, OPTIMAL), help="who is paired with whom")
-    parser.add_argument("--cell-mm", type=float, default=2.0, help="side of the cells that kappa counts")
-    parser.add_argument("--samples", type=int, default=1000, help="bootstrap samples of images")
-    parser.add_argument("--seed", type=int, default=0, help="of the bootstrap")
-    args = parser.parse_args(arguments)
-    try:
-        rule = HitRule(args.hit_distance_mm, args.hit_iou)
-        found = compare_readers(
-            *(args.first, args.second, args.images, args.spacing_mm, rule),
-            *(args.cell_mm, args.matching, args.samples, args.seed),
-            progress=sys.stderr.isatty(),
-        )
-    except ValueError as error:
-        parser.error(str(error))
-    write_json(args.output, found)
-    logger.info("%d images compared: %s", found["images"], args.output)
-    if found["failures"] or any(found["unmatched"].values()):
-        sys.exit(1)
-
-
-if __name__ == "__main__":
-    logging.basicConfig(level=logging.INFO)
-    main()

@@ -8,10 +8,22 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from scripts.evaluation.compare import CASES_NAME, TABLE_NAME, compare, froc_differences, main, save_table, value_tests
+from scripts.common.tables import write_csv
+from scripts.evaluation.__main__ import main
+from scripts.evaluation.compare import (
+    CASES_NAME,
+    METRICS_NAME,
+    OBJECTS_NAME,
+    TABLE_NAME,
+    compare,
+    froc_differences,
+    object_test,
+    save_table,
+    value_tests,
+)
 from scripts.evaluation.froc import FrocTable
 from scripts.evaluation.statistics import bootstrap_weights
-from scripts.evaluation.tables import CASE_FIELDS, case_row, write_csv
+from scripts.evaluation.tables import CASE_FIELDS, OBJECT_FIELDS, case_row, object_rows
 
 A, B, FAR = (10, 10, 2, 2), (30, 30, 2, 2), (50, 10, 2, 2)
 MM = {"spacing": (1.0, 1.0)}  # 36 cm^2 each
@@ -19,8 +31,14 @@ MM = {"spacing": (1.0, 1.0)}  # 36 cm^2 each
 
 def written(folder, cases):
     """What an evaluation at threshold 0.3 leaves for comparing."""
-    save_table(folder / TABLE_NAME, FrocTable(cases), cases)
+    table = FrocTable(cases)
+    save_table(folder / TABLE_NAME, table, cases)
     write_csv(folder / CASES_NAME, CASE_FIELDS, [case_row(case, 0.3, "greedy") for case in cases])
+    pairs = zip(cases, table.hit_from, strict=True)
+    rows = [row for case, hit_from in pairs for row in object_rows(case, 0.3, "greedy", hit_from)]
+    write_csv(folder / OBJECTS_NAME, OBJECT_FIELDS, rows)
+    point = {"threshold": 0.3, "chosen_by": "given", "tp": 1}
+    (folder / METRICS_NAME).write_text(json.dumps({"operating_point": point}))
     return folder
 
 
@@ -67,6 +85,7 @@ def test_files_are_enough_and_the_order_of_images_does_not_matter(methods, tmp_p
     tpr = found["wilcoxon"]["tpr"]
     assert (tpr["n"], tpr["median"]) == (12, 0.5) and tpr["p"] == pytest.approx(stats.wilcoxon([0.5] * 12).pvalue)
     assert found["wilcoxon"]["fp_per_cm2"]["median"] == pytest.approx(-1 / 36)
+    assert found["operating_thresholds"]["first"] == {"threshold": 0.3, "chosen_by": "given"}
     by_patient = compare(one, two, samples=30, unit="patient", seed=3)
     assert by_patient["differences"]["pauc"]["value"] == found["differences"]["pauc"]["value"]
     with np.load(one / TABLE_NAME, allow_pickle=False) as file:
@@ -75,7 +94,8 @@ def test_files_are_enough_and_the_order_of_images_does_not_matter(methods, tmp_p
 
 def test_the_command_writes_json(methods, tmp_path):
     one, two = (written(tmp_path / name, cases) for name, cases in zip("ab", methods, strict=True))
-    main([str(one), str(two), "--output", str(tmp_path / "c.json"), "--samples", "20", "--fp-limit", "0.5"])
+    words = ["compare", str(one), str(two), "--output", str(tmp_path / "c.json")]
+    assert main([*words, "--samples", "20", "--fp-limit", "0.5"]) == 0
     found = json.loads((tmp_path / "c.json").read_text(), parse_constant=pytest.fail)
     assert found["differences"]["pauc"]["value"] > 0.4 and found["bootstrap"] == {
         "samples": 20,
@@ -98,7 +118,7 @@ def test_other_images_and_missing_files_are_named(methods, make_case, tmp_path):
     one, fewer = written(tmp_path / "a", better), written(tmp_path / "b", worse[1:])
     with pytest.raises(ValueError, match="image 0"):
         compare(one, fewer, samples=5)
-    with pytest.raises(ValueError, match=r"found no froc_table\.npz"):
+    with pytest.raises(ValueError, match=r"got no froc_table\.npz"):
         compare(one, tmp_path, samples=5)
     with pytest.raises(ValueError, match="unit"):
         compare(one, one, unit="breast")
@@ -117,3 +137,25 @@ def test_cases_without_a_row_are_named(methods, tmp_path):
         csv.writer(file).writerows(rows[:-1])
     with pytest.raises(ValueError, match="image 11"):
         compare(one, one, samples=5)
+
+
+def test_iou_per_object_pairs_the_same_annotated_objects():
+    """By hand: differences 0.2, -0.1, 0.3 (and a tie, left out) have positive ranks 2 + 3 and the negative rank 1."""
+    first = {("a", 1): (9, 0.7), ("a", 2): (9, 0.4), ("b", 1): (4, 0.3), ("b", 2): (4, 0.5), ("b", 3): (1, 1.0)}
+    second = {("a", 1): (9, 0.5), ("a", 2): (9, 0.5), ("b", 1): (4, 0.0), ("b", 2): (4, 0.5), ("b", 3): (1, 0.0)}
+    found = object_test(first, second)
+    assert (found.n, found.statistic, found.median) == (3, 1.0, pytest.approx(0.1))
+    assert found.p == pytest.approx(2 * 2 / 2**3)  # W <= 1: no sign negative, or the smallest alone; two-sided
+    assert found.p == pytest.approx(stats.wilcoxon([0.2, -0.1, 0.3], method="exact").pvalue)
+    assert object_test({("a", 1): (1, 1.0)}, {("a", 1): (1, 0.0)}).n == 0, "one pixel has no IoU"
+    with pytest.raises(ValueError, match="other annotated objects"):
+        object_test(first, second | {("b", 3): (2, 0.0)})
+
+
+def test_the_iou_of_objects_comes_from_the_files_whatever_the_order_of_images(methods, tmp_path):
+    better, worse = methods
+    found = compare(written(tmp_path / "a", better), written(tmp_path / "b", worse[::-1]), samples=5)
+    # B is found by the first method alone in all 12 images, A by both
+    iou = found["wilcoxon_per_object"]["iou"]
+    assert (iou["n"], iou["median"]) == (12, 0.5)
+    assert iou["p"] == pytest.approx(stats.wilcoxon([1.0] * 12 + [0.0] * 12, zero_method="wilcox").pvalue, abs=1e-3)

@@ -73,5 +73,5 @@ def test_a_method_without_failures_of_a_kind_gets_an_empty_part(image, tmp_path)
 
 
 def test_another_data_list_is_refused():
-    with pytest.raises(ValueError, match=r"datalist: no image b.*want the list that was evaluated"):
+    with pytest.raises(ValueError, match=r"datalist: got no image b.*want the list that was evaluated"):
         failure_gallery([missed(1.0, case="b")], {"a": "a.png"})

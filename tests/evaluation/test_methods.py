@@ -5,8 +5,10 @@ import json
 import pytest
 
 from scripts.common.stage import StageError
+from scripts.evaluation import __main__ as command
 from scripts.evaluation import methods
-from scripts.evaluation.methods import INPUTS, config_files, evaluate_all, evaluate_method, main
+from scripts.evaluation.__main__ import main
+from scripts.evaluation.methods import INPUTS, config_files, evaluate_all, evaluate_method
 
 DATA = "configs/data_benchmark.json"
 
@@ -48,7 +50,7 @@ def test_config_files_come_in_the_order_of_the_bundle():
         DATA,
     ]
     assert config_files("hdogreg", "") == ["configs/inference.json", "configs/evaluate.json"]
-    with pytest.raises(ValueError, match=r"methods: got 'unet', want some of hdogreg, slim_fcn"):
+    with pytest.raises(ValueError, match=r"methods: got 'unet'; want some of hdogreg, slim_fcn"):
         config_files("unet", DATA)
 
 
@@ -68,6 +70,7 @@ def test_an_unchanged_evaluation_is_reused(world):
     assert world.evaluate(force=True)[1] == 1
     (world.folder / "scripts" / "evaluation" / "report" / "page.py").write_text("b = 2\n")
     (world.folder / "scripts" / "evaluation" / "summary.py").write_text("b = 2\n")
+    (world.folder / "scripts" / "evaluation" / "__main__.py").write_text("b = 2\n")
     assert world.evaluate()[1] == 0, "code without effect on numbers"
 
 
@@ -129,7 +132,7 @@ def test_a_failure_is_named_and_the_next_method_runs(world, tmp_path):
     assert not (tmp_path / "none").exists()
 
 
-def test_the_command_reports_what_ran_and_what_did_not(world, monkeypatch, tmp_path):
+def test_the_command_reports_what_ran_and_what_did_not(world, monkeypatch, tmp_path, capsys):
     reports = []
 
     def run(folder, arguments):
@@ -138,18 +141,16 @@ def test_the_command_reports_what_ran_and_what_did_not(world, monkeypatch, tmp_p
         world.run(folder, arguments)
 
     monkeypatch.setattr(methods, "run_bundle", run)
-    monkeypatch.setattr(methods, "write_report", lambda *args, **options: reports.append((args, options)))
+    monkeypatch.setattr(command, "write_report", lambda *args, **options: reports.append((args, options)))
     common = ["--data", DATA, "--dataset-dir", str(tmp_path / "data"), "--output", str(tmp_path / "runs")]
     common += ["--report", str(tmp_path / "report"), "--note", "drawn"]
-    main(["--methods", "hdog_alone", *common, "--datalist-file", "few.json"])
+    assert main(["methods", "--methods", "hdog_alone", *common, "--datalist-file", "few.json"]) == 0
     assert reports[-1] == (([tmp_path / "runs/hdog_alone/few"], tmp_path / "report", "drawn"), {"not_run": []})
     assert world.calls[-1]["datalist_file"] == "few.json" and world.calls[-1]["section"] == "testing"
-    with pytest.raises(SystemExit) as status:
-        main(["--methods", "hdog_alone", "ciecholewski", *common, "--section", "validation"])
-    assert status.value.code == 1, "a report is written, but not of all"
+    words = ["methods", "--methods", "hdog_alone", "ciecholewski", *common, "--section", "validation"]
+    assert main(words) == 1, "a report is written, but not of all"
     (folders, *_), options = reports[-1]
     assert folders == [tmp_path / "runs/hdog_alone/datalist_validation"]
     assert options["not_run"] == ["ciecholewski: its evaluation failed: no memory"]
-    with pytest.raises(SystemExit) as status:
-        main(["--methods", "unet", *common])
-    assert status.value.code == 2
+    assert main(["methods", "--methods", "unet", *common]) == 2
+    assert capsys.readouterr().err.splitlines()[-1].startswith("error: methods: got 'unet'; want some of hdogreg")

@@ -11,19 +11,22 @@ import torch
 from monai.data import MetaTensor
 from PIL import Image
 
+from scripts.common.tables import write_csv
+from scripts.evaluation.__main__ import main
 from scripts.evaluation.cluster_froc import ClusterRule
 from scripts.evaluation.crops import CropWriter, read_crop, read_crops
 from scripts.evaluation.evaluate import Evaluation
 from scripts.evaluation.failure_classes import FailureClasses
 from scripts.evaluation.handlers import FROCHandler
 from scripts.evaluation.pixel_curves import PixelCurvesHandler
-from scripts.evaluation.report import gallery
-from scripts.evaluation.report.__main__ import main
-from scripts.evaluation.report.build import ReportWriter, write_report
+from scripts.evaluation.report import build
+from scripts.evaluation.report.build import write_report
+from scripts.evaluation.report.curves import PER_IMAGE, froc_figure
 from scripts.evaluation.report.differences import difference_tables, p_text
-from scripts.evaluation.report.kinds import failure_table, manner_table, strata_tables
+from scripts.evaluation.report.distributions import label_size_figure
 from scripts.evaluation.report.panels import choose_cases
 from scripts.evaluation.report.runs import load_runs
+from scripts.evaluation.report.strata import failure_tables, strata_tables
 from scripts.evaluation.report.tables import NONE, Cell, metric_tables, value
 
 SIDE, SPACING = 80, 0.5  # 16 cm^2 each
@@ -122,18 +125,18 @@ def test_tables_say_what_metrics_json_says(folders):
     strata = cells_of(strata_tables(runs), "strata-density")
     assert strata["dense"]["MCs / images"].text == "6 / 3" and strata["dense"]["bad"].text == "0.50"
     assert strata["dense"]["bad"].remark == "0.12 FP/cm²"
-    failures = cells_of(failure_table(runs), "failures")
+    failures = cells_of(failure_tables(runs), "failures")
     runs[1].metrics["failure_classes"]["classes"]["all"]["share_merged"]["value"] = 0.25
-    manners = cells_of(manner_table(runs), "manners")
-    assert manners["all"]["good | method"] == Cell("in pieces 0.00", remark="merged 0.00")
-    assert manners["all"]["bad"] == Cell("in pieces 0.00", remark="merged 0.25")
+    pieces = cells_of(failure_tables(runs), "pieces")
+    assert pieces["all"]["good | method"] == Cell("in pieces 0.00", remark="merged 0.00")
+    assert pieces["all"]["bad"] == Cell("in pieces 0.00", remark="merged 0.25")
     assert (failures["all"]["MCs"].text, failures["all"]["bad"].text) == ("12", "0.50")
     assert failures["all"]["bad"].remark == "IoU 0.50\ncovered 0.50"
     runs[1].metrics.pop("failure_classes")  # an older evaluation
-    assert cells_of(failure_table(runs), "failures")["all"]["bad"].text == NONE
-    assert cells_of(manner_table(runs), "manners")["all"]["bad"].text == NONE
+    assert cells_of(failure_tables(runs), "failures")["all"]["bad"].text == NONE
+    assert cells_of(failure_tables(runs), "pieces")["all"]["bad"].text == NONE
     runs[0].metrics.pop("failure_classes")
-    assert failure_table(runs) == manner_table(runs) == []
+    assert failure_tables(runs) == []
 
 
 def test_differences_are_the_reference_minus_the_others(folders):
@@ -145,6 +148,8 @@ def test_differences_are_the_reference_minus_the_others(folders):
     assert found[0]["differences"]["pauc"]["value"] == pytest.approx(good - bad)
     assert tests["FP per cm² of an image"].text == "−0.125" and tests["TPR of an image"].text == "+0.500"
     assert tests["TPR of an image"].remark == "p 0.062, n = 5"  # 2 / 2^5
+    # B: 5 of 12 objects differ, by 1; A is found by both
+    assert tests["IoU of an annotated MC"] == ("0.000", "", "p 0.062, n = 5")
     back, _ = difference_tables(load_runs(folders[::-1]))
     assert cells_of(back, "differences")["good | method"]["pAUC"].text == f"−{good - bad:.3f}"
     assert difference_tables(load_runs(folders[:1])) == ([], [])
@@ -193,7 +198,7 @@ def test_the_page_stands_alone(report):
     assert not {tag for tag, _ in page.tags} & {"script", "link", "iframe", "object"}
     assert "@import" not in text and "url(" not in text
     images = [attributes for tag, attributes in page.tags if tag == "img"]
-    assert len(images) == len(list((report / "figures").glob("*.png"))) == 10
+    assert len(images) == len(list((report / "figures").glob("*.png"))) == 11
     assert all(image["src"].startswith("data:image/png;base64,") and len(image["alt"]) > 10 for image in images)
     ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
     assert len(ids) == len(set(ids))
@@ -224,7 +229,8 @@ def test_figures_show_something(report):
 
 
 def test_a_note_given_replaces_the_recorded_one_and_none_is_said(folders, tmp_path, monkeypatch):
-    monkeypatch.setattr(ReportWriter, "sections", lambda self: [])
+    monkeypatch.setattr(build, "draw_figures", lambda *arguments: {})
+    monkeypatch.setattr(build, "draw_cases", lambda *arguments: [])
     write_report(folders[1:], tmp_path, progress=False)
     assert "No statement about the data was given" in (tmp_path / "report.html").read_text()
     write_report(folders[::-1], tmp_path, progress=False)
@@ -283,10 +289,10 @@ def test_crops_of_a_former_run_go_and_images_without_mcs_have_none(make_case, tm
         CropWriter(tmp_path, -1)
 
 
-def test_what_cannot_be_compared_is_refused(folders, tmp_path, caplog):
-    with pytest.raises(ValueError, match=r"found no metrics\.json"):
+def test_what_cannot_be_compared_is_refused(folders, tmp_path, capsys):
+    with pytest.raises(ValueError, match=r"got no metrics\.json"):
         load_runs([folders[0], tmp_path / "gone"])
-    with pytest.raises(ValueError, match="names: got 1, want 2"):
+    with pytest.raises(ValueError, match="names: got 1; want 2"):
         load_runs(folders, ["one"])
     with pytest.raises(ValueError, match="names: got one twice"):
         load_runs(folders, ["one", "one"])
@@ -298,9 +304,9 @@ def test_what_cannot_be_compared_is_refused(folders, tmp_path, caplog):
     evaluated(tmp_path / "seed", "seed", lambda i: {A: 0.9}, seed=7)
     with pytest.raises(ValueError, match="bootstrap"):
         load_runs([folders[0], tmp_path / "seed"])
-    with pytest.raises(SystemExit) as status:
-        main([str(folders[0]), str(tmp_path / "gone"), "--output", str(tmp_path / "r")])
-    assert status.value.code == 2 and "gone" in caplog.text and not (tmp_path / "r").exists()
+    assert main(["report", str(folders[0]), str(tmp_path / "gone"), "--output", str(tmp_path / "r")]) == 2
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith("error: ") and "gone" in last and not (tmp_path / "r").exists()
 
 
 def test_methods_of_one_name_are_told_apart_by_their_folders(folders):
@@ -310,16 +316,63 @@ def test_methods_of_one_name_are_told_apart_by_their_folders(folders):
         load_runs([folders[0], folders[0]])
 
 
-def test_failures_are_drawn_from_an_evaluation_and_its_data_list(folders, tmp_path, caplog):
+def test_failures_are_drawn_from_an_evaluation_and_its_data_list(folders, tmp_path, capsys):
     items = [{"image": f"{i}.png", "label": "", "image_id": f"image {i}"} for i in range(6)]
     (tmp_path / "list.json").write_text(json.dumps({"testing": items}))
     for item in items:
         Image.fromarray(np.zeros((SIDE, SIDE), np.uint8)).save(tmp_path / item["image"])
     words = ["--datalist", str(tmp_path / "list.json"), "--spacing-mm", str(SPACING), "--side-mm", "10"]
-    gallery.main([str(folders[0]), *words, "--output", str(tmp_path / "failures.png")])
+    words = ["failures", str(folders[0]), *words, "--output"]
+    assert main([*words, str(tmp_path / "failures.png")]) == 0
     with Image.open(tmp_path / "failures.png") as picture:
         assert picture.size[0] > 1000
     (tmp_path / "list.json").write_text(json.dumps({"testing": items[:1]}))
-    with pytest.raises(SystemExit, match="2"):
-        gallery.main([str(folders[0]), *words, "--output", str(tmp_path / "none.png")])
-    assert "want the list that was evaluated" in caplog.text and not (tmp_path / "none.png").exists()
+    assert main([*words, str(tmp_path / "none.png")]) == 2
+    assert "want the list that was evaluated" in capsys.readouterr().err and not (tmp_path / "none.png").exists()
+
+
+def test_the_curve_per_mammogram_is_drawn_by_false_positives_per_image(folders):
+    runs = load_runs(folders)
+    left, right = froc_figure(runs, PER_IMAGE).axes
+    assert left.get_xlim() == (0, 10) and right.get_xscale() == "log" and "per mammogram" in left.get_xlabel()
+    (bad,) = [line for line in left.lines if line.get_label() == "bad"]
+    # by hand: at 0.95 FAR in each image; then EDGE in one image after the other, and A at 0.6
+    points = list(zip(bad.get_xdata()[:-1].tolist(), bad.get_ydata()[:-1].tolist(), strict=True))
+    assert (1.0, 0.0) in points and points[-1][0] == 2.0 and points[-1][1] == 0.5
+
+
+def test_threshold_that_is_the_methods_own_output_is_named(folders):
+    runs = load_runs(folders)
+    runs[1].metrics["operating_point"] |= {"threshold": 0.0, "chosen_by": "the method's own output"}
+    own = cells_of(metric_tables(runs), "operating")["bad"]
+    assert (own["threshold"].text, own["chosen"].text) == ("0", "its own output")
+
+
+@pytest.mark.parametrize("wide", [False, True])
+def test_label_sizes_are_drawn_where_an_evaluation_has_them(folders, tmp_path, wide):
+    assert label_size_figure(load_runs(folders)) is None
+    evaluated(tmp_path / "sizes", "sizes", lambda i: {A: 0.9}, images=1)
+    bins = [(1, 2), (2, 11), (11, 100), (100, None)]
+    rows = [
+        {"section": section, "low_px": low, "high_px": high, "count": count}
+        for section, counts in (("training", (5, 3, 1, 2)), ("testing", (0, 2, 0, 4)))
+        for (low, high), count in zip(bins, counts, strict=True)
+    ]
+    columns = ("section", "low_px", "high_px", "count")
+    if wide:
+        rows = [a | {"training": a["count"], "testing": b["count"]} for a, b in zip(rows[:4], rows[4:], strict=True)]
+        columns = ("low_px", "high_px", "training", "testing")
+    write_csv(tmp_path / "sizes" / "label_sizes.csv", columns, rows)
+    training, testing = label_size_figure(load_runs([tmp_path / "sizes"])).axes
+    assert [label.get_text() for label in training.get_xticklabels()] == ["1", "2–10", "11–99", "≥ 100"]
+    assert [bar.get_height() for bar in testing.patches] == [0, 2, 0, 4]
+    assert training.get_title(loc="left") == "training: 11 MCs"
+
+
+def test_texts_from_outside_are_escaped_in_the_page_and_plain_in_markdown(folders, tmp_path, monkeypatch):
+    monkeypatch.setattr(build, "draw_figures", lambda *arguments: {})
+    monkeypatch.setattr(build, "draw_cases", lambda *arguments: [])
+    write_report(folders, tmp_path, note="a < b", names=["<b>one</b>", "two"], not_run=["<i>x</i>"], progress=False)
+    page = (tmp_path / "report.html").read_text()
+    assert "<i>x" not in page and "<b>one" not in page and "&lt;b&gt;one&lt;/b&gt;" in page
+    assert "a < b" in (tmp_path / "tables.md").read_text()

@@ -11,13 +11,14 @@ from scripts.evaluation.compare import compare
 from scripts.evaluation.report.runs import Run
 from scripts.evaluation.report.tables import NONE, Cell, Table
 
-VALUE_NAMES = {
-    "tpr": "TPR",
-    "fp_per_cm2": "FP per cm²",
-    "foreground_iou": "foreground IoU",
-    "background_iou": "background IoU",
-    "mean_iou": "mean IoU",
-}
+#: Tests shown: (column, section of `compare.compare`, value).
+TESTS = (
+    ("TPR of an image", "wilcoxon", "tpr"),
+    ("FP per cm² of an image", "wilcoxon", "fp_per_cm2"),
+    ("foreground IoU of an image", "wilcoxon", "foreground_iou"),
+    ("mean IoU of an image", "wilcoxon", "mean_iou"),
+    ("IoU of an annotated MC", "wilcoxon_per_object", "iou"),
+)
 
 
 def difference_tables(runs: Sequence[Run], progress: bool = False) -> tuple[list[Table], list[dict[str, Any]]]:
@@ -31,40 +32,35 @@ def difference_tables(runs: Sequence[Run], progress: bool = False) -> tuple[list
     first = runs[0]
     froc, used = first.metrics["froc"], first.metrics["provenance"]["bootstrap"]
     rates = [float(rate) for rate in froc["tpr_at_fp_per_cm2"]]
+    options = {"fp_limit": froc["fp_limit_per_cm2"], "fp_rates": rates}
     found = [
-        compare(
-            *(first.folder, other.folder, used["samples"], used["unit"], used["seed"]),
-            fp_limit=froc["fp_limit_per_cm2"],
-            fp_rates=rates,
-        )
+        compare(first.folder, other.folder, used["samples"], used["unit"], used["seed"], **options)
         for other in tqdm(runs[1:], desc="comparisons", unit="method", disable=not progress)
     ]
-    header = [f"{first.name} minus", "pAUC", *(f"TPR at {rate:g} FP/cm²" for rate in rates)]
     least = f"< {2 / used['samples']:.2g}"
-    rows = []
+    rows, tests = [], []
     for run, result in zip(runs[1:], found, strict=True):
         entries = [result["differences"]["pauc"], *result["differences"]["tpr_at_fp_per_cm2"].values()]
         rows.append([Cell(run.name), *(_difference(entry, least) for entry in entries)])
-    note = (
-        f"{first.name} minus the other (above 0: {first.name} is better), 95 % interval and two-sided p of "
-        f"{used['samples']} bootstrap samples of {used['unit']}s, the same for both. No correction for several tests."
+        tests.append([Cell(run.name), *(_wilcoxon(result[section][name]) for _, section, name in TESTS)])
+    detection = Table(
+        key="differences",
+        title="Differences of detection",
+        header=[f"{first.name} minus", "pAUC", *(f"TPR at {rate:g} FP/cm²" for rate in rates)],
+        rows=rows,
+        note=f"{first.name} minus the other (above 0: {first.name} is better), 95 % interval and two-sided p of "
+        f"{used['samples']} bootstrap samples of {used['unit']}s, the same for both. No correction for several tests.",
     )
-    bootstrap = Table("differences", "Differences of detection", header, rows, note)
-    names = [name for name in VALUE_NAMES if name != "background_iou"]
-    tests = [
-        [Cell(run.name), *(_wilcoxon(result["wilcoxon"][name]) for name in names)]
-        for run, result in zip(runs[1:], found, strict=True)
-    ]
-    note = (
-        f"Median over images of {first.name} minus the other, each at its own operating threshold; p of Wilcoxon's "
-        "signed-rank test, two-sided, and the number of images that differ. More false positives are worse: there, "
-        f"below 0 means that {first.name} is better."
+    operating = Table(
+        key="wilcoxon",
+        title="Differences at the operating thresholds",
+        header=[f"{first.name} minus", *(column for column, *_ in TESTS)],
+        rows=tests,
+        note=f"Median over images, or over annotated MCs larger than one pixel, of {first.name} minus the other, each "
+        "at its own operating threshold; p of Wilcoxon's signed-rank test, two-sided, and the number of images or MCs "
+        f"that differ. More false positives are worse: there, below 0 means that {first.name} is better.",
     )
-    header = [f"{first.name} minus", *(f"{VALUE_NAMES[name]} of an image" for name in names)]
-    return [
-        bootstrap,
-        Table("wilcoxon", "Differences per image at the operating thresholds", header, tests, note),
-    ], found
+    return [detection, operating], found
 
 
 def p_text(p: float | None, least: str = "< 0.0001") -> str:

@@ -1,17 +1,9 @@
-"""A method's failures in one picture: the largest MCs that it missed, and its false marks of the highest scores.
-
-    python -m scripts.evaluation.report.gallery FOLDER --datalist FILE --output failures.png
-
-FOLDER is the output folder of an evaluation, FILE the data list that it was made on.
-"""
+"""A method's failures in one picture: the largest MCs that it missed, and its false marks of the highest scores."""
 
 from __future__ import annotations
 
-import argparse
-import logging
 import math
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +25,6 @@ FAILURES = (
 )
 ACROSS = 4
 RING_MM = 0.5
-logger = logging.getLogger(__name__)
 
 
 def worst(rows: Rows, kind: str, outcome: str, column: str, count: int) -> Rows:
@@ -69,7 +60,7 @@ def failure_gallery(
     chosen = [(failure, worst(rows, *failure[:2], failure[4], count)) for failure in FAILURES]
     missing = sorted({row["case_id"] for _, found in chosen for row in found} - set(files))
     if missing:
-        raise ValueError(f"datalist: no image {', '.join(missing[:3])}; want the list that was evaluated")
+        raise ValueError(f"datalist: got no image {', '.join(missing[:3])}; want the list that was evaluated")
     down = [math.ceil(len(found) / ACROSS) for _, found in chosen]
     figure = new_figure(10.5, 0.45 * len(chosen) + sum(down) * (10.5 / ACROSS + 0.1))
     parts = figure.subfigures(len(chosen), 1, height_ratios=[max(n, 0.2) for n in down], squeeze=False)[:, 0]
@@ -100,30 +91,25 @@ def _caption(row: Mapping[str, str], column: str) -> str:
     return f"{row['case_id']}: {diameter:.2f} mm{score}"
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Command line; exit status 2 when the evaluation or an image of it cannot be read."""
-    parser = argparse.ArgumentParser(
-        prog="scripts.evaluation.report.gallery", description=(__doc__ or "").splitlines()[0]
-    )
-    parser.add_argument("folder", type=Path, help="output folder of an evaluation")
-    parser.add_argument("--datalist", required=True, help="data list that was evaluated, JSON or CSV")
-    parser.add_argument("--dataset-dir", default="", help="start of its relative paths (default: its own folder)")
-    parser.add_argument("--output", type=Path, default=Path("failures.png"), help="PNG file")
-    parser.add_argument("--count", type=int, default=8, help="failures of each kind")
-    parser.add_argument("--side-mm", type=float, default=6.0, help="side of a window")
-    parser.add_argument("--spacing-mm", type=float, default=0.07, help="pixel size of files that tell none")
-    args = parser.parse_args(arguments)
-    try:
-        (run,) = load_runs([args.folder])
-        datalist = generic_datalist(args.datalist, args.dataset_dir)
-        files = {item["image_id"]: item["image"] for items in datalist.values() for item in items}
-        figure = failure_gallery(run.objects, files, args.count, args.side_mm, args.spacing_mm)
-    except ValueError as error:
-        logger.error("%s", error)
-        sys.exit(2)
-    logger.info("failures of %s: %s", run.name, save(figure, args.output))
+def write_gallery(
+    folder: str | Path,
+    datalist: str | Path,
+    output: str | Path,
+    dataset_dir: str | Path = "",
+    count: int = 8,
+    side_mm: float = 6.0,
+    spacing_mm: float = 0.07,
+) -> Path:
+    """Write the picture of an evaluation's failures.
 
-
-if __name__ == "__main__":
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
-    main()
+    Args:
+        folder: output folder of the evaluation.
+        datalist: data list that was evaluated, JSON or CSV.
+        output: PNG file.
+        dataset_dir: start of the list's relative paths; "" is the list's own folder.
+        count, side_mm, spacing_mm: see `failure_gallery`.
+    """
+    (run,) = load_runs([folder])
+    items = [item for part in generic_datalist(datalist, dataset_dir).values() for item in part]
+    files = {item["image_id"]: item["image"] for item in items}
+    return save(failure_gallery(run.objects, files, count, side_mm, spacing_mm), Path(output))

@@ -69,12 +69,7 @@ def choose_cases(run: Run, known: Mapping[str, Path], per_kind: int = 1) -> list
             free = next((name for name in order if name not in taken), None)
             if free is not None:
                 taken[free] = kind
-    return [
-        Chosen(kind, name, values[name])
-        for kind in ("best", "median", "worst")
-        for name in taken
-        if taken[name] == kind
-    ]
+    return [Chosen(kind, n, values[n]) for kind in ("best", "median", "worst") for n in taken if taken[n] == kind]
 
 
 def case_panel(runs: Sequence[Run], case_id: str) -> Figure:
@@ -105,9 +100,8 @@ def case_panel(runs: Sequence[Run], case_id: str) -> Figure:
             axes.set_title(f"{run.name}\nno window stored", fontsize=10, loc="left")
             continue
         if crop.corner != base.corner or not np.array_equal(crop.annotated, base.annotated):
-            raise ValueError(
-                f"{run.folder}: window of {case_id} at {crop.corner}, want {base.corner}; evaluate it alike"
-            )
+            where = f"{run.folder}: window of {case_id}"
+            raise ValueError(f"{where}: got {crop.corner}; want {base.corner}; evaluate it alike")
         hit, false = _marks(axes, run, crop)
         axes.set_title(f"{run.name}\n{hit} hit, {false} false", fontsize=10, loc="left")
         frame = {"transform": axes.transAxes, "clip_on": False, "fill": False, "linewidth": 3}
@@ -138,8 +132,8 @@ def _marks(axes: Axes, run: Run, crop: Crop) -> tuple[int, int]:
     annotated = [row for row in run.objects if row["kind"] == "annotated" and row["case_id"] == crop.case_id]
     partners = {int(row["partner"]): i + 1 for i, row in enumerate(annotated) if row["partner"]}
     true = [n for n in kept.tolist() if n in partners]
-    held = set(partners.values())
-    missed = [n for n in np.unique(crop.annotated[crop.annotated > 0]).tolist() if n not in held]
+    matched = set(partners.values())
+    missed = [n for n in np.unique(crop.annotated[crop.annotated > 0]).tolist() if n not in matched]
     false = [n for n in kept.tolist() if n not in partners]
     _outline(axes, np.isin(crop.found, false), FALSE_MARK)
     for place in missed:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from scripts.common.tables import read_csv
 from scripts.evaluation.compare import TABLE_NAME
 from scripts.evaluation.froc import FrocTable
 from scripts.evaluation.statistics import IMAGE
@@ -53,16 +53,6 @@ class Run:
         """Rows of objects.csv."""
         return self.rows("objects.csv")
 
-    @cached_property
-    def sizes(self) -> Rows:
-        """Rows of sizes.csv."""
-        return self.rows("sizes.csv")
-
-    @cached_property
-    def reliability(self) -> Rows:
-        """Rows of reliability.csv."""
-        return self.rows("reliability.csv")
-
     def pixel_curve(self) -> dict[str, np.ndarray]:
         """Columns of pixel_curve.csv; empty for a method without a map."""
         names = ("threshold", "precision", "recall", "false_positive_rate")
@@ -79,8 +69,7 @@ class Run:
 
     def rows(self, name: str) -> Rows:
         """Rows of one of the folder's CSV files."""
-        with (self.folder / name).open(newline="", encoding="utf-8") as file:
-            return list(csv.DictReader(file))
+        return read_csv(self.folder / name)
 
 
 def load_runs(folders: Sequence[str | Path], names: Sequence[str] = ()) -> list[Run]:
@@ -94,9 +83,9 @@ def load_runs(folders: Sequence[str | Path], names: Sequence[str] = ()) -> list[
         ValueError: a folder is no finished evaluation, or the evaluations cannot be compared.
     """
     if not folders:
-        raise ValueError("folders: got none, want the output folder of at least one evaluation")
+        raise ValueError("folders: got none; want the output folder of at least one evaluation")
     if names and len(names) != len(folders):
-        raise ValueError(f"names: got {len(names)}, want {len(folders)}, one per folder")
+        raise ValueError(f"names: got {len(names)}; want {len(folders)}, one per folder")
     found = [_read(Path(folder)) for folder in folders]
     recorded = [
         str(m["provenance"]["settings"].get("method") or Path(f).name) for f, m in zip(folders, found, strict=True)
@@ -121,7 +110,7 @@ def number(text: str) -> float:
 def _read(folder: Path) -> dict[str, Any]:
     for name in NEEDED:
         if not (folder / name).is_file():
-            raise ValueError(f"{folder}: found no {name}; want the output folder of a finished evaluation")
+            raise ValueError(f"{folder}: got no {name}; want the output folder of a finished evaluation")
     return json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
 
 
@@ -129,14 +118,13 @@ def _check_comparable(first: Run, other: Run) -> None:
     for name, path in EQUAL:
         ours, theirs = (_at(run.metrics, path) for run in (first, other))
         if ours != theirs:
-            raise ValueError(
-                f"{other.folder}: {name}: got {theirs}, want {ours} as in {first.folder}; evaluate it alike"
-            )
+            where = f"{other.folder}: {name}"
+            raise ValueError(f"{where}: got {theirs}; want {ours} as in {first.folder}; evaluate it alike")
     ours_by_name, theirs_by_name = ({row["case_id"]: row["annotated"] for row in run.cases} for run in (first, other))
     if ours_by_name != theirs_by_name:
         items = set(ours_by_name.items()) ^ set(theirs_by_name.items())
         odd = ", ".join(sorted({name for name, _ in items})[:3])
-        raise ValueError(f"{other.folder}: got other images or annotations than {first.folder} (e.g. {odd})")
+        raise ValueError(f"{other.folder}: got other images or annotations (e.g. {odd}); want those of {first.folder}")
 
 
 def _at(metrics: dict[str, Any], path: Sequence[str]) -> Any:

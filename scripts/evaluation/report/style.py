@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from matplotlib import rc_context
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from scripts.common.files import write_atomically
@@ -55,11 +58,14 @@ def style() -> Any:
 
 
 def wrapped(names: Sequence[str], width: int = 16) -> list[str]:
-    """Names broken at spaces into lines of about `width` characters."""
-    found = []
-    for name in names:
-        lines = [""]
-        for word in name.split():
-            lines[-1:] = [f"{lines[-1]} {word}".strip()] if len(lines[-1]) + len(word) < width else [lines[-1], word]
-        found.append("\n".join(filter(None, lines)))
-    return found
+    """Names broken at spaces into lines of at most `width` characters."""
+    return [textwrap.fill(name, width, break_long_words=False) for name in names]
+
+
+def legend(figure: Figure, axes: Axes) -> None:
+    """The methods' names above a figure, in one line or two."""
+    handles, labels = axes.get_legend_handles_labels()
+    if handles:
+        columns = len(handles) if len(handles) <= 4 else math.ceil(len(handles) / 2)
+        look: dict[str, Any] = {"frameon": False, "fontsize": 10, "handlelength": 3.2}
+        figure.legend(handles, labels, loc="outside upper center", ncols=columns, **look)

@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
+from scripts.common.tables import markdown_table
 from scripts.evaluation.report.runs import Run
 
 NONE = "–"
+#: How an operating threshold was chosen (metrics.json), in short; else on the images themselves.
+CHOSEN = {"given": "beforehand", "the method's own output": "its own output"}
+#: Rates of false positives that TPR is given at: keys of metrics.json.
+CM2, IMAGE = "tpr_at_fp_per_cm2", "tpr_at_fp_per_image"
+WHAT_RAN = ("weights (SHA-256)", "part of the data", "scored objects", "images failed")
+OPERATING = ("threshold", "chosen", "TP / FP", "TPR", "FP per cm²", "FP per image")
+SEGMENTATION = (
+    *("IoU per object", "its standard deviation", "foreground IoU per image", "mean IoU per image"),
+    "specific agreement",
+)
+PIXELS = ("pixel ROC AUC", "pixel average precision", "ECE of pixels", "ECE of objects")
+Metrics = Mapping[str, Any]
 
 
 class Cell(NamedTuple):
@@ -17,6 +31,10 @@ class Cell(NamedTuple):
     text: str
     interval: str = ""
     remark: str = ""
+
+    def __str__(self) -> str:
+        extra = "; ".join(part for extra in self[1:] for part in extra.splitlines())
+        return f"{self.text} ({extra})" if extra else self.text
 
 
 @dataclass(frozen=True)
@@ -37,31 +55,57 @@ class Table:
     rows: Sequence[Sequence[Cell]]
     note: str = ""
 
+    @property
     def markdown(self) -> str:
-        """As a Markdown section."""
-        lines = [_row(self.header), _row(["---"] * len(self.header))]
-        lines += [_row([_inline(cell) for cell in row]) for row in self.rows]
-        return f"## {self.title}\n\n" + "\n".join(lines) + (f"\n\n{self.note}" if self.note else "") + "\n"
+        """As a Markdown table."""
+        return markdown_table(self.header, self.rows)
 
 
 def metric_tables(runs: Sequence[Run]) -> list[Table]:
-    """One row per method: detection, operating point, segmentation, pixels and calibration, clusters."""
-    first = runs[0].metrics
-    tables = [_detection(runs)]
-    tables.append(_at_rates(runs, "per_image", "TPR at false positives per image", "FP/image", "tpr_at_fp_per_image"))
+    """One row per method: what ran, detection, operating point, segmentation, pixels and calibration, clusters."""
+    first, froc = runs[0].metrics, runs[0].metrics["froc"]
+    rates = [f"TPR at {float(rate):g} FP/cm²" for rate in froc[CM2]]
+    per_image = [f"TPR at {float(rate):g} FP/image" for rate in froc[IMAGE]]
+    limit, side = froc["fp_limit_per_cm2"], first["agreement"].get("cells", {}).get("side_mm")
+
+    def by_method(
+        key: str, title: str, header: Sequence[str], cells: Callable[[Metrics], Any], note: str = ""
+    ) -> Table:
+        return Table(key, title, ["method", *header], [[Cell(r.name), *cells(r.metrics)] for r in runs], note)
+
+    tables = [
+        by_method("methods", "Methods", WHAT_RAN, _what_ran),
+        by_method("detection", "Detection of single MCs (FROC)", [f"pAUC, 0 to {limit:g} FP/cm²", *rates], _detection),
+    ]
     large = next((run.metrics["froc"]["tpr_large"] for run in runs if "tpr_large" in run.metrics["froc"]), None)
     if large is not None:
-        title = (
-            f"TPR of the {large['annotated']} MCs of {large['large_mc_mm']:g} mm and more at false positives per cm²"
-        )
-        tables.append(_at_rates(runs, "large", title, "FP/cm²", "tpr_large", "tpr_at_fp_per_cm2"))
-    tables += [_operating(runs), _segmentation(runs), _pixels(runs)]
+        mcs = f"{large['annotated']} MCs of {large['large_mc_mm']:g} mm and more"
+        title = f"TPR of the {mcs} at false positives per cm²"
+        tables.append(by_method("large", title, rates, lambda m: _rates(m["froc"].get("tpr_large", {}), froc, CM2)))
+    title = "TPR at false positives per image"
+    tables.append(by_method("per_image", title, per_image, lambda m: _rates(m["froc"], froc, IMAGE)))
+    note = "A threshold chosen on these images flatters its method; one chosen beforehand does not."
+    tables.append(by_method("operating", "Counts and rates", OPERATING, _operating_point, note))
+    title, note = "Segmentation at the operating threshold", "IoU per image over the images that hold MCs."
+    kappa = f"kappa, cells of {side:g} mm" if side else "kappa"
+    tables.append(by_method("segmentation", title, [*SEGMENTATION, kappa], _segmentation, note))
     if all("clusters" in run.metrics for run in runs) and first["clusters"]["annotated"]:
-        tables.append(_clusters(runs))
-    return tables
+        rule = first["clusters"]
+        header = [f"found at {float(rate):g} false clusters/image" for rate in rule[IMAGE]]
+        note = (
+            f"{rule['annotated']} clusters: at least {rule['least']} MCs, joined when at most "
+            f"{rule['distance_mm']:g} mm apart; found when at least {rule['hits']} of its MCs are hit."
+        )
+        cells = [[Cell(run.name), *_rates(run.metrics["clusters"], rule, IMAGE)] for run in runs]
+        tables.append(Table("clusters", "Clusters found", ["method", *header], cells, note))
+    note = (
+        "Ranges: bounds from the binning of scores, no confidence intervals. Pixel values judge the method's map, not "
+        "its objects. An object's score is an operating threshold, no probability; its ECE says how far from one."
+    )
+    return [*tables, by_method("pixels", "Pixel and calibration values", PIXELS, _pixels, note)]
 
 
-def value(entry: Mapping[str, Any] | None, digits: int = 3, low: str = "low", high: str = "high") -> Cell:
+def value(entry: Metrics | None, digits: int = 3, low: str = "low", high: str = "high") -> Cell:
     """A number of metrics.json with its interval."""
     if entry is None or entry.get("value") is None:
         return Cell(NONE)
@@ -70,95 +114,48 @@ def value(entry: Mapping[str, Any] | None, digits: int = 3, low: str = "low", hi
     return Cell(f"{entry['value']:.{digits}f}", interval)
 
 
-def _detection(runs: Sequence[Run]) -> Table:
-    rates = runs[0].metrics["froc"]["tpr_at_fp_per_cm2"]
-    limit = runs[0].metrics["froc"]["fp_limit_per_cm2"]
-    rows = []
-    for run in runs:
-        froc = run.metrics["froc"]
-        rows.append([Cell(run.name), value(froc["pauc"]), *(value(froc["tpr_at_fp_per_cm2"][rate]) for rate in rates)])
-    header = ["method", f"pAUC, 0 to {limit:g} FP/cm²", *(f"TPR at {float(rate):g} FP/cm²" for rate in rates)]
-    return Table("detection", "Detection of single MCs (FROC)", header, rows)
+def _number(found: float | None, form: str) -> Cell:
+    return Cell(NONE if found is None else f"{found:{form}}")
 
 
-def _at_rates(runs: Sequence[Run], key: str, title: str, unit: str, *path: str) -> Table:
-    def entries(run: Run) -> dict[str, Any]:
-        found = run.metrics["froc"]
-        for name in path:
-            found = found.get(name, {})
-        return found
-
-    rates = next(list(found) for found in map(entries, runs) if found)
-    rows = [[Cell(run.name), *(value(entries(run).get(rate)) for rate in rates)] for run in runs]
-    return Table(key, title, ["method", *(f"TPR at {float(rate):g} {unit}" for rate in rates)], rows)
+def _rates(section: Metrics, reference: Metrics, key: str) -> list[Cell]:
+    """TPR at the rates of the reference."""
+    return [value(section.get(key, {}).get(rate)) for rate in reference[key]]
 
 
-def _operating(runs: Sequence[Run]) -> Table:
-    rows = []
-    for run in runs:
-        point = run.metrics["operating_point"]
-        threshold = NONE if point["threshold"] is None else f"{point['threshold']:.4g}"
-        chosen = "beforehand" if point["chosen_by"] == "given" else "on these images"
-        rates = [value(point["tpr"]), value(point["fp_per_cm2"]), value(point["fp_per_image"], 1)]
-        rows.append([Cell(run.name), Cell(threshold), Cell(chosen), Cell(f"{point['tp']} / {point['fp']}"), *rates])
-    header = ["method", "threshold", "chosen", "TP / FP", "TPR", "FP per cm²", "FP per image"]
-    note = "A threshold chosen on these images flatters its method; one chosen beforehand does not."
-    return Table("operating", "Counts and rates", header, rows, note)
+def _detection(metrics: Metrics) -> list[Cell]:
+    froc = metrics["froc"]
+    return [value(froc["pauc"]), *_rates(froc, froc, CM2)]
 
 
-def _segmentation(runs: Sequence[Run]) -> Table:
-    rows = []
-    for run in runs:
-        iou = run.metrics["iou"]
-        per_image = [iou["per_image"][name]["images_with_mc"] for name in ("foreground_iou", "mean_iou")]
-        spread = iou["per_object"].get("std")
-        agreement = run.metrics["agreement"]
-        cells = [value(iou["per_object"]), Cell(NONE if spread is None else f"{spread:.3f}"), *map(value, per_image)]
-        rows.append([Cell(run.name), *cells, value(agreement["specific_agreement"]), value(agreement["kappa"])])
-    header = ["method", "IoU per object", "its standard deviation", "foreground IoU per image", "mean IoU per image"]
-    note = "IoU per image over the images that hold MCs."
-    side = runs[0].metrics["agreement"].get("cells", {}).get("side_mm")
-    header += ["specific agreement", f"kappa, cells of {side:g} mm" if side else "kappa"]
-    return Table("segmentation", "Segmentation at the operating threshold", header, rows, note)
+def _what_ran(metrics: Metrics) -> list[Cell]:
+    weights, counts = metrics["provenance"]["weights"], metrics["counts"]
+    known = f"{Path(weights['file']).name}, {weights['sha256'][:12]}" if weights else "none"
+    part = str(metrics["provenance"]["settings"].get("section", NONE))
+    return [Cell(text) for text in (known, part, f"{counts['scored_objects']:,}", str(counts["images_failed"]))]
 
 
-def _pixels(runs: Sequence[Run]) -> Table:
-    rows, binning = [], {"low": "binning_low", "high": "binning_high"}
-    for run in runs:
-        pixels = run.metrics.get("pixels") or {}
-        cells = [
-            value(pixels.get(name), 4 if name == "roc_auc" else 3, **binning)
-            for name in ("roc_auc", "average_precision")
-        ]
-        errors = [pixels.get("expected_calibration_error")]
-        errors.append(run.metrics["calibration"]["expected_calibration_error_of_objects"])
-        rows.append([Cell(run.name), *cells, *(Cell(NONE if e is None else f"{e:.3g}") for e in errors)])
-    note = (
-        "Ranges: bounds from the binning of scores, no confidence intervals. Pixel values judge the method's map, not "
-        "its objects. An object's score is an operating threshold, no probability; its ECE says how far from one."
-    )
-    header = ["method", "pixel ROC AUC", "pixel average precision", "ECE of pixels", "ECE of objects"]
-    return Table("pixels", "Pixel and calibration values", header, rows, note)
+def _operating_point(metrics: Metrics) -> list[Cell]:
+    point = metrics["operating_point"]
+    how = [_number(point["threshold"], ".4g"), Cell(CHOSEN.get(point["chosen_by"], "on these images"))]
+    rates = [value(point["tpr"]), value(point["fp_per_cm2"]), value(point["fp_per_image"], 1)]
+    return [*how, Cell(f"{point['tp']} / {point['fp']}"), *rates]
 
 
-def _clusters(runs: Sequence[Run]) -> Table:
-    rule = runs[0].metrics["clusters"]
-    rates = list(rule["tpr_at_fp_per_image"])
-    rows = [
-        [Cell(run.name), *(value(run.metrics["clusters"]["tpr_at_fp_per_image"].get(r)) for r in rates)] for run in runs
+def _segmentation(metrics: Metrics) -> list[Cell]:
+    iou, agreement = metrics["iou"], metrics["agreement"]
+    per_image = [value(iou["per_image"][name]["images_with_mc"]) for name in ("foreground_iou", "mean_iou")]
+    spread = _number(iou["per_object"].get("std"), ".3f")
+    return [
+        value(iou["per_object"]),
+        spread,
+        *per_image,
+        *(value(agreement[k]) for k in ("specific_agreement", "kappa")),
     ]
-    note = (
-        f"{rule['annotated']} clusters: at least {rule['least']} MCs, joined when at most {rule['distance_mm']:g} mm "
-        f"apart; found when at least {rule['hits']} of its MCs are hit."
-    )
-    header = ["method", *(f"found at {float(rate):g} false clusters/image" for rate in rates)]
-    return Table("clusters", "Clusters found", header, rows, note)
 
 
-def _inline(cell: Cell) -> str:
-    extra = "; ".join(part for extra in cell[1:] for part in extra.splitlines())
-    return f"{cell.text} ({extra})" if extra else cell.text
-
-
-def _row(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+def _pixels(metrics: Metrics) -> list[Cell]:
+    pixels, bounds = metrics.get("pixels") or {}, ("binning_low", "binning_high")
+    errors = [pixels.get("expected_calibration_error"), metrics["calibration"]["expected_calibration_error_of_objects"]]
+    values = [value(pixels.get("roc_auc"), 4, *bounds), value(pixels.get("average_precision"), 3, *bounds)]
+    return values + [_number(error, ".3g") for error in errors]

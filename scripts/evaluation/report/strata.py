@@ -24,9 +24,8 @@ def strata_tables(runs: Sequence[Run]) -> list[Table]:
     for key in dict.fromkeys(row["by"] for row in runs[0].metrics["strata"]):
         by_run = [{r["stratum"]: r for r in run.metrics["strata"] if r["by"] == key} for run in runs]
         of_images = any("fp_per_cm2" in row for row in by_run[0].values())
-        shown = [
-            n for n, row in by_run[0].items() if row["annotated"] or row.get("fp") or (of_images and row["images"])
-        ]
+        known = by_run[0].items()
+        shown = [n for n, row in known if row["annotated"] or row.get("fp") or (of_images and row["images"])]
         if shown in ([], [UNKNOWN]):
             continue  # the data set does not say
         rows = []
@@ -40,49 +39,39 @@ def strata_tables(runs: Sequence[Run]) -> list[Table]:
     return tables
 
 
-def failure_table(runs: Sequence[Run]) -> list[Table]:
-    """TPR, IoU and coverage by kinds of MCs that methods fail on; no table when no evaluation collected them."""
+def failure_tables(runs: Sequence[Run]) -> list[Table]:
+    """Kinds of MCs that methods fail on: TPR, IoU and coverage; and in pieces, merged, with false marks around.
+
+    No tables when no evaluation collected them.
+    """
     found = [run.metrics.get("failure_classes", {}) for run in runs]
-    rule = next((section["rule"] for section in found if section), None)
-    if rule is None:
+    first = next((section for section in found if section), None)
+    if first is None:
         return []
-    kinds = next(section["classes"] for section in found if section)
-    rows = [
-        [
-            Cell(kind),
-            Cell(str(entry["annotated"])),
-            *(_failure(section.get("classes", {}).get(kind)) for section in found),
-        ]
-        for kind, entry in kinds.items()
-        if entry["annotated"]
-    ]
-    note = (
+    kinds = {kind: entry["annotated"] for kind, entry in first["classes"].items() if entry["annotated"]}
+    classes, names, rule = [section.get("classes", {}) for section in found], [run.name for run in runs], first["rule"]
+    failures = Table(
+        "failures",
+        "TPR at the operating threshold by kinds of MCs on which methods fail",
+        ["kind", "MCs", *names],
+        [[Cell(kind), Cell(str(count)), *(_failure(of.get(kind)) for of in classes)] for kind, count in kinds.items()],
         f"Large: from {rule['large_mm']:g} mm. Close: less than {rule['gap_px']:g} px to the next MC. Dense: at least "
         f"{rule['neighbours']} others within {rule['radius_mm']:g} mm. Faint: contrast to noise below "
         f"{rule['contrast']:g}. Under the TPR: its interval, mean IoU per object, and the mean share of an MC's pixels "
-        "that lie in any mark."
+        "that lie in any mark.",
     )
-    title = "TPR at the operating threshold by kinds of MCs on which methods fail"
-    return [Table("failures", title, ["kind", "MCs", *(run.name for run in runs)], rows, note)]
-
-
-def manner_table(runs: Sequence[Run]) -> list[Table]:
-    """How methods fail on those kinds: in pieces, merged, with false marks around; no table without the figures."""
-    found = [run.metrics.get("failure_classes", {}).get("classes", {}) for run in runs]
-    kinds = [kind for kind, entry in next((f for f in found if f), {}).items() if entry["annotated"]]
-    if not kinds:
-        return []
-    rows = [[Cell(kind), *(_manner(classes.get(kind)) for classes in found)] for kind in kinds]
-    margin = next(run.metrics["failure_classes"]["rule"]["margin_mm"] for run, f in zip(runs, found, strict=True) if f)
-    note = (
+    pieces = Table(
+        "pieces",
+        "Pieces, merged MCs and false marks around, at the operating threshold",
+        ["kind", *names],
+        [[Cell(kind), *(_pieces(of.get(kind)) for of in classes)] for kind in kinds],
         "Share of the MCs of a kind that several marks overlap (in pieces), and that share a mark with another MC "
-        f"(merged); of large ones also false marks at most {margin:g} mm away, per MC (around)."
+        f"(merged); of large ones also false marks at most {rule['margin_mm']:g} mm away, per MC (around).",
     )
-    title = "Pieces, merged MCs and false marks around, at the operating threshold"
-    return [Table("manners", title, ["kind", *(run.name for run in runs)], rows, note)]
+    return [failures, pieces]
 
 
-def _manner(entry: Mapping[str, Any] | None) -> Cell:
+def _pieces(entry: Mapping[str, Any] | None) -> Cell:
     if entry is None:
         return Cell(NONE)
     shown = (("in pieces", "share_in_pieces"), ("merged", "share_merged"), ("around", "false_around_per_object"))
@@ -103,7 +92,6 @@ def _stratum(row: Mapping[str, Any] | None) -> Cell:
 def _failure(entry: Mapping[str, Any] | None) -> Cell:
     if entry is None:
         return Cell(NONE)
-    parts = [
-        (name, value(entry[key], 2).text) for name, key in (("IoU", "iou_per_object"), ("covered", "share_covered"))
-    ]
-    return value(entry["tpr"], 2)._replace(remark="\n".join(f"{name} {text}" for name, text in parts))
+    shown = (("IoU", "iou_per_object"), ("covered", "share_covered"))
+    remark = "\n".join(f"{name} {value(entry[key], 2).text}" for name, key in shown)
+    return value(entry["tpr"], 2)._replace(remark=remark)

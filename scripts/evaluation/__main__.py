@@ -1,0 +1,171 @@
+"""The evaluation's tools, one command each.
+
+    python -m scripts.evaluation {methods,report,failures,compare,readers,summary} ...
+
+Exit status: 0; 1 when an evaluation failed or something was left out; 2 for wrong input, with one line
+`error: ...` last.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from scripts.common.files import write_json
+from scripts.evaluation.cases import HitRule
+from scripts.evaluation.compare import compare
+from scripts.evaluation.matching import GREEDY, OPTIMAL
+from scripts.evaluation.methods import DEFAULT_METHODS, METHODS, evaluate_all, part_name
+from scripts.evaluation.readers import compare_readers
+from scripts.evaluation.report.build import write_report
+from scripts.evaluation.report.gallery import write_gallery
+from scripts.evaluation.statistics import IMAGE, PATIENT
+from scripts.evaluation.summary import summarise
+
+logger = logging.getLogger("scripts.evaluation")
+Arguments = argparse.Namespace
+
+
+class Parser(argparse.ArgumentParser):
+    """Ends with status 2 and `error: ...` as the last line; sub-commands do so too."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print the usage and the message."""
+        self.print_usage(sys.stderr)
+        self.exit(2, f"error: {message}\n")
+
+
+def run_methods(args: Arguments) -> int:
+    """Evaluate methods and report them; status 1 when an evaluation failed."""
+    given = {"dataset_dir": args.dataset_dir, "datalist_file": args.datalist_file, "section": args.section}
+    overrides = {name: value for name, value in given.items() if value}
+    part = part_name(args.data, args.datalist_file, args.section)
+    output = args.output or Path("runs") / Path(args.data).stem.removeprefix("data_")
+    outcomes = evaluate_all(args.methods, output, part, args.data, overrides, args.force)
+    missing = [f"{outcome.method}: {outcome.reason}" for outcome in outcomes if outcome.reason]
+    folders = [outcome.folder for outcome in outcomes if outcome.folder is not None]
+    logger.info("report: %s", write_report(folders, args.report, args.note, not_run=missing))
+    return int(any(outcome.failed for outcome in outcomes))
+
+
+def run_report(args: Arguments) -> int:
+    """Report evaluations that are there."""
+    page = write_report(args.folders, args.output, args.note, args.names, args.not_run, args.title, args.cases)
+    logger.info("report: %s", page)
+    return 0
+
+
+def run_failures(args: Arguments) -> int:
+    """Draw a method's failures."""
+    options = (args.dataset_dir, args.count, args.side_mm, args.spacing_mm)
+    logger.info("failures: %s", write_gallery(args.folder, args.datalist, args.output, *options))
+    return 0
+
+
+def run_compare(args: Arguments) -> int:
+    """Compare two evaluations."""
+    found = compare(args.first, args.second, args.samples, args.unit, args.seed, fp_limit=args.fp_limit)
+    logger.info("comparison: %s", write_json(args.output, found))
+    return 0
+
+
+def run_readers(args: Arguments) -> int:
+    """Compare two readers; status 1 when a file was left out."""
+    found = compare_readers(
+        *(args.first, args.second, args.images, args.spacing_mm, HitRule(args.hit_distance_mm, args.hit_iou)),
+        *(args.cell_mm, args.matching, args.samples, args.seed),
+        progress=sys.stderr.isatty(),
+    )
+    logger.info("%d images compared: %s", found["images"], write_json(args.output, found))
+    return int(bool(found["failures"] or any(found["unmatched"].values())))
+
+
+def run_summary(args: Arguments) -> int:
+    """Print one table of evaluations."""
+    sys.stdout.write(summarise(args.folders))
+    return 0
+
+
+def make_parser() -> Parser:
+    """All commands with their options."""
+    parser = Parser(prog="python -m scripts.evaluation", description="Compare, report and summarise evaluations.")
+    commands = parser.add_subparsers(required=True, metavar="command")
+
+    def command(name: str, run: Callable[[Arguments], int], text: str) -> Callable[..., Any]:
+        made = commands.add_parser(name, help=text, description=text)
+        made.set_defaults(run=run)
+        return made.add_argument
+
+    add = command("methods", run_methods, "evaluate methods on the same images and report them")
+    add("--methods", nargs="+", default=list(DEFAULT_METHODS), help=f"the reference first, of {', '.join(METHODS)}")
+    add("--data", default="configs/data_benchmark.json", help="overlay of the data set")
+    add("--dataset-dir", default="", help="folder of the data set (default: the overlay's)")
+    add("--datalist-file", default="", help="data list, for overlays that take one")
+    add("--section", default="testing", help="part of the data list")
+    add("--output", type=Path, help="folder of the evaluations (default: runs/<data set>)")
+    add("--report", type=Path, default=Path("runs/report"), help="folder of the report")
+    add("--note", default="", help="statement about the data (default: data_note of the config)")
+    add("--force", action="store_true", help="evaluate again what could be reused")
+
+    add = command("report", run_report, "one page from evaluations of several methods on the same images")
+    add("folders", type=Path, nargs="+", help="output folders of evaluations, the reference first")
+    add("--output", type=Path, default=Path("runs/report"), help="folder of the report")
+    add("--note", default="", help="statement about the data (default: the evaluation's data_note)")
+    add("--names", nargs="+", default=(), help="what to call the methods (default: as evaluated)")
+    add("--not-run", nargs="+", default=(), help="methods that are missing and why, one text each")
+    add("--title", default="", help="heading of the page")
+    add("--cases", type=int, default=1, help="best, median and worst images shown, of each")
+
+    add = command("failures", run_failures, "a picture of a method's largest missed MCs and highest false marks")
+    add("folder", type=Path, help="output folder of an evaluation")
+    add("--datalist", required=True, help="data list that was evaluated, JSON or CSV")
+    add("--dataset-dir", default="", help="start of its relative paths (default: its own folder)")
+    add("--output", type=Path, default=Path("failures.png"), help="PNG file")
+    add("--count", type=int, default=8, help="failures of each kind")
+    add("--side-mm", type=float, default=6.0, help="side of a window")
+    add("--spacing-mm", type=float, default=0.07, help="pixel size of files that tell none")
+
+    add = command("compare", run_compare, "paired differences of two evaluations of the same images, with tests")
+    add("first", type=Path, help="output folder of an evaluation")
+    add("second", type=Path, help="output folder of the other one; differences are first - second")
+    add("--output", type=Path, default=Path("comparison.json"), help="file to write")
+    add("--samples", type=int, default=1000, help="bootstrap samples")
+    add("--unit", default=IMAGE, choices=(IMAGE, PATIENT), help="what is resampled")
+    add("--seed", type=int, default=0, help="of the bootstrap")
+    add("--fp-limit", type=float, default=1.0, help="pAUC is over 0 to this many FP per cm^2")
+
+    add = command("readers", run_readers, "agreement of two readers, or of a reader and the bundle's masks")
+    add("first", type=Path, help="folder of the first reader's labels, or of the bundle's results")
+    add("second", type=Path, help="folder of the second one's, by the same file names")
+    add("--output", type=Path, default=Path("agreement.json"), help="file to write")
+    add("--images", type=Path, help="folder of the mammograms: pixel spacing, breast mask, size")
+    add("--spacing-mm", type=float, default=0.07, help="pixel spacing where no image gives one")
+    add("--hit-distance-mm", type=float, default=0.35, help="farthest centroids of the same object")
+    add("--hit-iou", type=float, default=0.3, help="or else the smallest overlap of the same object")
+    add("--matching", default=GREEDY, choices=(GREEDY, OPTIMAL), help="who is paired with whom")
+    add("--cell-mm", type=float, default=2.0, help="side of the cells that kappa counts")
+    add("--samples", type=int, default=1000, help="bootstrap samples of images")
+    add("--seed", type=int, default=0, help="of the bootstrap")
+
+    add = command("summary", run_summary, "print one Markdown table of several evaluations")
+    add("folders", nargs="+", help="output folders of evaluations")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Command line; see the module's text for the exit status, which is returned."""
+    args = make_parser().parse_args(arguments)
+    try:
+        return args.run(args)
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s: %(message)s")
+    sys.exit(main())
