@@ -1,4 +1,4 @@
-"""A made-up setting of any parameter object lands in run report and preset check of every method without another edit."""
+"""A made-up setting of any parameter object is in run report and preset check of every method without another edit."""
 
 import sys
 import types

@@ -84,7 +84,7 @@ def shipped_map(method: Method, file: str, output_dir: str, runs: int, weights: 
     """Times of the method's own inference, its logits, and what is needed to run the plain network on the same."""
     staged = StagedMethod(method, output_dir, weights)
     item = staged.prepare(file)
-    time, logits = timed(lambda: staged.infer(item["image"], item["breast_mask"]), runs, warm=1)
+    time, logits = timed(lambda: staged.infer(item["image"], item["breast"]), runs, warm=1)
     return {"time": time, "logits": logits[-1].numpy(), "peak_mb": peak_memory_mb()}
 
 
@@ -100,7 +100,7 @@ def plain_map(method: Method, file: str, output_dir: str, runs: int, weights: st
     network = copy.deepcopy(staged.network).to(memory_format=torch.contiguous_format)
     tiles = staged.tiles
     margin = tiles.margin_px
-    breast = item["breast_mask"][0].numpy()
+    breast = item["breast"][0].numpy()
     rows, cols = (np.flatnonzero(breast.any(axis)) for axis in (1, 0))
     top, bottom, left, right = int(rows[0]), int(rows[-1]) + 1, int(cols[0]), int(cols[-1]) + 1
     image = torch.as_tensor(item["image"].as_tensor())
@@ -117,7 +117,7 @@ def plain_map(method: Method, file: str, output_dir: str, runs: int, weights: st
         return np.where(breast, logits, np.float32(-20))
 
     def run_tiles() -> np.ndarray:
-        return inferer(image[None], lambda tile: network(tile), breast=item["breast_mask"][None])[0, -1].numpy()
+        return inferer(image[None], lambda tile: network(tile), breast=item["breast"][None])[0, -1].numpy()
 
     inferer = TileInferer(replace(tiles, batch_size=1), precision="float32", fuse=False)
     tiled = any(isinstance(module, torch.nn.GroupNorm) for module in network.modules())
@@ -142,7 +142,7 @@ def bench_network(
                 break
             done = transform(done)
         labels.append(np.asarray(done["instances"])[0])
-    inside = np.asarray(item["breast_mask"])[0]
+    inside = np.asarray(item["breast"])[0]
     probabilities = [1 / (1 + np.exp(-found["logits"].astype(np.float64))) for found in (shipped, plain)]
     share, counts = same_objects(*labels)
     rows: list[Row] = [

@@ -38,7 +38,7 @@ HDOGREG_CANDIDATES = Method(
 )
 SLIM_FCN = Method("slim FCN", ("configs/inference.json", "configs/slim_fcn_inference.json"))
 METHODS = (HDOGREG, HDOGREG_CANDIDATES, SLIM_FCN)
-PREFETCH = "overlap_images"  # config key: read and write beside the network of the next image
+PREFETCH = "prefetch"  # config key: read and write beside the network of the next image
 
 
 class StagedMethod:
@@ -81,7 +81,7 @@ class StagedMethod:
             with watch.stage(STAGE_OF.get(type(transform).__name__, BREAST)):
                 item = transform(item)
         with watch.stage(NETWORK):
-            item["pred"] = self.infer(item["image"], item["breast_mask"])
+            item["pred"] = self.infer(item["image"], item["breast"])
         for transform in self.after:
             with watch.stage(STAGE_OF.get(type(transform).__name__, OBJECTS)):
                 item = transform(item)

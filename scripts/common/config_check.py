@@ -19,9 +19,18 @@ from monai.bundle import ConfigParser, ConfigWorkflow
 from monai.bundle.properties import InferProperties, TrainProperties
 from monai.utils import BundlePropertyConfig
 
-#: Keys that are for people, for MONAI, or for MONAI Label.
-ALWAYS_READ = ("_desc_", "_meta_", "imports", "displayable_configs", "initialize", "run", "finalize")
-ALWAYS_READ += ("operating_points",)  # not read where a score threshold is given
+#: Keys that are for people, for MONAI or MONAI Label, and one that is not read where a score threshold is given.
+ALWAYS_READ = (
+    "_desc_",
+    "_meta_",
+    "imports",
+    "displayable_configs",
+    "initialize",
+    "run",
+    "finalize",
+    "operating_points",
+)
+
 _REFERENCE = re.compile(r"[@%](\w+)")
 
 

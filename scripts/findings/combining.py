@@ -14,7 +14,6 @@ import numpy as np
 
 from scripts.candidates.hdog import HDoGParameters, hdog
 from scripts.common.objects import fill_holes, label_objects
-from scripts.common.tensors import Spacing
 from scripts.findings.forming import Scene, ScoredObjects, keep_objects
 
 
@@ -37,14 +36,14 @@ class CandidateObjects:
         if not 0 <= self.overlap_fraction < 1:
             raise ValueError(f"overlap_fraction: got {self.overlap_fraction}; want a value in [0, 1)")
 
-    def candidates(self, image: np.ndarray, within: np.ndarray | None, spacing_mm: Spacing) -> np.ndarray:
-        """The candidate mask, bool (rows, cols), of a [0, 1] image."""
-        return hdog(image, self.hdog.at(spacing_mm[0]), within).mask
+    def candidates(self, image: np.ndarray, within: np.ndarray | None, spacing_mm: float) -> np.ndarray:
+        """The candidate mask, bool (rows, cols), of a [0, 1] image of this row spacing."""
+        return hdog(image, self.hdog.at(spacing_mm), within).mask
 
     def form(self, scene: Scene, score_threshold: float) -> ScoredObjects:
         """See `Objects`."""
         probability = scene.map(self.map)
-        candidates = self.candidates(scene.image, scene.within, scene.spacing_mm)
+        candidates = self.candidates(scene.image, scene.within, scene.spacing_mm[0])
         labels, scores = combine(
             candidates, probability, score_threshold=score_threshold, overlap_fraction=self.overlap_fraction
         )

@@ -7,19 +7,19 @@ import json
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from ignite.engine import Engine, Events
 from monai.engines import IterationEvents
 from tqdm import tqdm
 
-from scripts.candidates.hdog import HDoGParameters
 from scripts.common.files import sha256_of, write_atomically
 from scripts.common.settings import describe
 from scripts.common.tensors import plane, spacing_of
 from scripts.data.cache import cache_key
 from scripts.data.lists.folder import FAILURE
+from scripts.findings.combining import CandidateObjects
 
 logger = logging.getLogger(__name__)
 
@@ -81,7 +81,7 @@ class ImageArrays(CaseArrays):
     """Image, label and breast masks of every image of a data set: what HDoG and its scoring need.
 
     Args:
-        dataset: items and a chain that leaves image, label, breast_mask and breast_inner.
+        dataset: items and a chain that leaves image, label, breast and breast_inner.
         cache_dir: folder of the files.
         progress: show a progress bar.
     """
@@ -102,18 +102,8 @@ class ImageArrays(CaseArrays):
             if FAILURE in loaded:
                 raise ValueError(f"{loaded[FAILURE]['file']}: {loaded[FAILURE]['reason']}; want a readable image")
             arrays = {name: plane(loaded[name]) for name in ("image", "label", "breast_inner")}
-            arrays |= {"breast": plane(loaded["breast_mask"]), "spacing_mm": np.array(spacing_of(loaded["image"]))}
+            arrays |= {"breast": plane(loaded["breast"]), "spacing_mm": np.array(spacing_of(loaded["image"]))}
             self.save(self.items[place], arrays)
-
-
-class Candidates(Protocol):
-    """The objects that are combined: `scripts.findings.combining.CandidateObjects`."""
-
-    map: int
-    hdog: HDoGParameters
-
-    def candidates(self, image: np.ndarray, within: np.ndarray, spacing_mm: float) -> np.ndarray:
-        """Candidate mask, bool (rows, cols)."""
 
 
 class MapArrays(CaseArrays):
@@ -122,7 +112,7 @@ class MapArrays(CaseArrays):
     Args:
         items: of the data list.
         cache_dir: folder of the files.
-        loader: the evaluator's preprocessing; leaves image, label, breast_mask and breast_inner.
+        loader: the evaluator's preprocessing; leaves image, label, breast and breast_inner.
         objects: finds the candidates; the postprocessing forms the same objects and leaves their map.
         inferer: the evaluator's inferer.
         weights: the network's weight file.
@@ -133,7 +123,7 @@ class MapArrays(CaseArrays):
         items: Sequence[Mapping[str, Any]],
         cache_dir: str | Path,
         loader: Callable,
-        objects: Candidates,
+        objects: CandidateObjects,
         inferer: Any,
         weights: str | Path,
     ) -> None:
@@ -151,14 +141,11 @@ class MapArrays(CaseArrays):
         by_id = {item["image_id"]: item for item in self.items}
         for batch, output in zip(engine.state.batch, engine.state.output, strict=True):
             item = {**batch, **output}  # preprocessing's masks are in the batch, postprocessing's map in the output
-            image, inner, spacing_mm = (
-                item["image"],
-                plane(item["breast_inner"]).astype(bool),
-                spacing_of(item["image"]),
-            )
+            image, inner = item["image"], plane(item["breast_inner"]).astype(bool)
+            spacing_mm = spacing_of(image)
             within = inner & self.objects.candidates(plane(image), inner, spacing_mm[0])
             arrays = {"candidates": within, "map": plane(item["map"])[within].astype(np.float32)}
-            arrays |= {"label": plane(item["label"]), "breast": plane(item["breast_mask"]).astype(bool)}
+            arrays |= {"label": plane(item["label"]), "breast": plane(item["breast"]).astype(bool)}
             self.save(by_id[batch["image_id"]], arrays | {"spacing_mm": np.array(spacing_mm)})
 
     def fill(self, evaluator: Any) -> None:

@@ -176,7 +176,7 @@ def _scored(
     arrays: Mapping[str, np.ndarray],
     rule: HitRule,
 ) -> CaseScores:
-    labels, scores = combine(candidates, proximity, proximity_threshold=0.0, overlap_fraction=overlap_fraction)
+    labels, scores = combine(candidates, proximity, score_threshold=0.0, overlap_fraction=overlap_fraction)
     row_mm, col_mm = (float(value) for value in arrays["spacing_mm"])
     name = str(item.get("image_id") or item["image"])
     return score_case(

@@ -33,7 +33,7 @@ def test_objects_are_scored_by_strength_and_thresholded(objects, scene):
 
 
 def test_hdog_alone_keeps_the_objects_that_hdogreg_chooses_from(scene):
-    candidates = CandidateObjects().candidates(scene.image, scene.within, scene.spacing_mm)
+    candidates = CandidateObjects().candidates(scene.image, scene.within, scene.spacing_mm[0])
     everywhere = np.ones((80, 90), np.float32)
     expected, _ = combine(candidates, everywhere, score_threshold=0.5, overlap_fraction=0.3)
     np.testing.assert_array_equal(HDoGObjects().form(scene, 0.0).labels, expected)

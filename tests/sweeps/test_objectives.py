@@ -16,7 +16,7 @@ from scripts.sweeps.cases import MapArrays
 from scripts.sweeps.objectives import CombiningObjective, HDoGObjective
 from scripts.sweeps.sweep import SkipTrial
 
-PREFIX = "objects::hdog::"
+PREFIX = "hdog::"
 
 
 class Cases:
@@ -129,7 +129,7 @@ def test_maps_are_kept_on_the_candidates_only(tmp_path):
     image, inner = torch.zeros(1, 4, 5), torch.ones(1, 4, 5, dtype=torch.bool)
     image[0, 1, 1:4], inner[0, 1, 3] = 1.0, False
     item = {"image_id": "a", "image": MetaTensor(image, meta={"spacing_mm": (0.07, 0.07)}), "breast_inner": inner}
-    item |= {"label": torch.ones(1, 4, 5), "breast_mask": torch.ones(1, 4, 5)}
+    item |= {"label": torch.ones(1, 4, 5), "breast": torch.ones(1, 4, 5)}
     output = {"map": torch.arange(20.0).reshape(1, 4, 5) / 20}
     items = [{"image": str(tmp_path / "a.png"), "image_id": "a"}]
     maps = MapArrays(items, tmp_path, len, Objects(), "inferer", "")

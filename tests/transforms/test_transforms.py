@@ -64,8 +64,8 @@ def test_an_image_without_objects_is_reported_as_such():
 def test_candidates_are_scaled_by_the_pixel_spacing():
     # the blob of a 0.035 mm image is that of a 0.07 mm image at twice the size: only scaled sigmas find it whole
     image, within = blob((120, 120), 60, 60, 7).astype(np.float32), np.ones((120, 120), bool)
-    scaled = CandidateObjects().candidates(image, within, (0.035, 0.035))
-    unscaled = CandidateObjects(hdog=HDoGParameters(reference_spacing_mm=0)).candidates(image, within, (0.035, 0.035))
+    scaled = CandidateObjects().candidates(image, within, 0.035)
+    unscaled = CandidateObjects(hdog=HDoGParameters(reference_spacing_mm=0)).candidates(image, within, 0.035)
     assert scaled[60, 60] and scaled.sum() > 1.5 * max(unscaled.sum(), 1)
 
 
