@@ -20,7 +20,7 @@ from scripts.common.objects import measure_objects
 from scripts.common.tensors import length_factor, plane, spacing_of
 from scripts.data.labels.annotations import load_label
 from scripts.data.reader.geometry import to_file_axes
-from scripts.data.reader.mammogram_reader import MammogramReader
+from scripts.data.reader.mammogram_reader import AS_SHOWN, MammogramReader, Reading
 from scripts.findings.combining import combine, keep_objects, threshold_objects
 from scripts.findings.peaks import peak_objects
 from scripts.outputs.report import build_report
@@ -37,18 +37,12 @@ class LoadMammogramd(MapTransform):
 
     Args:
         keys: keys of paths.
-        voi, allow_for_processing, default_spacing_mm: see `MammogramReader`.
+        reading: see `scripts.data.reader.mammogram_reader.Reading`.
     """
 
-    def __init__(
-        self,
-        keys: KeysCollection = "image",
-        voi: int | str = "auto",
-        allow_for_processing: bool = False,
-        default_spacing_mm: float = 0.07,
-    ) -> None:
+    def __init__(self, keys: KeysCollection = "image", reading: Reading = AS_SHOWN) -> None:
         super().__init__(keys)
-        self.reader = MammogramReader(voi, allow_for_processing, default_spacing_mm)
+        self.reader = MammogramReader(reading)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> Data:
         """Read every path."""

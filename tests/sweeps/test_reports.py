@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from scripts.data.folds import folded_datalist
+from scripts.data.splits import folded_datalist
 from scripts.sweeps.report import Row, best_of, ranked
 from scripts.sweeps.tables import FoldReport, GridReport, summarise
 from scripts.sweeps.training import BEST, TrainAndEvaluate, best_epoch, folder_name

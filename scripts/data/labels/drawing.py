@@ -60,7 +60,7 @@ def contour_pixels(points: np.ndarray, shape: tuple[int, int], contour: str = "s
             joins them by straight lines.
     """
     if contour not in CONTOURS:
-        raise ValueError(f"contour: found {contour!r}; wanted one of {CONTOURS}")
+        raise ValueError(f"contour: got {contour!r}; want one of {CONTOURS}")
     points = _drop_repeats(_as_points(points))
     if len(points) < 2:
         return point_pixels(points, shape)
@@ -120,7 +120,7 @@ def _as_points(points: np.ndarray) -> np.ndarray:
     array = np.asarray(points, dtype=np.float64).reshape(-1, 2)
     if not (np.abs(array) <= FARTHEST_PX).all():  # also catches NaN
         worst = array[~(np.abs(array) <= FARTHEST_PX)][0]
-        raise ValueError(f"points: found a coordinate of {worst}; wanted px within +-{FARTHEST_PX:g}")
+        raise ValueError(f"points: got a coordinate of {worst}; want px within +-{FARTHEST_PX:g}")
     return array
 
 

@@ -16,6 +16,7 @@ from xml.parsers.expat import ExpatError
 
 import numpy as np
 
+from scripts.common.labels import IGNORE, MC
 from scripts.data.labels.drawing import FARTHEST_PX, Pixels, contour_pixels, point_pixels
 from scripts.data.reader.errors import MammogramReadError
 
@@ -106,10 +107,10 @@ def rois_to_label(
         )
     for roi, pixels in drawn:
         if roi.finding == "mc":
-            label[pixels] = 1
+            label[pixels] = MC
     for roi, pixels in drawn:
-        if roi.finding == "region" and not (label[pixels] == 1).any():
-            label[pixels] = 2
+        if roi.finding == "region" and not (label[pixels] == MC).any():
+            label[pixels] = IGNORE
     return label
 
 
@@ -119,14 +120,14 @@ def classify_name(name: str, single_point: bool) -> str:
     A name that the viewer gave by default ("Unnamed", "Point 3", none) on a single point is an MC, since only MCs
     were marked by points; on an outline it is a region of unknown content, to be ignored.
     """
-    plain = " ".join(name.split()).lower()
-    if "cluster" in plain:
+    words = " ".join(name.split()).lower()
+    if "cluster" in words:
         return "region"
-    if "calcif" in plain:
+    if "calcif" in words:
         return "mc"
-    if VIEWER_DEFAULT_NAME.match(plain):
+    if VIEWER_DEFAULT_NAME.match(words):
         return "mc" if single_point else "region"
-    if not plain.startswith(OTHER_FINDINGS):
+    if not words.startswith(OTHER_FINDINGS):
         logger.warning("ROI name %r is unknown and not taken for a microcalcification", name)
     return "other"
 

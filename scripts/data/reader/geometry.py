@@ -77,9 +77,7 @@ def to_file_axes(array: np.ndarray, meta: Mapping[str, Any]) -> np.ndarray:
     flips = [bool(flip) for flip in meta["file_flips"]][:2]
     wanted = (shape[row_axis], shape[col_axis])
     if array.shape != wanted:
-        raise ValueError(
-            f"array: found shape {array.shape}; wanted {wanted}, the (rows, cols) of the image that was read"
-        )
+        raise ValueError(f"array: got shape {array.shape}; want {wanted}, the (rows, cols) of the image that was read")
     plane = np.transpose(array, np.argsort((row_axis, col_axis)))
     plane = plane[tuple(slice(None, None, -1 if flip else 1) for flip in flips)]
     return np.ascontiguousarray(plane).reshape(shape)
