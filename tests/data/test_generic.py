@@ -116,17 +116,16 @@ def test_given_testing_part_is_kept_and_validation_split_off(folder):
     assert [len(items) for items in datalist.values()] == [7, 3, 1]
 
 
-@pytest.mark.parametrize("given", [{}, {"testing": [entry(11)]}, {"validation": []}])
-def test_no_validation_section(folder, given):
-    """The slim FCN's paper splits 75 / 25: a fraction of 0 or an empty section in the file."""
-    file = write_json(folder, training=[entry(n, patient=f"p{n}") for n in range(8)], **given)
-    fractions = {"test_fraction": 0.25} | ({} if "validation" in given else {"validation_fraction": 0})
-    counts = {section: len(items) for section, items in generic_datalist(file, **fractions).items()}
-    assert counts == {
-        "training": 8 if given else 6,
-        "validation": 0,
-        "testing": {0: 2}.get(len(given), len(given.get("testing", []))),
-    }
+def test_no_validation_section(folder):
+    """The slim FCN's paper splits 75 / 25: by a fraction of 0, or by an empty section in the file."""
+    training = [entry(n, patient=f"p{n}") for n in range(8)]
+    for given, options, wanted in (
+        ({}, {"validation_fraction": 0, "test_fraction": 0.25}, [6, 0, 2]),
+        ({"testing": [entry(11)]}, {"validation_fraction": 0}, [8, 0, 1]),
+        ({"validation": [], "testing": [entry(11)]}, {}, [8, 0, 1]),
+    ):
+        datalist = generic_datalist(write_json(folder, training=training, **given), **options)
+        assert [len(datalist[section]) for section in ("training", "validation", "testing")] == wanted
 
 
 def test_dataset_dir_starts_relative_paths_and_absolute_ones_may_lie_anywhere(folder, tmp_path_factory):

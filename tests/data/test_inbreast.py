@@ -256,7 +256,7 @@ def test_bad_releases(release, tmp_path_factory):
     with pytest.raises(MammogramReadError, match="no INbreast image"):
         inbreast_datalist(tmp_path_factory.mktemp("empty"))
     write_image(release / "copy", 100, "00ab61c9f0e4d3b7", "R", "CC")
-    with pytest.raises(MammogramReadError, match="image_id 100 in .* and again in"):
+    with pytest.raises(MammogramReadError, match=r"image_id 100 in .* and again in"):
         inbreast_datalist(release)
     (release / "copy" / "100_00ab61c9f0e4d3b7_MG_R_CC_ANON.dcm").unlink()
     (release / "AllXML" / "103.xml").write_text("<plist>")

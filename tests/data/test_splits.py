@@ -116,7 +116,7 @@ def test_cross_validation_roles_rotate():
 
 @pytest.mark.parametrize(("folds", "fold"), [(2, 0), (5, 5), (5, -1), (11, 0)])
 def test_bad_folds(folds, fold):
-    with pytest.raises(ValueError, match=rf"fold{chr(115) if fold == 0 else str()}: got"):
+    with pytest.raises(ValueError, match=r"folds?: got"):
         folded_datalist({"training": items_of("abcdefghij")}, folds, fold)
 
 

@@ -2,7 +2,8 @@
 
 Coordinates are (row, col) in px with pixel *centres* at integers. Every function returns pixel indices
 ``(rows, cols)`` as `skimage.draw` does, clipped to the image, so that a 14-megapixel label needs no temporary of
-its own size per drawn object.
+its own size per drawn object. Its own `polygon` (even-odd: a contour drawn twice round is empty) and `ellipse` (a
+centre on the edge is outside) are not used; `cv2.fillPoly` also fills the pixels that a contour only touches.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +19,11 @@ logger = logging.getLogger(__name__)
 
 #: Numbers divisible by it are testing, those that leave 1 are validation.
 FOLD = 5
-#: More images than a study has views are not taken for views of one patient because of their numbers alone.
+#: More images than a study has views are not taken for one patient's because of their names alone.
 MOST_VIEWS = 8
-VIEW = re.compile(
-    r"(?:^|[\s_.-]+)(?:(?:L|R|LEFT|RIGHT)[\s_.-]*(?:X?CC[LM]?|MLO|ML|LM|LMO)?|X?CC[LM]?|MLO|ML|LM|LMO)(?=$|[\s_.-])(?P<after>.*)",
-    re.IGNORECASE,
-)
+ADVICE = "if that is wrong, give patient_pattern"
+SIDES, VIEWS = "LEFT|RIGHT|L|R", "X?CC[LM]?|MLO|LMO|ML|LM"
+VIEW = re.compile(rf"(?:^|[\s_.-])(?:(?:{SIDES})[\s_.-]*(?:{VIEWS})?|{VIEWS})(?=$|[\s_.-])", re.IGNORECASE)
 LAST_NUMBER = re.compile(r"^(.*\d.*?)[\s_./-]+\D*\d+\D*$")
 
 
@@ -39,8 +38,8 @@ def background_datalist(path: str | Path, patient_pattern: str = "", with_valida
         path: folder (or a single file).
         patient_pattern: regular expression with one group, the patient, searched in each file's path below the folder,
             e.g. ``^([^/]+)/`` for a folder a patient. "" for: the PatientID of DICOM files; the name up to a side or
-            view (``P3_L_CC.png``, ``P3/RMLO.png``); the name up to the last of several numbers where at most
-            `MOST_VIEWS` files share it (``P3_1.png``, ``P3_2.png``); else the whole name.
+            view (``P3_L_CC.png``, ``P3/RMLO.png``) or up to the last of several numbers (``P3_1.png``, ``P3_2.png``),
+            where at most `MOST_VIEWS` files share it; else the whole name.
         with_validation: False leaves the validation section empty: its patients are trained on.
 
     Returns:
@@ -57,14 +56,8 @@ def background_datalist(path: str | Path, patient_pattern: str = "", with_valida
     for patient, names in members.items():
         if len(names) > 1:
             logger.info("%s: %d images of patient %r stay together: %s", path, len(names), patient, ", ".join(names))
-    grouped = sum(len(names) > 1 for names in members.values())
-    if grouped and not patient_pattern:
-        logger.warning(
-            "%s: %d patients in %d images, by names and tags; if that is wrong, give patient_pattern",
-            path,
-            len(members),
-            len(images),
-        )
+    if len(members) < len(images) and not patient_pattern:
+        logger.warning("%s: %d images are taken for those of %d patients; %s", path, len(images), len(members), ADVICE)
     datalist: Datalist = {section: [] for section in SECTIONS}
     first_place = {patient: place for place, patient in reversed(list(enumerate(patients)))}
     for image, patient in zip(images, patients, strict=True):
@@ -96,17 +89,19 @@ def _relative_name(image: dict[str, str]) -> str:
 
 
 def _by_tags_and_names(images: list[dict[str, str]]) -> list[str]:
-    """PatientID, else the name without its side and view, else the name without a last number that few files share."""
-    patients = [_patient_id(image["image"]) or _without_view(image["image_id"]) for image in images]
-    stems = {
-        patient: match[1]
-        for image, patient in zip(images, patients, strict=True)
-        if patient == image["image_id"] and (match := LAST_NUMBER.match(patient))
-    }
-    shared: defaultdict[str, list[str]] = defaultdict(list)
-    for patient, stem in stems.items():
-        shared[stem].append(patient)
-    return [stem if 1 < len(shared[stem := stems.get(p, p)]) <= MOST_VIEWS else p for p in patients]
+    """PatientID, else the name up to its side and view, else the name up to a last number that few files share."""
+    tags = [_patient_id(image["image"]) for image in images]
+    names = [image["image_id"] for image in images]
+    stems = [_without_view(name) or _without_last_number(name) for name in names]
+    sharing = Counter(stem for tag, stem in zip(tags, stems, strict=True) if not tag)
+    crowds = {stem: count for stem, count in sharing.items() if count > MOST_VIEWS}
+    for stem, count in crowds.items():
+        logger.warning("%d files share %r: too many for one patient, each counts as one; %s", count, stem, ADVICE)
+    patients = []
+    for tag, name, stem in zip(tags, names, stems, strict=True):
+        alone = stem in crowds or (sharing[stem] == 1 and not _without_view(name))
+        patients.append(tag or (name if alone else stem))
+    return patients
 
 
 def _patient_id(file: str) -> str:
@@ -122,9 +117,12 @@ def _patient_id(file: str) -> str:
 
 
 def _without_view(image_id: str) -> str:
+    """What stands before side and view, with the folders, or the folders alone; "" for a name without them."""
     folder, _, name = image_id.rpartition("/")
     match = VIEW.search(name)
-    if match is None:
-        return image_id
-    stem = name[: match.start()].strip(" _.-")
-    return "/".join(filter(None, (folder, stem))) or image_id
+    return "/".join(filter(None, (folder, name[: match.start()].strip(" _.-")))) if match else ""
+
+
+def _without_last_number(image_id: str) -> str:
+    match = LAST_NUMBER.match(image_id)
+    return match[1] if match else image_id
