@@ -14,7 +14,7 @@ Row = tuple[str, Mapping[str, Any]]  # where it stands in the file, its values b
 
 
 def csv_rows(
-    path: str | Path, want: str, columns: tuple[str, ...] = (), delimiter: str = ","
+    path: str | Path, want: str, columns: tuple[str, ...] = (), delimiter: str = ",", errors: str = "strict"
 ) -> tuple[list[str], list[Row]]:
     """The rows of a CSV file with a header.
 
@@ -23,6 +23,7 @@ def csv_rows(
         want: what the file should be, for the message.
         columns: names that must be there, in small letters.
         delimiter: between cells.
+        errors: what bytes that are no UTF-8 do, as for `open`.
 
     Returns:
         The names of the columns, in small letters, and ("line 2", {column: text}) for each row. Names and cells are
@@ -32,7 +33,7 @@ def csv_rows(
         MammogramReadError: an unreadable file, missing columns, or a row with more cells than columns.
     """
     try:
-        with Path(path).open(newline="", encoding="utf-8-sig") as file:
+        with Path(path).open(newline="", encoding="utf-8-sig", errors=errors) as file:
             reader = csv.DictReader(file, delimiter=delimiter, skipinitialspace=True)
             reader.fieldnames = header = [name.strip().lower() for name in reader.fieldnames or ()]
             missing = [name for name in columns if name not in header]

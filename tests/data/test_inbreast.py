@@ -279,7 +279,8 @@ def test_density_classes_come_from_the_release_table(tmp_path):
         write_image(tmp_path / "AllDICOMs", image_id, "6c613a14b80a8591")
     header = "Patient ID;Patient age;Laterality;View;Acquisition date;File Name ;ACR;Bi-Rads"
     rows = ["removed;removed;L;CC;201001;20586908;3 ;2", "removed;removed;L;MLO;201001;20586934;;2", ""]
-    (tmp_path / "INbreast.csv").write_text("\n".join([header, *rows]), encoding="utf-8-sig")
+    table = "\n".join([header, *rows]).encode("utf-8-sig")
+    (tmp_path / "INbreast.csv").write_bytes(table.replace(b"removed", b"retir\xe9"))  # bytes that are no UTF-8
     options = {"annotations": ["none"], "validation_fraction": 0.0, "test_fraction": 0.0}
     found = {
         item["image_id"]: item["density"] for part in inbreast_datalist(tmp_path, **options).values() for item in part

@@ -135,8 +135,8 @@ def classify_name(name: str, single_point: bool) -> str:
 def _single_image(content: Any, path: str | Path) -> dict[str, Any]:
     images = content.get("Images") if isinstance(content, dict) else None
     if not isinstance(images, list) or len(images) != 1:
-        found = f"{len(images)} images" if isinstance(images, list) else "no list 'Images'"
-        raise MammogramReadError(path, found, "'Images' with the one image of this file")
+        got = f"{len(images)} images" if isinstance(images, list) else "no list 'Images'"
+        raise MammogramReadError(path, got, "'Images' with the one image of this file")
     if not isinstance(images[0], dict) or not isinstance(images[0].get("ROIs"), list):
         raise MammogramReadError(path, "an image without a list 'ROIs'", "Images[0] = {NumberOfROIs, ROIs: [...]}")
     return images[0]
@@ -167,8 +167,8 @@ def _parse_point(text: Any, where: str, path: str | Path) -> tuple[float, float]
         if not (abs(x) <= FARTHEST_PX and abs(y) <= FARTHEST_PX):
             raise ValueError(text)
     except ValueError as error:
-        wanted = f"'(x, y)', both numbers within +-{FARTHEST_PX:g} px"
-        raise MammogramReadError(path, f"{where} with the point {text!r}", wanted) from error
+        want = f"'(x, y)', both numbers within +-{FARTHEST_PX:g} px"
+        raise MammogramReadError(path, f"{where} with the point {text!r}", want) from error
     return y - PIXEL_CENTRE_PX, x - PIXEL_CENTRE_PX
 
 

@@ -57,9 +57,9 @@ def list_mammograms(path: str | int | Path) -> list[dict[str, str]]:
         )
     full = [p.relative_to(root).as_posix() for p in files]
     short = [_without_suffix(Path(name)).as_posix() for name in full]
-    wanted = Counter(name.casefold() for names in zip(full, short, strict=True) for name in set(names))
+    shared = Counter(name.casefold() for names in zip(full, short, strict=True) for name in set(names))
     return [
-        {"image": str(p), "image_id": f if wanted[s.casefold()] > 1 else s}
+        {"image": str(p), "image_id": f if shared[s.casefold()] > 1 else s}
         for p, f, s in zip(files, full, short, strict=True)
     ]
 

@@ -97,5 +97,6 @@ def acr_densities(path: Path) -> dict[str, str]:
     Raises:
         MammogramReadError: it has not the columns "File Name" and "ACR".
     """
-    _, rows = csv_rows(path, "'File Name' and 'ACR', divided by semicolons", (FILE_NAME, ACR), delimiter=";")
+    want = "'File Name' and 'ACR', divided by semicolons"
+    _, rows = csv_rows(path, want, (FILE_NAME, ACR), delimiter=";", errors="replace")
     return {row[FILE_NAME]: f"ACR {row[ACR]}" for _, row in rows if row.get(FILE_NAME) and row.get(ACR)}

@@ -134,8 +134,8 @@ def stored_codes(path: PathLike, dataset: Dataset) -> tuple[np.ndarray, Bits]:
     except Exception as error:
         syntax = dataset.file_meta.TransferSyntaxUID.name
         reason = str(error).strip().splitlines()
-        found = f"pixel data ({syntax}) that no decoder reads: {' '.join(reason)[:300]}"
-        raise MammogramReadError(path, found, "complete and valid pixel data") from error
+        got = f"pixel data ({syntax}) that no decoder reads: {' '.join(reason)[:300]}"
+        raise MammogramReadError(path, got, "complete and valid pixel data") from error
     if samples == 3:
         pixels = grey_channel(path, pixels)
     native = pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
@@ -178,8 +178,8 @@ def _check_pixel_module(path: PathLike, dataset: Dataset) -> tuple[Bits, int]:
     stored = int(dataset.get("BitsStored") or allocated)
     high = int(dataset.get("HighBit") or stored - 1)
     if allocated not in (1, 8, 16) or stored > allocated or not stored - 1 <= high < allocated:
-        found = f"BitsAllocated {allocated}, BitsStored {stored}, HighBit {high}"
-        raise MammogramReadError(path, found, "8 or 16 bits allocated that hold the bits stored")
+        got = f"BitsAllocated {allocated}, BitsStored {stored}, HighBit {high}"
+        raise MammogramReadError(path, got, "8 or 16 bits allocated that hold the bits stored")
     dataset.SamplesPerPixel, dataset.BitsStored, dataset.HighBit, dataset.NumberOfFrames = samples, stored, high, 1
     dataset.PixelRepresentation = int(dataset.get("PixelRepresentation") or 0)
     # A HighBit above the stored bits only means something where cells are stored as such.

@@ -40,12 +40,12 @@ def numbers(path: PathLike, dataset: Dataset, keyword: str) -> list[float]:
         if isinstance(value, str):  # written under a VR of text
             value = value.split("\\") if value.strip() else None
         values = [] if value is None else value if isinstance(value, MultiValue | list) else [value]
-        found = [float(number) for number in values]
+        got = [float(number) for number in values]
     except (TypeError, ValueError) as error:
         raise MammogramReadError(path, f"unreadable {keyword} ({error})", "numbers") from error
-    if not all(math.isfinite(number) for number in found):
-        raise MammogramReadError(path, f"{keyword} = {found}", "finite numbers")
-    return found
+    if not all(math.isfinite(number) for number in got):
+        raise MammogramReadError(path, f"{keyword} = {got}", "finite numbers")
+    return got
 
 
 def text(dataset: Dataset, keyword: str) -> str:

@@ -70,11 +70,11 @@ def read_nifti(path: PathLike, version: int) -> Nifti:
     affine = np.asarray(image.affine, dtype=np.float64)
     axes, flips = IN_FILE_ORDER, (False, False)
     if int(header["qform_code"]) > 0 or int(header["sform_code"]) > 0:
-        found = display_axes(affine)
-        if found is None:
+        orientation = display_axes(affine)
+        if orientation is None:
             logger.warning("%s: the plane is oblique to the patient; rows and columns are left as stored", path)
         else:
-            axes, flips = found
+            axes, flips = orientation
     zooms = header.get_zooms()
     mm = MM_PER_UNIT.get(header.get_xyzt_units()[0], 1.0)
     spacing = (float(zooms[axes[0]]) * mm, float(zooms[axes[1]]) * mm)
