@@ -171,7 +171,7 @@ def test_shipped_weights_and_preset_find_a_phantoms_mcs(root, phantoms, inputs, 
 def test_missing_input_and_missing_weights_say_what_is_wanted(root, inputs, tmp_path):
     config = ("--config_file", "configs/inference.json", "--output_dir", tmp_path)
     done = bundle(root, *config, "--input_dir", tmp_path / "nowhere", check=False)
-    assert done.returncode != 0 and "nowhere does not exist" in done.stderr
+    assert done.returncode != 0 and "nowhere, which does not exist" in done.stderr
     done = bundle(root, *config, "--input_dir", inputs, "--weights", tmp_path / "no.pt", check=False)
     assert done.returncode != 0 and "no.pt" in done.stderr
 

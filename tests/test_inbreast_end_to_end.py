@@ -76,7 +76,8 @@ def evaluate(root, dataset, out, monkeypatch, *method, **overrides):
     monkeypatch.syspath_prepend(str(root))
     names = ["inference.json", *method, "evaluate.json", "data_inbreast.json"]
     values = {"dataset_dir": str(dataset), "output_dir": str(out), "bootstrap_samples": 30, "progress": False}
-    values |= {"validation_fraction": 0.0, "test_fraction": 1.0, "kept_annotations": ["full", "clusters_only", "none"]}
+    values |= {"source::validation_fraction": 0.0, "source::test_fraction": 1.0}
+    values |= {"source::annotations": ["full", "clusters_only", "none"]}
     files = [str(root / "configs" / name) for name in names]
     workflow = ConfigWorkflow(files, workflow_type="infer", run_id="evaluating", **(values | overrides))
     workflow.initialize()
@@ -154,7 +155,7 @@ def circle_pixels():
 
 
 def test_the_default_keeps_images_with_labelled_mcs_only(root, dataset, tmp_path, monkeypatch):
-    more = {"kept_annotations": ["full"], "operating_threshold": 0.0}
+    more = {"source::annotations": ["full"], "operating_threshold": 0.0}
     metrics = evaluate(root, dataset, tmp_path, monkeypatch, "baseline_hdog_alone.json", **more)
     assert metrics["counts"]["images"] == 2 and metrics["counts"]["annotated"] == 6
     assert (metrics["operating_point"]["tp"], metrics["operating_point"]["fp"]) == (5, 3)

@@ -1,1 +1,1 @@
-"""Images and annotations in: readers, data lists, phantoms, patches."""
+"""Images and annotations in: readers, labels, data lists, splits."""

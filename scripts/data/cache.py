@@ -21,11 +21,12 @@ import numpy as np
 from tqdm import tqdm
 
 from scripts.common.files import write_atomically
+from scripts.common.settings import describe
 from scripts.data.lists.folder import describe_failure
 
 logger = logging.getLogger(__name__)
 
-CACHE_VERSION = 1  # raise it when reading or drawing changes what is cached
+CACHE_VERSION = 2  # raise it when reading or drawing changes what is cached
 LEVELS = 65535
 
 
@@ -98,22 +99,8 @@ def cache_key(item: Mapping[str, Any], loader: Callable) -> str:
     """Name of an item's arrays: a hash of its files' paths, sizes and times, and of the loading chain's settings."""
     label = item.get("label", "")
     files = [item["image"], *(label if isinstance(label, (list, tuple)) else [label])]
-    facts: list[Any] = [CACHE_VERSION, item.get("annotation", "full"), describe_chain(loader)]
+    facts: list[Any] = [CACHE_VERSION, item.get("annotation", "full"), describe(loader)]
     for file in map(Path, filter(None, files)):
         status = file.stat()
         facts.append([str(file.resolve()), status.st_size, status.st_mtime_ns])
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:24]
-
-
-def describe_chain(chain: Any) -> Any:
-    """Class names and plain settings of a transform chain, as JSON types (random states and tensors left out)."""
-    if isinstance(chain, (str, int, float, bool, type(None))):
-        return chain
-    if isinstance(chain, (list, tuple)):
-        return [describe_chain(part) for part in chain]
-    if isinstance(chain, Mapping):
-        return {str(key): describe_chain(value) for key, value in sorted(chain.items(), key=lambda kv: str(kv[0]))}
-    name = getattr(type(chain), "__qualname__", str(chain))
-    if not type(chain).__module__.startswith(("monai.", "scripts.")):
-        return name
-    return [name, {k: describe_chain(v) for k, v in sorted(getattr(chain, "__dict__", {}).items()) if k != "R"}]

@@ -19,7 +19,7 @@ from scripts.candidates.breast_mask import breast_mask
 from scripts.common.files import json_values
 from scripts.data.labels.annotations import load_label
 from scripts.data.lists.folder import REPORT_NAME
-from scripts.data.reader.mammogram_reader import read_mammogram, read_values
+from scripts.data.reader.mammogram_reader import Reading, read_mammogram, read_values
 from scripts.evaluation.agreement import agreement, cell_table, cohen_kappa, reader_case, specific_agreement
 from scripts.evaluation.cases import CaseScores, HitRule
 from scripts.evaluation.matching import GREEDY, match
@@ -145,7 +145,7 @@ def _case(
 ) -> CaseScores:
     spacing = (spacing_mm, spacing_mm)
     if image is not None:
-        pixels, meta = read_mammogram(image, default_spacing_mm=spacing_mm)
+        pixels, meta = read_mammogram(image, Reading(default_spacing_mm=spacing_mm))
         spacing = (float(meta["spacing_mm"][0]), float(meta["spacing_mm"][1]))
         breast = breast_mask(pixels, spacing[0])
     else:

@@ -13,7 +13,7 @@ from monai.transforms import MapTransform
 from scripts.candidates.breast_mask import BreastRegion
 from scripts.common.tensors import Data, plane, spacing_of
 from scripts.data.labels.annotations import load_label
-from scripts.data.reader.mammogram_reader import Reading, read_mammogram
+from scripts.data.reader.mammogram_reader import AS_SHOWN, Reading, read_mammogram
 
 
 class LoadMammogramd(MapTransform):
@@ -26,15 +26,15 @@ class LoadMammogramd(MapTransform):
         reading: how files become images.
     """
 
-    def __init__(self, keys: KeysCollection = "image", reading: Reading | None = None) -> None:
+    def __init__(self, keys: KeysCollection = "image", reading: Reading = AS_SHOWN) -> None:
         super().__init__(keys)
-        self.reading = reading or Reading()
+        self.reading = reading
 
     def __call__(self, data: Mapping[Hashable, Any]) -> Data:
         """Read every path."""
         item = dict(data)
         for key in self.keys:
-            array, meta = read_mammogram(item[key], **vars(self.reading))
+            array, meta = read_mammogram(item[key], self.reading)
             item[key] = MetaTensor(torch.from_numpy(array)[None], meta=meta)
         return item
 

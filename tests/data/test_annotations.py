@@ -98,13 +98,13 @@ def test_spline_does_not_depend_on_the_first_point_or_on_repeated_points():
 
 
 def test_contour_name_is_checked():
-    with pytest.raises(ValueError, match=r"contour: found 'bezier'.*spline"):
+    with pytest.raises(ValueError, match=r"contour: got 'bezier'.*spline"):
         contour_pixels(circle(5, 6), (61, 61), "bezier")
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, 1e12])
 def test_absurd_coordinates_are_refused(bad):
-    with pytest.raises(ValueError, match="wanted px within"):
+    with pytest.raises(ValueError, match="want px within"):
         point_pixels(np.array([[1.0, bad]]), (5, 5))
 
 
@@ -181,7 +181,7 @@ def test_missing_and_lossy_masks_and_unknown_annotation(tmp_path):
     Image.fromarray(MASK).save(tmp_path / "m.jpg")
     with pytest.raises(MammogramReadError, match=r"m\.jpg.*lossless"):
         load_label(str(tmp_path / "m.jpg"), (2, 3), SPACING)
-    with pytest.raises(ValueError, match="annotation: found 'partial'"):
+    with pytest.raises(ValueError, match="annotation: got 'partial'"):
         load_label("", (2, 3), SPACING, annotation="partial")
 
 
@@ -236,15 +236,15 @@ def test_points_json(wrap, tmp_path):
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("p.csv", "a,b\n1,2\n", r"p\.csv: found header.*wanted row,col"),
-        ("p.csv", "row,col,x,y\n1,2,3,4\n", "found header"),
-        ("p.csv", "", "found header"),
+        ("p.csv", "a,b\n1,2\n", r"p\.csv: got header.*want row,col"),
+        ("p.csv", "row,col,x,y\n1,2,3,4\n", "got header"),
+        ("p.csv", "", "got header"),
         ("p.csv", "row,col\n1,2\n1,two\n", "line 3, col = 'two'"),
         ("p.csv", "row,col\n1\n", "line 2, col = None"),
         ("p.csv", "row,col\n1,nan\n", "line 2, col = 'nan'"),
         ("p.csv", "row,col,diameter_mm\n1,1,-2\n", "line 2, diameter_mm = -2"),
         ("p.csv", "row,col\n100,100\n", r"all 1 points outside.*\(4, 6\)"),
-        ("p.json", "{", r"p\.json: found an unreadable file"),
+        ("p.json", "{", r"p\.json: got an unreadable file"),
         ("p.json", "[1, 2]", "other content"),
         ("p.json", '[{"row": 1}]', r"point 0 with the columns \['row'\]"),
     ],

@@ -131,11 +131,16 @@ def test_images_without_their_files_or_masks_are_left_out_with_a_warning(downloa
     assert "P_00600_LEFT_CC_2 has 0 masks" in caplog.text and "2 of 3 images" in caplog.text
 
 
+def test_no_validation_section(download):
+    datalist = cbis_ddsm_datalist(download.write_tables(), validation_fraction=0)
+    assert [len(items) for items in datalist.values()] == [11, 0, 1]
+
+
 def test_patients_in_both_parts_are_reported(download, caplog):
     download.abnormality(download.image("P_00003", "Test"), 1, np.s_[0, 0])
     with caplog.at_level(logging.WARNING):
         cbis_ddsm_datalist(download.write_tables())
-    assert "both published parts: ['P_00003']" in caplog.text
+    assert "both published sections: ['P_00003']" in caplog.text
 
 
 def test_missing_tables_columns_images_and_broken_files(download, tmp_path):
@@ -145,14 +150,14 @@ def test_missing_tables_columns_images_and_broken_files(download, tmp_path):
     table = tmp_path / "calc_case_description_test_set.csv"
     complete = table.read_text()
     table.write_text(complete.replace("image view", "projection"))
-    with pytest.raises(MammogramReadError, match=r"test_set\.csv: found no columns \['image view'\]"):
+    with pytest.raises(MammogramReadError, match=r"test_set\.csv: got no columns \['image view'\]"):
         cbis_ddsm_datalist(tmp_path)
     table.write_text(",".join(HEADER) + "\n")
     with pytest.raises(MammogramReadError, match="no rows"):
         cbis_ddsm_datalist(tmp_path)
     table.write_text(complete)
     (tmp_path / "CBIS-DDSM" / "Calc-Test_P_00077_LEFT_CC" / "x.dcm").write_bytes(b"truncated")
-    with pytest.raises(MammogramReadError, match=r"x\.dcm: found no DICOM file"):
+    with pytest.raises(MammogramReadError, match=r"x\.dcm: got no DICOM file"):
         cbis_ddsm_datalist(tmp_path)
     (tmp_path / "CBIS-DDSM").rename(tmp_path / "elsewhere")
     (tmp_path / "elsewhere" / "Calc-Test_P_00077_LEFT_CC" / "x.dcm").unlink()
@@ -166,6 +171,6 @@ def test_missing_tables_columns_images_and_broken_files(download, tmp_path):
 def test_overlay(download):
     parser = ConfigParser(ConfigParser.load_config_file(CONFIGS / "data_cbis_ddsm.json"))
     parser["dataset_dir"] = str(download.write_tables())
-    parser["validation_fraction"] = 0.5
+    parser["source::validation_fraction"] = 0.5
     datalist = parser.get_parsed_content("source")
     assert [len({item["patient"] for item in items}) for items in datalist.values()] == [5, 5, 1]

@@ -61,7 +61,7 @@ def test_a_bad_item_becomes_a_record_with_the_reason_that_names_the_file():
                 try:
                     raise KeyError("a decoder's own words")
                 except KeyError as cause:
-                    raise ValueError("bad: found text; wanted an image") from cause
+                    raise ValueError("bad: got text; want an image") from cause
             except ValueError as error:
                 raise RuntimeError("applying transform") from error
         return item | {"read": True}
@@ -70,6 +70,6 @@ def test_a_bad_item_becomes_a_record_with_the_reason_that_names_the_file():
     assert data[0]["read"]
     assert data[1] == {
         "image_id": "b",
-        FAILURE: {"file": "bad", "stage": "reading", "reason": "ValueError: bad: found text; wanted an image"},
+        FAILURE: {"file": "bad", "stage": "reading", "reason": "ValueError: bad: got text; want an image"},
     }
     assert describe_failure("f", "writing", OSError("disk full"))["reason"] == "OSError: disk full"

@@ -10,6 +10,7 @@ from PIL import Image
 from scripts.data.labels.annotations import load_label
 from scripts.data.lists.generic import generic_datalist
 from scripts.data.reader.errors import MammogramReadError
+from scripts.data.splits import folded_datalist
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 
@@ -96,7 +97,7 @@ def test_csv_without_split_is_split_by_patient(folder, caplog):
     patients = [{item["patient"] for item in items} for items in datalist.values()]
     assert [len(group) for group in patients] == [3, 1, 2] and len(set.union(*patients)) == 6
     assert not caplog.records
-    folds = [generic_datalist(folder / "list.csv", folds=3, fold=fold)["testing"] for fold in range(3)]
+    folds = [folded_datalist(generic_datalist(folder / "list.csv"), 3, fold)["testing"] for fold in range(3)]
     assert sorted(item["image_id"] for fold in folds for item in fold) == sorted(f"images_a{n}" for n in range(12))
 
 
@@ -113,8 +114,18 @@ def test_given_testing_part_is_kept_and_validation_split_off(folder):
         write_json(folder, training=[entry(n) for n in range(10)], testing=[entry(11)]), validation_fraction=0.3
     )
     assert [len(items) for items in datalist.values()] == [7, 3, 1]
-    with pytest.raises(MammogramReadError, match="given parts together with folds = 3"):
-        generic_datalist(folder / "list.json", folds=3)
+
+
+def test_no_validation_section(folder):
+    """The slim FCN's paper splits 75 / 25: by a fraction of 0, or by an empty section in the file."""
+    training = [entry(n, patient=f"p{n}") for n in range(8)]
+    for given, options, wanted in (
+        ({}, {"validation_fraction": 0, "test_fraction": 0.25}, [6, 0, 2]),
+        ({"testing": [entry(11)]}, {"validation_fraction": 0}, [8, 0, 1]),
+        ({"validation": [], "testing": [entry(11)]}, {}, [8, 0, 1]),
+    ):
+        datalist = generic_datalist(write_json(folder, training=training, **given), **options)
+        assert [len(datalist[section]) for section in ("training", "validation", "testing")] == wanted
 
 
 def test_dataset_dir_starts_relative_paths_and_absolute_ones_may_lie_anywhere(folder, tmp_path_factory):
@@ -134,11 +145,11 @@ def test_dataset_dir_starts_relative_paths_and_absolute_ones_may_lie_anywhere(fo
 @pytest.mark.parametrize(
     ("parts", "message"),
     [
-        ({"training": [entry(99)]}, r"list\.json: found training\[0\], image = 'images/a99\.png', but no file"),
+        ({"training": [entry(99)]}, r"list\.json: got training\[0\], image = 'images/a99\.png', but no file"),
         ({"training": [entry(0, label="labels/b.png")]}, r"training\[0\], label = 'labels/b\.png', but no file"),
         (
             {"training": [{"image": "images/a0.png"}]},
-            r"training\[0\] with the keys \['image'\]; wanted 'image' and 'label'",
+            r"training\[0\] with the keys \['image'\]; want 'image' and 'label'",
         ),
         ({"training": [{"label": ""}]}, r"training\[0\] with the keys"),
         ({"training": [entry(0, label=3)]}, r"training\[0\], label = 3"),
@@ -164,7 +175,7 @@ def test_bad_json_lists(folder, parts, message):
     [
         (
             "image,label\nimages/a0.png,labels/a0.png\nimages/a77.png,\n",
-            r"list\.csv: found line 3, image = 'images/a77\.png'",
+            r"list\.csv: got line 3, image = 'images/a77\.png'",
         ),
         ("image,label,split\nimages/a0.png,,holdout\n", "line 2 with the split 'holdout'"),
         ("image\nimages/a0.png\n", r"line 2 with the keys \['image'\]"),
@@ -188,5 +199,5 @@ def test_unreadable_lists(folder):
 def test_overlay(folder):
     write_csv(folder, "image,label\n" + "".join(f"images/a{n}.png,labels/a{n}.png\n" for n in range(10)))
     parser = ConfigParser(ConfigParser.load_config_file(CONFIGS / "data_generic.json"))
-    parser["dataset_dir"], parser["datalist_file"] = str(folder), "list.csv"
+    parser["dataset_dir"], parser["source::datalist_file"] = str(folder), "list.csv"
     assert [len(items) for items in parser.get_parsed_content("source").values()] == [6, 2, 2]

@@ -74,5 +74,5 @@ def test_oblique_planes_are_left_alone():
 
 
 def test_wrong_size_is_an_error():
-    with pytest.raises(ValueError, match=r"found shape \(3, 4\); wanted \(4, 3\)"):
+    with pytest.raises(ValueError, match=r"got shape \(3, 4\); want \(4, 3\)"):
         to_file_axes(np.zeros((3, 4)), {"file_shape": (3, 4), "file_flips": (False, False)})

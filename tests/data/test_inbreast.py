@@ -12,6 +12,7 @@ from scripts.data.labels.annotations import load_label
 from scripts.data.labels.inbreast_xml import annotation_of, classify_name, read_rois, rois_to_label
 from scripts.data.lists.inbreast import inbreast_datalist
 from scripts.data.reader.errors import MammogramReadError
+from scripts.data.splits import ANNOTATIONS, folded_datalist
 from tests.data.inbreast_factory import contour, oval, point, roi, write_image, write_xml
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -140,8 +141,8 @@ def broken(**changes):
 @pytest.mark.parametrize(
     ("rois", "changes", "message"),
     [
-        ([point(1, 1)], {"NumberOfROIs": 2}, r"found 1 ROIs; wanted NumberOfROIs = 2"),
-        ([broken(NumberOfPoints=4)], {}, r"ROI 0 \('Calcification'\) with 1 points; wanted NumberOfPoints = 4"),
+        ([point(1, 1)], {"NumberOfROIs": 2}, r"got 1 ROIs; want NumberOfROIs = 2"),
+        ([broken(NumberOfPoints=4)], {}, r"ROI 0 \('Calcification'\) with 1 points; want NumberOfPoints = 4"),
         ([point(1, 1), broken(Point_px=["1, 2"])], {}, r"ROI 1 with the point '1, 2'"),
         ([broken(Point_px=["(nan, 2)"])], {}, "ROI 0 with the point"),
         ([broken(Point_px=["(1e30, 2)"])], {}, "ROI 0 with the point"),
@@ -169,17 +170,17 @@ PLIST = '<?xml version="1.0"?><plist version="1.0">{}</plist>'
         (PLIST.format("<dict><key>a</key><integer>x</integer></dict>"), "malformed XML"),
         (ENTITIES, "malformed XML .*ntit"),
         (PLIST.format("<array/>"), "no list 'Images'"),
-        (PLIST.format("<dict><key>Images</key><array/></dict>"), "found 0 images"),
+        (PLIST.format("<dict><key>Images</key><array/></dict>"), "got 0 images"),
     ],
 )
 def test_malformed_files_name_the_file(tmp_path, text, message):
     (tmp_path / "9.xml").write_text(text)
-    with pytest.raises(MammogramReadError, match=r"9\.xml: found .*" + message.removeprefix("found ")):
+    with pytest.raises(MammogramReadError, match=r"9\.xml: got .*" + message.removeprefix("got ")):
         read_rois(tmp_path / "9.xml")
 
 
 def test_missing_xml_file_names_the_file(tmp_path):
-    with pytest.raises(MammogramReadError, match=r"gone\.xml: found no readable file"):
+    with pytest.raises(MammogramReadError, match=r"gone\.xml: got no readable file"):
         load_label(str(tmp_path / "gone.xml"), SHAPE, SPACING)
 
 
@@ -209,7 +210,9 @@ def release(tmp_path):
 
 
 def test_items(release):
-    items = {item["image_id"]: item for part in inbreast_datalist(release).values() for item in part}
+    items = {
+        item["image_id"]: item for part in inbreast_datalist(release, annotations=ANNOTATIONS).values() for item in part
+    }
     assert len(items) == 40
     assert items["100"] == {
         "image": str(release / "AllDICOMs" / "100_00ab61c9f0e4d3b7_MG_R_CC_ANON.dcm"),
@@ -225,7 +228,7 @@ def test_items(release):
 
 
 def test_split_is_by_patient_and_choosing_annotations_moves_nobody(release):
-    everything, full = inbreast_datalist(release, seed=3), inbreast_datalist(release, seed=3, annotations=["full"])
+    everything, full = (inbreast_datalist(release, seed=3, annotations=kept) for kept in (ANNOTATIONS, ["full"]))
     patients = {part: {item["patient"] for item in items} for part, items in everything.items()}
     assert sum(map(len, patients.values())) == len(set.union(*patients.values())) == 20
     for part, items in full.items():
@@ -235,7 +238,9 @@ def test_split_is_by_patient_and_choosing_annotations_moves_nobody(release):
 
 def test_cross_validation_tests_every_patient_once(release):
     tested = [
-        item["image_id"] for fold in range(4) for item in inbreast_datalist(release, folds=4, fold=fold)["testing"]
+        item["image_id"]
+        for fold in range(4)
+        for item in folded_datalist(inbreast_datalist(release, annotations=ANNOTATIONS), 4, fold)["testing"]
     ]
     assert len(tested) == len(set(tested)) == 40
 
@@ -251,7 +256,7 @@ def test_bad_releases(release, tmp_path_factory):
     with pytest.raises(MammogramReadError, match="no INbreast image"):
         inbreast_datalist(tmp_path_factory.mktemp("empty"))
     write_image(release / "copy", 100, "00ab61c9f0e4d3b7", "R", "CC")
-    with pytest.raises(MammogramReadError, match="image 100 again"):
+    with pytest.raises(MammogramReadError, match=r"image_id 100 in .* and again in"):
         inbreast_datalist(release)
     (release / "copy" / "100_00ab61c9f0e4d3b7_MG_R_CC_ANON.dcm").unlink()
     (release / "AllXML" / "103.xml").write_text("<plist>")
@@ -274,12 +279,13 @@ def test_density_classes_come_from_the_release_table(tmp_path):
         write_image(tmp_path / "AllDICOMs", image_id, "6c613a14b80a8591")
     header = "Patient ID;Patient age;Laterality;View;Acquisition date;File Name ;ACR;Bi-Rads"
     rows = ["removed;removed;L;CC;201001;20586908;3 ;2", "removed;removed;L;MLO;201001;20586934;;2", ""]
-    (tmp_path / "INbreast.csv").write_text("\n".join([header, *rows]), encoding="utf-8-sig")
+    table = "\n".join([header, *rows]).encode("utf-8-sig")
+    (tmp_path / "INbreast.csv").write_bytes(table.replace(b"removed", b"retir\xe9"))  # bytes that are no UTF-8
     options = {"annotations": ["none"], "validation_fraction": 0.0, "test_fraction": 0.0}
     found = {
         item["image_id"]: item["density"] for part in inbreast_datalist(tmp_path, **options).values() for item in part
     }
     assert found == {"20586908": "ACR 3", "20586934": "", "20586960": ""}
     (tmp_path / "INbreast.csv").write_text("File,ACR\n")
-    with pytest.raises(MammogramReadError, match=r"INbreast.csv: found .*'File Name' and 'ACR'"):
+    with pytest.raises(MammogramReadError, match=r"INbreast.csv: got .*'File Name' and 'ACR'"):
         inbreast_datalist(tmp_path)

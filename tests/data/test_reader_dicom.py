@@ -13,7 +13,7 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
 from scripts.data.reader.errors import MammogramReadError
-from scripts.data.reader.mammogram_reader import read_mammogram
+from scripts.data.reader.mammogram_reader import Reading, read_mammogram
 from tests.data.dicom_factory import lut_item, mg_dataset, ramp, save
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:pydicom")  # pytest drops the reader's own filter
@@ -55,7 +55,7 @@ def test_spacing(make_mg, caplog, tags, spacing, source):
 @pytest.mark.parametrize("tags", [{}, {"PixelSpacing": [0, 0]}, {"PixelSpacing": [1, 1]}])
 def test_missing_spacing_warns_once(make_mg, caplog, tags):
     path = make_mg(remove=("ImagerPixelSpacing",), **tags)
-    _, meta = read_mammogram(path, default_spacing_mm=0.085)
+    _, meta = read_mammogram(path, Reading(default_spacing_mm=0.085))
     assert (meta["spacing_mm"], meta["spacing_source"]) == ((0.085, 0.085), "default")
     assert [str(path) in record.message for record in caplog.records] == [True]
 
@@ -131,13 +131,13 @@ def test_refusals(make_mg, tags, reason):
     path = make_mg(**tags)
     with pytest.raises(MammogramReadError, match=reason) as caught:
         read_mammogram(path)
-    assert str(caught.value).startswith(f"{path}: found ")
+    assert str(caught.value).startswith(f"{path}: got ")
     assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
 
 
 def test_for_processing_by_leave(make_mg):
     path = make_mg(SOPClassUID=FOR_PROCESSING, PresentationIntentType="FOR PROCESSING")
-    np.testing.assert_allclose(read_mammogram(path, allow_for_processing=True)[0], ramp() / 4095, atol=1e-6)
+    np.testing.assert_allclose(read_mammogram(path, Reading(allow_for_processing=True))[0], ramp() / 4095, atol=1e-6)
 
 
 def test_dicom_without_image_is_refused(tmp_path):
@@ -160,7 +160,14 @@ def test_arbitrary_bytes_never_pass(tmp_path_factory, data, head):
         read_mammogram(path)
 
 
-@pytest.mark.parametrize("arguments", [{"voi": True}, {"voi": 1.5}, {"voi": ""}, {"default_spacing_mm": 0.0}])
-def test_arguments_are_checked(make_mg, arguments):
-    with pytest.raises(ValueError, match=f"{next(iter(arguments))}: found"):
-        read_mammogram(make_mg(), **arguments)
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        *({"voi": voi} for voi in (True, 1.5, "", " ", None)),
+        *({"default_spacing_mm": mm} for mm in (0.0, -0.07, float("nan"), float("inf"), "0.07", True)),
+        *({"allow_for_processing": value} for value in (1, "yes", None)),
+    ],
+)
+def test_reading_checks_itself(arguments):
+    with pytest.raises(ValueError, match=f"{next(iter(arguments))}: got"):
+        Reading(**arguments)

@@ -13,9 +13,9 @@ from pydicom.pixels import apply_modality_lut, apply_voi_lut
 from pydicom.sequence import Sequence
 
 from scripts.data.reader.dicom_file import Bits, stored_values
-from scripts.data.reader.dicom_voi import Window, apply_window
+from scripts.data.reader.dicom_voi import Window
 from scripts.data.reader.errors import MammogramReadError
-from scripts.data.reader.mammogram_reader import read_mammogram, read_values
+from scripts.data.reader.mammogram_reader import Reading, read_mammogram, read_values
 from tests.data.dicom_factory import lut_item, ramp
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:pydicom")  # pytest drops the reader's own filter
@@ -45,7 +45,7 @@ def standard_window(x: float, c: float, w: float, function: str) -> float:
 def test_windows_follow_the_standard(function, c, w, offsets):
     x = np.array([c - 0.5 + w * offset for offset in offsets])
     expected = [standard_window(float(value), c, w, function) for value in x]
-    np.testing.assert_allclose(apply_window(x, Window(c, w, function)), expected, rtol=0, atol=1e-9)
+    np.testing.assert_allclose(Window(c, w, function)(x), expected, rtol=0, atol=1e-9)
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_windows_follow_the_standard(function, c, w, offsets):
     ],
 )
 def test_windows_by_hand(function, c, w, x, expected):
-    np.testing.assert_allclose(apply_window(np.array(x), Window(c, w, function)), expected, atol=1e-9)
+    np.testing.assert_allclose(Window(c, w, function)(np.array(x)), expected, atol=1e-9)
 
 
 @pytest.mark.parametrize("signed", [False, True])
@@ -98,21 +98,21 @@ def test_full_stored_range_without_voi(make_mg, bits):
 
 def test_none_ignores_the_window_and_keeps_the_slope(make_mg):
     path = make_mg(WindowCenter=5, WindowWidth=2, RescaleSlope=-2, RescaleIntercept=10)
-    np.testing.assert_allclose(read_mammogram(path, voi="none")[0], 1 - ramp() / 4095, atol=1e-6)
+    np.testing.assert_allclose(read_mammogram(path, Reading(voi="none"))[0], 1 - ramp() / 4095, atol=1e-6)
 
 
 def test_presets_by_index_and_by_name(make_mg):
     path = make_mg(
         WindowCenter=[2048, 1000], WindowWidth=[4096, 500], WindowCenterWidthExplanation=["NORMAL", "Harder"]
     )
-    by_index, meta = read_mammogram(path, voi=1)
+    by_index, meta = read_mammogram(path, Reading(voi=1))
     expected = [standard_window(float(x), 1000, 500, "LINEAR") for x in ramp().ravel()]
     np.testing.assert_allclose(by_index.ravel(), expected, atol=1e-6)
-    np.testing.assert_array_equal(read_mammogram(path, voi="harder")[0], by_index)
+    np.testing.assert_array_equal(read_mammogram(path, Reading(voi="harder"))[0], by_index)
     assert meta["voi_applied"] == "LINEAR 1000/500 Harder"
     for missing in (2, -1, "SOFT"):
         with pytest.raises(MammogramReadError, match=r"no VOI preset.*'NORMAL', 'Harder'"):
-            read_mammogram(path, voi=missing)
+            read_mammogram(path, Reading(voi=missing))
 
 
 def test_invalid_width_is_passed_over_by_auto_and_refused_as_a_preset(make_mg, caplog):
@@ -122,7 +122,7 @@ def test_invalid_width_is_passed_over_by_auto_and_refused_as_a_preset(make_mg, c
     np.testing.assert_allclose(image, ramp() / 4095, atol=1e-6)
     assert "invalid VOI window LINEAR 0/0" in caplog.text
     with pytest.raises(MammogramReadError, match="width of 1 or more"):
-        read_mammogram(path, voi=0)
+        read_mammogram(path, Reading(voi=0))
 
 
 def test_voi_lut_sequence_goes_before_windows(make_mg):
@@ -136,7 +136,7 @@ def test_voi_lut_sequence_goes_before_windows(make_mg):
     image, meta = read_mammogram(path)
     np.testing.assert_allclose(image * 4095, [[0, 0], [1000, 1500], [4095, 4095]], atol=1e-3)
     assert meta["voi_applied"] == "VOI LUT CURVE"
-    np.testing.assert_array_equal(read_mammogram(path, voi="curve")[0], image)
+    np.testing.assert_array_equal(read_mammogram(path, Reading(voi="curve"))[0], image)
 
 
 def test_modality_lut_with_signed_input(make_mg):

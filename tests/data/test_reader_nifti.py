@@ -11,11 +11,12 @@ from monai.transforms import LoadImaged
 
 from scripts.data.reader.errors import MammogramReadError
 from scripts.data.reader.geometry import to_file_axes
-from scripts.data.reader.mammogram_reader import MammogramReader, read_mammogram, read_values
+from scripts.data.reader.mammogram_reader import MammogramReader, Reading, read_mammogram, read_values
 from tests.data.dicom_factory import ramp
 from tests.data.file_factory import EIGHT, nifti, write
 
 READER = "scripts.data.reader.mammogram_reader.MammogramReader"
+READING = "scripts.data.reader.mammogram_reader.Reading"
 
 
 @pytest.mark.parametrize("kind", [nib.Nifti1Image, nib.Nifti2Image])
@@ -85,10 +86,12 @@ def test_nifti_refusals(tmp_path, values, reason):
 def test_load_imaged_by_name_instance_and_config(make_mg):
     path = make_mg(WindowCenter=1, WindowWidth=1)
     config = {"_target_": "LoadImaged", "keys": "image", "ensure_channel_first": True}
-    by_config = ConfigParser({"t": {**config, "reader": {"_target_": READER, "voi": "none"}}}).get_parsed_content("t")
+    by_config = ConfigParser(
+        {"t": {**config, "reader": {"_target_": READER, "reading": {"_target_": READING, "voi": "none"}}}}
+    ).get_parsed_content("t")
     loaders = [
-        LoadImaged("image", reader=READER, ensure_channel_first=True, voi="none"),
-        LoadImaged("image", reader=MammogramReader(voi="none"), ensure_channel_first=True),
+        LoadImaged("image", reader=READER, ensure_channel_first=True, reading=Reading(voi="none")),
+        LoadImaged("image", reader=MammogramReader(Reading(voi="none")), ensure_channel_first=True),
         by_config,
     ]
     for load in loaders:
@@ -106,7 +109,7 @@ def test_monai_does_not_fall_back_on_its_own_readers(make_mg, tmp_path):
         load({"image": make_mg(PresentationIntentType="FOR PROCESSING")})
     with pytest.raises(MammogramReadError, match=r"2 files for one image"):
         load({"image": [make_mg(), make_mg()]})
-    allowed = LoadImaged("image", reader=READER, allow_for_processing=True)
+    allowed = LoadImaged("image", reader=READER, reading=Reading(allow_for_processing=True))
     assert allowed({"image": make_mg(PresentationIntentType="FOR PROCESSING")})["image"].shape == (12, 17)
 
 
@@ -114,8 +117,8 @@ def test_reader_arguments_are_checked():
     assert MammogramReader().verify_suffix(["any.thing"])
     with pytest.raises(ValueError, match=r"\['allow_for_procesing'\]"):
         MammogramReader(allow_for_procesing=True)
-    with pytest.raises(ValueError, match="voi: found None"):
-        MammogramReader(voi=None)
+    with pytest.raises(ValueError, match="reading: got 'auto'; want a Reading"):
+        MammogramReader("auto")
 
 
 @pytest.mark.parametrize("workers", [0, 2])

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scripts.data.splits import keep_annotated, patient_folds, patient_split, split_datalist
+from scripts.data.splits import folded_datalist, keep_annotated, patient_split, split_datalist
 
 
 def items_of(patients, annotation="full", images=2):
@@ -76,6 +76,14 @@ def test_zero_fraction_and_empty_list():
     assert patient_split([], (0.5, 0.5), seed=0) == [[], []]
 
 
+@pytest.mark.parametrize(("validation", "test"), [(0, 0.25), (0.75, 0.25), (0.8, 0.2), (0.9, 0.1), (0, 1), (1, 0)])
+def test_a_fraction_of_zero_leaves_its_section_empty_without_a_warning(validation, test, caplog):
+    datalist = split_datalist(items_of("abcdefghijklmnopqrst"), validation, test, seed=0)
+    wanted = [20 * (1 - validation - test), 20 * validation, 20 * test]
+    assert [len(patients_of(items)) for items in datalist.values()] == pytest.approx(wanted)
+    assert not caplog.records
+
+
 def test_an_empty_part_is_reported(caplog):
     with caplog.at_level(logging.WARNING):
         patient_split(items_of("a"), (0.8, 0.2), seed=0)
@@ -84,13 +92,13 @@ def test_an_empty_part_is_reported(caplog):
 
 @pytest.mark.parametrize("fractions", [(0.5, 0.6), (1.2, -0.2), (0.3, 0.3)])
 def test_bad_fractions(fractions):
-    with pytest.raises(ValueError, match="fractions: found"):
+    with pytest.raises(ValueError, match="fractions: got"):
         patient_split(items_of("ab"), fractions, seed=0)
 
 
 def test_folds_are_balanced_and_disjoint():
     items = items_of("abcdefg") + items_of("uvwxyz", "none")
-    parts = patient_folds(items, 3, seed=1)
+    parts = [folded_datalist({"training": items}, 3, fold, seed=1)["testing"] for fold in range(3)]
     assert sorted(all_ids(parts)) == sorted(item["image_id"] for item in items)
     assert sorted(len(patients_of(part)) for part in parts) == [4, 4, 5]
     assert sorted(len(patients_of(part) & set("abcdefg")) for part in parts) == [2, 2, 3]
@@ -98,7 +106,7 @@ def test_folds_are_balanced_and_disjoint():
 
 def test_cross_validation_roles_rotate():
     items = items_of("abcdefghij")
-    lists = [split_datalist(items, 0, 0, seed=2, folds=5, fold=fold) for fold in range(5)]
+    lists = [folded_datalist({"training": items[:9], "testing": items[9:]}, 5, fold, seed=2) for fold in range(5)]
     assert sorted(all_ids(one["testing"] for one in lists)) == sorted(item["image_id"] for item in items)
     for fold, one in enumerate(lists):
         assert ids([one["validation"]]) == ids([lists[(fold + 1) % 5]["testing"]])
@@ -108,13 +116,13 @@ def test_cross_validation_roles_rotate():
 
 @pytest.mark.parametrize(("folds", "fold"), [(2, 0), (5, 5), (5, -1), (11, 0)])
 def test_bad_folds(folds, fold):
-    with pytest.raises(ValueError, match="folds"):
-        split_datalist(items_of("abcdefghij"), 0, 0, seed=0, folds=folds, fold=fold)
+    with pytest.raises(ValueError, match=r"folds?: got"):
+        folded_datalist({"training": items_of("abcdefghij")}, folds, fold)
 
 
 def test_keep_annotated():
     datalist = {"training": items_of("a", "full") + items_of("b", "none")}
     assert patients_of(keep_annotated(datalist, ["full"])["training"]) == {"a"}
     for bad in (["partial"], "full"):
-        with pytest.raises(ValueError, match="annotations: found"):
+        with pytest.raises(ValueError, match="annotations: got"):
             keep_annotated(datalist, bad)

@@ -9,7 +9,7 @@ import pytest
 from monai.bundle import ConfigParser
 
 from scripts.common.settings import describe
-from scripts.data.folds import folded_datalist
+from scripts.data.splits import folded_datalist
 from scripts.sweeps.report import Row, best_of, ranked
 from scripts.sweeps.tables import FoldReport, GridReport, summarise
 from scripts.sweeps.training import BEST, TrainAndEvaluate, best_epoch, folder_name

@@ -22,24 +22,12 @@ import numpy as np
 import pydicom
 from pydicom.errors import InvalidDicomError
 
-from scripts.data.labels.drawing import closed_spline, contour_pixels, disc_pixels, point_pixels, polygon_pixels
+from scripts.common.labels import BACKGROUND, IGNORE, MC
 from scripts.data.labels.inbreast_xml import read_rois, rois_to_label
 from scripts.data.labels.points import points_to_label, read_points
 from scripts.data.reader.errors import MammogramReadError
 from scripts.data.reader.mammogram_reader import read_values
 from scripts.data.splits import ANNOTATIONS
-
-__all__ = [
-    "closed_spline",
-    "contour_pixels",
-    "disc_pixels",
-    "load_label",
-    "mask_to_label",
-    "merge_labels",
-    "point_pixels",
-    "polygon_pixels",
-    "read_mask",
-]
 
 LOSSY_SUFFIXES = (".jpg", ".jpeg")
 SEGMENTATION_STORAGE = "1.2.840.10008.5.1.4.1.1.66."  # .4 binary or fractional, .7 label map
@@ -71,9 +59,9 @@ def load_label(
         ValueError: an unknown annotation or contour.
     """
     if annotation not in ANNOTATIONS:
-        raise ValueError(f"annotation: found {annotation!r}; wanted one of {ANNOTATIONS}")
+        raise ValueError(f"annotation: got {annotation!r}; want one of {ANNOTATIONS}")
     paths = [label] if isinstance(label, str | Path) else list(label or ())
-    merged = np.zeros(shape, np.uint8)
+    merged = np.full(shape, BACKGROUND, np.uint8)
     for path in paths:
         if str(path):
             merged = merge_labels(merged, _load_one(Path(path), shape, spacing_mm, annotation, contour))
@@ -82,7 +70,7 @@ def load_label(
 
 def merge_labels(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Merge two labels (rows, cols) pixel by pixel: MC (1) over ignore (2) over background (0)."""
-    return np.where((first == 1) | (second == 1), 1, np.maximum(first, second)).astype(np.uint8)
+    return np.where((first == MC) | (second == MC), MC, np.maximum(first, second)).astype(np.uint8)
 
 
 def read_mask(path: str | Path, shape: tuple[int, int]) -> np.ndarray:
@@ -115,11 +103,9 @@ def mask_to_label(values: np.ndarray, annotation: str = "full", source: str | Pa
     """
     if not np.isfinite(values).all() or values.min(initial=0) < 0:
         raise MammogramReadError(source, "negative or non-finite mask values", "0 background, non-zero MC, or 0, 1, 2")
-    label = (values > 0).astype(np.uint8)
-    if annotation == "clusters_only":
-        return label * np.uint8(2)
-    if values.max(initial=0) == 2:
-        label[values == 2] = 2
+    label = np.where(values > 0, IGNORE if annotation == "clusters_only" else MC, BACKGROUND).astype(np.uint8)
+    if values.max(initial=0) == IGNORE:
+        label[values == IGNORE] = IGNORE
     return label
 
 
@@ -131,7 +117,7 @@ def _load_one(
         return rois_to_label(read_rois(path), shape, contour, source=path)
     if suffix in (".csv", ".json"):
         label = points_to_label(read_points(path), shape, spacing_mm, source=path)
-        return label * np.uint8(2) if annotation == "clusters_only" else label
+        return mask_to_label(label, annotation)
     return mask_to_label(read_mask(path, shape), annotation, source=path)
 
 

@@ -2,7 +2,8 @@
 
 Coordinates are (row, col) in px with pixel *centres* at integers. Every function returns pixel indices
 ``(rows, cols)`` as `skimage.draw` does, clipped to the image, so that a 14-megapixel label needs no temporary of
-its own size per drawn object.
+its own size per drawn object. Its own `polygon` (even-odd: a contour drawn twice round is empty) and `ellipse` (a
+centre on the edge is outside) are not used; `cv2.fillPoly` also fills the pixels that a contour only touches.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ def contour_pixels(points: np.ndarray, shape: tuple[int, int], contour: str = "s
             joins them by straight lines.
     """
     if contour not in CONTOURS:
-        raise ValueError(f"contour: found {contour!r}; wanted one of {CONTOURS}")
+        raise ValueError(f"contour: got {contour!r}; want one of {CONTOURS}")
     points = _drop_repeats(_as_points(points))
     if len(points) < 2:
         return point_pixels(points, shape)
@@ -120,7 +121,7 @@ def _as_points(points: np.ndarray) -> np.ndarray:
     array = np.asarray(points, dtype=np.float64).reshape(-1, 2)
     if not (np.abs(array) <= FARTHEST_PX).all():  # also catches NaN
         worst = array[~(np.abs(array) <= FARTHEST_PX)][0]
-        raise ValueError(f"points: found a coordinate of {worst}; wanted px within +-{FARTHEST_PX:g}")
+        raise ValueError(f"points: got a coordinate of {worst}; want px within +-{FARTHEST_PX:g}")
     return array
 
 

@@ -16,6 +16,7 @@ from xml.parsers.expat import ExpatError
 
 import numpy as np
 
+from scripts.common.labels import IGNORE, MC
 from scripts.data.labels.drawing import FARTHEST_PX, Pixels, contour_pixels, point_pixels
 from scripts.data.reader.errors import MammogramReadError
 
@@ -106,10 +107,10 @@ def rois_to_label(
         )
     for roi, pixels in drawn:
         if roi.finding == "mc":
-            label[pixels] = 1
+            label[pixels] = MC
     for roi, pixels in drawn:
-        if roi.finding == "region" and not (label[pixels] == 1).any():
-            label[pixels] = 2
+        if roi.finding == "region" and not (label[pixels] == MC).any():
+            label[pixels] = IGNORE
     return label
 
 
@@ -119,14 +120,14 @@ def classify_name(name: str, single_point: bool) -> str:
     A name that the viewer gave by default ("Unnamed", "Point 3", none) on a single point is an MC, since only MCs
     were marked by points; on an outline it is a region of unknown content, to be ignored.
     """
-    plain = " ".join(name.split()).lower()
-    if "cluster" in plain:
+    words = " ".join(name.split()).lower()
+    if "cluster" in words:
         return "region"
-    if "calcif" in plain:
+    if "calcif" in words:
         return "mc"
-    if VIEWER_DEFAULT_NAME.match(plain):
+    if VIEWER_DEFAULT_NAME.match(words):
         return "mc" if single_point else "region"
-    if not plain.startswith(OTHER_FINDINGS):
+    if not words.startswith(OTHER_FINDINGS):
         logger.warning("ROI name %r is unknown and not taken for a microcalcification", name)
     return "other"
 
@@ -134,8 +135,8 @@ def classify_name(name: str, single_point: bool) -> str:
 def _single_image(content: Any, path: str | Path) -> dict[str, Any]:
     images = content.get("Images") if isinstance(content, dict) else None
     if not isinstance(images, list) or len(images) != 1:
-        found = f"{len(images)} images" if isinstance(images, list) else "no list 'Images'"
-        raise MammogramReadError(path, found, "'Images' with the one image of this file")
+        got = f"{len(images)} images" if isinstance(images, list) else "no list 'Images'"
+        raise MammogramReadError(path, got, "'Images' with the one image of this file")
     if not isinstance(images[0], dict) or not isinstance(images[0].get("ROIs"), list):
         raise MammogramReadError(path, "an image without a list 'ROIs'", "Images[0] = {NumberOfROIs, ROIs: [...]}")
     return images[0]
@@ -166,8 +167,8 @@ def _parse_point(text: Any, where: str, path: str | Path) -> tuple[float, float]
         if not (abs(x) <= FARTHEST_PX and abs(y) <= FARTHEST_PX):
             raise ValueError(text)
     except ValueError as error:
-        wanted = f"'(x, y)', both numbers within +-{FARTHEST_PX:g} px"
-        raise MammogramReadError(path, f"{where} with the point {text!r}", wanted) from error
+        want = f"'(x, y)', both numbers within +-{FARTHEST_PX:g} px"
+        raise MammogramReadError(path, f"{where} with the point {text!r}", want) from error
     return y - PIXEL_CENTRE_PX, x - PIXEL_CENTRE_PX
 
 

@@ -12,8 +12,6 @@ JSON is a list of such objects, or {"points": [...]}. Other columns are ignored.
 
 from __future__ import annotations
 
-import csv
-import json
 import logging
 import math
 from collections.abc import Mapping
@@ -23,12 +21,15 @@ from typing import Any
 
 import numpy as np
 
+from scripts.common.labels import MC
 from scripts.data.labels.drawing import FARTHEST_PX, disc_pixels
 from scripts.data.reader.errors import MammogramReadError
+from scripts.data.text_files import Row, csv_rows, json_content
 
 logger = logging.getLogger(__name__)
 
 COORDINATES = (("row", "col"), ("y", "x"), ("y_mm", "x_mm"))  # along rows, along columns
+WANT_COORDINATES = "row,col or x,y or x_mm,y_mm"
 
 
 @dataclass(frozen=True)
@@ -48,8 +49,12 @@ def read_points(path: str | Path) -> list[Point]:
         MammogramReadError: missing or malformed file, no or mixed coordinates, values that are no numbers; the
             message names file and row.
     """
-    records = _json_records(path) if Path(path).suffix.lower() == ".json" else _csv_records(path)
-    return [_point(record, where, path) for where, record in records]
+    if Path(path).suffix.lower() == ".json":
+        records = _json_records(path)
+        return [_point(record, _coordinate_keys(record, where, path), where, path) for where, record in records]
+    header, rows = csv_rows(path, f"a CSV file of points: {WANT_COORDINATES}")
+    columns = _coordinate_keys(header, "header", path)
+    return [_point(record, columns, where, path) for where, record in rows]
 
 
 def points_to_label(
@@ -78,7 +83,7 @@ def points_to_label(
             outside += 1
             continue
         diameter = (point.diameter_mm / spacing_mm[0], point.diameter_mm / spacing_mm[1])
-        label[disc_pixels((row, col), diameter, shape)] = 1
+        label[disc_pixels((row, col), diameter, shape)] = MC
     if outside and outside == len(points):
         raise MammogramReadError(source, f"all {outside} points outside of the image", f"points inside {shape} px")
     if outside:
@@ -86,22 +91,8 @@ def points_to_label(
     return label
 
 
-def _csv_records(path: str | Path) -> list[tuple[str, Mapping[str, Any]]]:
-    try:
-        with Path(path).open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file, skipinitialspace=True)
-            reader.fieldnames = [name.strip().lower() for name in reader.fieldnames or ()]
-            _coordinate_keys(reader.fieldnames, "header", path)
-            return [(f"line {reader.line_num}", row) for row in reader]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise MammogramReadError(path, f"an unreadable file ({error})", "a CSV file of points") from error
-
-
-def _json_records(path: str | Path) -> list[tuple[str, Mapping[str, Any]]]:
-    try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise MammogramReadError(path, f"an unreadable file ({error})", "a JSON list of points") from error
+def _json_records(path: str | Path) -> list[Row]:
+    content = json_content(path, "a JSON list of points")
     records = content.get("points") if isinstance(content, dict) else content
     if not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
         raise MammogramReadError(path, "other content", '[{"row": .., "col": ..}, ..] or {"points": [..]}')
@@ -111,17 +102,16 @@ def _json_records(path: str | Path) -> list[tuple[str, Mapping[str, Any]]]:
 def _coordinate_keys(keys: Any, where: str, path: str | Path) -> tuple[str, str]:
     present = [pair for pair in COORDINATES if set(pair) <= set(keys)]
     if len(present) != 1:
-        raise MammogramReadError(path, f"{where} with the columns {sorted(keys)}", "row,col or x,y or x_mm,y_mm")
+        raise MammogramReadError(path, f"{where} with the columns {sorted(keys)}", WANT_COORDINATES)
     return present[0]
 
 
-def _point(record: Mapping[str, Any], where: str, path: str | Path) -> Point:
-    pair = _coordinate_keys([key for key in record if key], where, path)
-    row, col = (_number(record[key], f"{where}, {key}", path) for key in pair)
+def _point(record: Mapping[str, Any], columns: tuple[str, str], where: str, path: str | Path) -> Point:
+    row, col = (_number(record.get(name), f"{where}, {name}", path) for name in columns)
     diameter = _number(record.get("diameter_mm") or 0, f"{where}, diameter_mm", path)
     if diameter < 0:
         raise MammogramReadError(path, f"{where}, diameter_mm = {diameter}", "0 or more")
-    return Point(row, col, diameter, in_mm=pair[0].endswith("_mm"))
+    return Point(row, col, diameter, in_mm=columns[0].endswith("_mm"))
 
 
 def _number(value: Any, where: str, path: str | Path) -> float:

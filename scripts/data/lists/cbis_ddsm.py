@@ -8,7 +8,6 @@ that folder, and the mask is told apart by its size and content.
 
 from __future__ import annotations
 
-import csv
 import logging
 import re
 from collections import defaultdict
@@ -18,9 +17,11 @@ import numpy as np
 import pydicom
 from pydicom.errors import InvalidDicomError
 
+from scripts.data.lists.items import make_item, shared_patients
 from scripts.data.reader.errors import MammogramReadError
 from scripts.data.reader.mammogram_reader import read_values
 from scripts.data.splits import Datalist, Item, patient_split
+from scripts.data.text_files import csv_rows
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +47,7 @@ def cbis_ddsm_datalist(dataset_dir: str | Path, validation_fraction: float = 0.1
     Args:
         dataset_dir: folder that holds the two tables ``calc_case_description_{train,test}_set.csv`` and the images,
             each in any folder below.
-        validation_fraction: of the training patients.
+        validation_fraction: of the training patients; 0 leaves the section empty.
         seed: of that split.
 
     Returns:
@@ -57,17 +58,15 @@ def cbis_ddsm_datalist(dataset_dir: str | Path, validation_fraction: float = 0.1
         MammogramReadError: a table is missing or lacks columns, or not one image is found.
     """
     files = _files_by_folder(Path(dataset_dir))
-    parts = {part: _read_items(_find_table(Path(dataset_dir), name), files) for part, name in TABLES.items()}
-    if not parts["training"] and not parts["testing"]:
-        raise MammogramReadError(
-            dataset_dir, "no image of the tables", "folders like Calc-Training_P_00005_RIGHT_CC with DICOM files"
-        )
-    shared = {item["patient"] for item in parts["training"]} & {item["patient"] for item in parts["testing"]}
-    if shared:
-        logger.warning("CBIS-DDSM: patients in both published parts: %s", sorted(shared))
+    published = {section: _read_items(_find_table(Path(dataset_dir), name), files) for section, name in TABLES.items()}
+    if not any(published.values()):
+        want = "folders like Calc-Training_P_00005_RIGHT_CC with DICOM files"
+        raise MammogramReadError(dataset_dir, "no image of the tables", want)
+    if shared := shared_patients(published):
+        logger.warning("CBIS-DDSM: patients in both published sections: %s", list(shared))
     fractions = (1 - validation_fraction, validation_fraction)
-    training, validation = patient_split(parts["training"], fractions, seed)
-    return {"training": training, "validation": validation, "testing": parts["testing"]}
+    training, validation = patient_split(published["training"], fractions, seed)
+    return {"training": training, "validation": validation, "testing": published["testing"]}
 
 
 def find_mask(files: list[Path], shape: tuple[int, int], folder: str) -> Path | None:
@@ -85,52 +84,50 @@ def find_mask(files: list[Path], shape: tuple[int, int], folder: str) -> Path | 
     if len(fitting) > 1:
         fitting = [path for path in fitting if len(np.unique(read_values(path))) <= 2]
     if len(fitting) != 1:
-        logger.warning("CBIS-DDSM: %s has %d masks of the image's size %s; wanted one", folder, len(fitting), shape)
+        logger.warning("CBIS-DDSM: %s has %d masks of the image's size %s; want one", folder, len(fitting), shape)
         return None
     return fitting[0]
 
 
 def _read_items(table: Path, files: dict[str, list[Path]]) -> list[Item]:
     """Items of one table, one for each image with a full set of masks."""
-    abnormalities: defaultdict[str, list[str]] = defaultdict(list)
-    items: dict[str, Item] = {}
+    rows: defaultdict[str, list[dict[str, str]]] = defaultdict(list)
     for row in _read_table(table):
-        image_id = _first_folder(row["image file path"])
-        abnormalities[image_id].append(_first_folder(row["roi mask file path"]))
-        items[image_id] = {
-            "patient": row["patient id"],
-            "image_id": image_id,
-            "laterality": row["left or right breast"][:1].upper(),
-            "view": row["image view"].upper(),
-            "annotation": "clusters_only",
-        }
+        rows[_first_folder(row["image file path"])].append(row)
     complete = []
-    for image_id, item in sorted(items.items()):
+    for image_id, abnormalities in sorted(rows.items()):
         image = max(files.get(image_id.lower(), []), key=lambda path: np.prod(_header_shape(path)), default=None)
         if image is None:
             continue
-        shape = _header_shape(image)
-        masks = [
-            find_mask(files.get(folder.lower(), []), shape, folder) for folder in sorted(set(abnormalities[image_id]))
-        ]
-        if None not in masks:
-            complete.append({"image": str(image), "label": [str(mask) for mask in masks], **item})
-    if len(complete) < len(items):
-        logger.warning("CBIS-DDSM: %d of %d images of %s left out", len(items) - len(complete), len(items), table.name)
+        shape, row = _header_shape(image), abnormalities[-1]
+        folders = sorted({_first_folder(row["roi mask file path"]) for row in abnormalities})
+        masks = [mask for folder in folders if (mask := find_mask(files.get(folder.lower(), []), shape, folder))]
+        if len(masks) < len(folders):
+            continue
+        complete.append(
+            make_item(
+                image,
+                masks,
+                patient=row["patient id"],
+                image_id=image_id,
+                annotation="clusters_only",
+                laterality=row["left or right breast"],
+                view=row["image view"],
+            )
+        )
+    if len(complete) < len(rows):
+        logger.warning("CBIS-DDSM: %d of %d images of %s left out", len(rows) - len(complete), len(rows), table.name)
     return complete
 
 
 def _read_table(table: Path) -> list[dict[str, str]]:
-    """Rows with lower-case keys; values without the stray quotes and line ends that the tables hold."""
-    with table.open(newline="", encoding="utf-8-sig") as file:
-        rows = [
-            {(key or "").replace("_", " ").strip().lower(): str(value).strip(' "\r\n') for key, value in row.items()}
-            for row in csv.DictReader(file)
-        ]
-    missing = [column for column in COLUMNS if rows and column not in rows[0]]
-    if missing or not rows:
+    """Rows by column; the tables write spaces in some names and underscores in others."""
+    _, rows = csv_rows(table, f"the columns {COLUMNS}")
+    cells = [{name.replace("_", " "): cell for name, cell in row.items()} for _, row in rows]
+    missing = [column for column in COLUMNS if cells and column not in cells[0]]
+    if missing or not cells:
         raise MammogramReadError(table, f"no columns {missing}" if missing else "no rows", f"the columns {COLUMNS}")
-    return rows
+    return cells
 
 
 def _find_table(folder: Path, name: str) -> Path:

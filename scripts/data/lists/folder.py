@@ -42,7 +42,9 @@ def list_mammograms(path: str | int | Path) -> list[dict[str, str]]:
     if root.is_file():
         return [{"image": str(root), "image_id": _without_suffix(root).name}]
     if not root.is_dir():
-        raise FileNotFoundError(f"input_dir: {root} does not exist; want a mammogram file or a folder of them")
+        raise FileNotFoundError(
+            f"input_dir: got {root}, which does not exist; want a mammogram file or a folder of them"
+        )
     results = {p.parent for p in root.rglob(REPORT_NAME)}  # earlier results below the input are no input
     files = [
         p
@@ -50,12 +52,14 @@ def list_mammograms(path: str | int | Path) -> list[dict[str, str]]:
         if p.is_file() and _is_candidate(p.relative_to(root)) and results.isdisjoint(p.parents)
     ]
     if not files:
-        raise FileNotFoundError(f"input_dir: {root} holds no image file (DICOM, PNG, TIFF, JPEG or NIfTI)")
+        raise FileNotFoundError(
+            f"input_dir: got {root}, which holds no image file; want DICOM, PNG, TIFF, JPEG or NIfTI"
+        )
     full = [p.relative_to(root).as_posix() for p in files]
     short = [_without_suffix(Path(name)).as_posix() for name in full]
-    wanted = Counter(name.casefold() for names in zip(full, short, strict=True) for name in set(names))
+    shared = Counter(name.casefold() for names in zip(full, short, strict=True) for name in set(names))
     return [
-        {"image": str(p), "image_id": f if wanted[s.casefold()] > 1 else s}
+        {"image": str(p), "image_id": f if shared[s.casefold()] > 1 else s}
         for p, f, s in zip(files, full, short, strict=True)
     ]
 

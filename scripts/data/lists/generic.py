@@ -12,25 +12,23 @@ Relative paths start at `dataset_dir` and must stay inside of it; files elsewher
 
 from __future__ import annotations
 
-import csv
-import json
 import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from scripts.data.lists.items import check_each_once, make_item, shared_patients
 from scripts.data.reader.errors import MammogramReadError
-from scripts.data.splits import ANNOTATIONS, PARTS, Datalist, Item, patient_split, split_datalist
+from scripts.data.splits import ANNOTATIONS, SECTIONS, Datalist, Item, patient_split, split_datalist
+from scripts.data.text_files import Row, csv_rows, json_content
 
 logger = logging.getLogger(__name__)
 
-PART_NAMES = {"train": "training", "val": "validation", "valid": "validation", "test": "testing"} | {
-    part: part for part in PARTS
+SECTION_NAMES = {"train": "training", "val": "validation", "valid": "validation", "test": "testing"} | {
+    section: section for section in SECTIONS
 }
-DEFAULTS = {"patient": "", "image_id": "", "laterality": "", "view": "", "annotation": ""}
-KEYS = {"image", "label", "split", *DEFAULTS}
-Records = dict[str, list[tuple[str, Mapping[str, Any]]]]  # part -> (where in the file, its keys and values)
+KEYS = {"image", "label", "split", "patient", "image_id", "laterality", "view", "annotation"}
 
 
 def generic_datalist(
@@ -39,100 +37,78 @@ def generic_datalist(
     validation_fraction: float = 0.2,
     test_fraction: float = 0.2,
     seed: int = 0,
-    folds: int = 0,
-    fold: int = 0,
 ) -> Datalist:
     """Read a data list.
 
-    Parts that the file gives are kept as they are. If it gives no validation part, one is split off the training
-    patients, and if it gives no testing part either, that too. Without "patient" every image counts as a patient
-    of its own, with a warning when a split has to be made.
+    Sections that the file gives are kept as they are, empty ones too. If it gives no validation section, one is split
+    off the training patients, and if it gives no testing section either, that too. Without "patient" every image
+    counts as a patient of its own, with a warning when a split has to be made.
 
     Args:
         datalist_file: .json or .csv file; a relative path starts at `dataset_dir`.
         dataset_dir: start of relative paths in the file; "" for the file's own folder.
-        validation_fraction: of the patients, used only when a split has to be made.
+        validation_fraction: of the patients, used only when a split has to be made; 0 leaves the section empty.
         test_fraction: of the patients, likewise.
         seed: of that split.
-        folds: 0, or the number of folds of a cross-validation over a list without parts (see `split_datalist`).
-        fold: the fold that is tested.
 
     Returns:
         {"training": items, "validation": items, "testing": items}, items as in docs/data.md.
 
     Raises:
         MammogramReadError: names the file and row of what is missing, listed twice, malformed, or of a patient
-            that stands in two parts.
+            that stands in two sections.
     """
     file = Path(dataset_dir) / datalist_file
     folder = Path(dataset_dir) if str(dataset_dir) else file.parent
     if file.suffix.lower() not in (".json", ".csv"):
         raise MammogramReadError(file, f"a data list of type {file.suffix!r}", ".json or .csv")
     records = _json_records(file) if file.suffix.lower() == ".json" else _csv_records(file)
-    datalist = {part: [_item(record, where, file, folder) for where, record in rows] for part, rows in records.items()}
-    _check_repeats(datalist, records, file)
+    placed = {
+        section: [(where, _item(record, where, file, folder)) for where, record in rows]
+        for section, rows in records.items()
+    }
+    given = {section: [item for _, item in rows] for section, rows in placed.items()}
+    check_each_once(file, [row for rows in placed.values() for row in rows], ["image", "image_id"])
+    for patient, sections in shared_patients(given).items():
+        places = [f"{s} ({next(w for w, item in placed[s] if item['patient'] == patient)})" for s in sections]
+        raise MammogramReadError(file, f"patient {patient} in {' and '.join(places)}", "each patient in one section")
     unnamed = sum(not record.get("patient") for rows in records.values() for _, record in rows)
-    if unnamed and not datalist.get("validation"):
+    if unnamed and "validation" not in given:
         logger.warning("%s: %d images without 'patient': the split may part images of one patient", file, unnamed)
-    return _complete(datalist, validation_fraction, test_fraction, seed, folds, fold, file)
+    training = given.get("training", [])
+    if "validation" not in given and "testing" not in given:
+        return split_datalist(training, validation_fraction, test_fraction, seed)
+    if "validation" not in given:
+        training, given["validation"] = patient_split(training, (1 - validation_fraction, validation_fraction), seed)
+    return {"training": training, "validation": given["validation"], "testing": given.get("testing", [])}
 
 
-def _complete(
-    datalist: Datalist,
-    validation_fraction: float,
-    test_fraction: float,
-    seed: int,
-    folds: int,
-    fold: int,
-    file: Path,
-) -> Datalist:
-    """Add the parts that the file does not give, by a split of the training patients."""
-    training, validation, testing = (datalist.get(part, []) for part in PARTS)
-    if folds and (validation or testing):
-        raise MammogramReadError(file, f"given parts together with folds = {folds}", "a list of training items only")
-    if not validation and not testing:
-        return split_datalist(training, validation_fraction, test_fraction, seed, folds, fold)
-    if not validation and training:
-        training, validation = patient_split(training, (1 - validation_fraction, validation_fraction), seed)
-    return {"training": training, "validation": validation, "testing": testing}
-
-
-def _json_records(file: Path) -> Records:
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise MammogramReadError(file, f"an unreadable file ({error})", "a JSON data list") from error
-    parts = [key for key in content if key in PART_NAMES] if isinstance(content, dict) else []
-    records: Records = {}
-    for key in parts:
+def _json_records(file: Path) -> dict[str, list[Row]]:
+    """Rows by section, as the file gives them."""
+    content = json_content(file, "a JSON data list")
+    records: dict[str, list[Row]] = {}
+    for key in [key for key in content if key in SECTION_NAMES] if isinstance(content, dict) else []:
         rows = content[key]
         if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
             raise MammogramReadError(file, f"{key!r} with other content", '[{"image": .., "label": ..}, ..]')
         numbered = [(f"{key}[{number}]", row) for number, row in enumerate(rows)]
-        records.setdefault(PART_NAMES[key], []).extend(numbered)
+        records.setdefault(SECTION_NAMES[key], []).extend(numbered)
     if not any(records.values()):
         raise MammogramReadError(file, "no items", '{"training": [{"image": .., "label": ..}, ..], ..}')
     return records
 
 
-def _csv_records(file: Path) -> Records:
-    records: Records = {}
-    try:
-        with file.open(newline="", encoding="utf-8-sig") as stream:
-            reader = csv.DictReader(stream, skipinitialspace=True)
-            reader.fieldnames = [name.strip().lower() for name in reader.fieldnames or ()]
-            for row in reader:
-                where = f"line {reader.line_num}"
-                if None in row:
-                    raise MammogramReadError(file, f"{where} with more cells than columns", "one cell a column")
-                record = {key: (value or "").strip() for key, value in row.items() if value is not None}
-                part = PART_NAMES.get((record.get("split") or "training").lower())
-                if part is None:
-                    found = f"{where} with the split {record['split']!r}"
-                    raise MammogramReadError(file, found, f"one of {sorted(PART_NAMES)}")
-                records.setdefault(part, []).append((where, record))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise MammogramReadError(file, f"an unreadable file ({error})", "a CSV data list") from error
+def _csv_records(file: Path) -> dict[str, list[Row]]:
+    """Rows by section; "training" where there is no column `split`."""
+    records: dict[str, list[Row]] = {}
+    _, rows = csv_rows(file, "a CSV data list: the columns image,label, one cell a column")
+    for where, record in rows:
+        section = SECTION_NAMES.get((record.get("split") or "training").lower())
+        if section is None:
+            raise MammogramReadError(
+                file, f"{where} with the split {record['split']!r}", f"one of {sorted(SECTION_NAMES)}"
+            )
+        records.setdefault(section, []).append((where, record))
     if not records:
         raise MammogramReadError(file, "no rows", "the columns image,label and a row for each image")
     return records
@@ -140,33 +116,32 @@ def _csv_records(file: Path) -> Records:
 
 def _item(record: Mapping[str, Any], where: str, file: Path, folder: Path) -> Item:
     if not isinstance(record.get("image"), str) or not record["image"] or "label" not in record:
-        found = f"{where} with the keys {sorted(record)}"
-        raise MammogramReadError(file, found, "'image' and 'label' (an empty one for an image without MCs)")
+        want = "'image' and 'label' (an empty one for an image without MCs)"
+        raise MammogramReadError(file, f"{where} with the keys {sorted(record)}", want)
     image = _path(record["image"], f"{where}, image", file, folder)
     value = "" if record["label"] is None else record["label"]
     texts = value if isinstance(value, list) else [value] if value != "" else []
     if not all(isinstance(text, str) and text for text in texts):
         raise MammogramReadError(file, f"{where}, label = {value!r}", "a path, a list of paths, or empty")
     labels = [_path(text, f"{where}, label", file, folder) for text in texts]
-    given = {key: str(record.get(key) or default) for key, default in DEFAULTS.items()}
-    further = {key: text for key, text in record.items() if isinstance(text, str) and key not in KEYS}
+    given = {key: str(record.get(key) or "") for key in KEYS}
     annotation = given["annotation"] or ("full" if labels else "none")
     if annotation not in ANNOTATIONS or (annotation == "none") != (not labels):
-        found = f"{where} with the annotation {annotation!r} and {len(labels)} labels"
-        raise MammogramReadError(file, found, "full or clusters_only with a label, none without")
+        got = f"{where} with the annotation {annotation!r} and {len(labels)} labels"
+        raise MammogramReadError(file, got, "full or clusters_only with a label, none without")
     relative = Path(os.path.relpath(image, folder)) if not Path(record["image"]).is_absolute() else Path(image.name)
     stem = relative.with_name(relative.name.removesuffix(".gz")).with_suffix("")
     image_id = given["image_id"] or "_".join(stem.parts)
-    return {
-        **further,
-        "image": str(image),
-        "label": [str(label) for label in labels] if isinstance(value, list) else str(labels[0]) if labels else "",
-        "patient": given["patient"] or image_id,
-        "image_id": image_id,
-        "laterality": given["laterality"][:1].upper(),
-        "view": given["view"].upper(),
-        "annotation": annotation,
-    }
+    return make_item(
+        image,
+        labels if isinstance(value, list) else labels[0] if labels else None,
+        patient=given["patient"] or image_id,
+        image_id=image_id,
+        annotation=annotation,
+        laterality=given["laterality"],
+        view=given["view"],
+        **{key: text for key, text in record.items() if isinstance(text, str) and key not in KEYS},
+    )
 
 
 def _path(text: str, where: str, file: Path, folder: Path) -> Path:
@@ -176,19 +151,3 @@ def _path(text: str, where: str, file: Path, folder: Path) -> Path:
     if not path.is_file():
         raise MammogramReadError(file, f"{where} = {text!r}, but no file {path}", "an existing file")
     return path
-
-
-def _check_repeats(datalist: Datalist, records: Records, file: Path) -> None:
-    """No image and no image_id twice; no patient in two parts."""
-    seen: dict[tuple[str, str], str] = {}
-    part_of: dict[str, tuple[str, str]] = {}
-    for part, items in datalist.items():
-        for item, (where, _) in zip(items, records[part], strict=True):
-            for key in ("image", "image_id"):
-                first = seen.setdefault((key, item[key]), where)
-                if first != where:
-                    raise MammogramReadError(file, f"{key} {item[key]} in {first} and again in {where}", "it once")
-            home, first = part_of.setdefault(item["patient"], (part, where))
-            if home != part:
-                found = f"patient {item['patient']} in {home} ({first}) and {part} ({where})"
-                raise MammogramReadError(file, found, "each patient in one part only")

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
-Datalist = dict[str, list[dict[str, Any]]]
+from scripts.data.splits import Datalist
 
 
 def mixed_datalist(sources: Sequence[Datalist], repeats: Sequence[int] | None = None) -> Datalist:
@@ -22,10 +21,10 @@ def mixed_datalist(sources: Sequence[Datalist], repeats: Sequence[int] | None = 
         ValueError: no source, or `repeats` of another length or below 1.
     """
     if not sources:
-        raise ValueError("sources: got none, want at least one data list")
+        raise ValueError("sources: got none; want at least one data list")
     counts = [1] * len(sources) if repeats is None else list(repeats)
     if len(counts) != len(sources) or min(counts) < 1:
-        raise ValueError(f"repeats: got {counts}, want {len(sources)} numbers of 1 or more")
+        raise ValueError(f"repeats: got {counts}; want {len(sources)} numbers of 1 or more")
     joined: Datalist = {}
     for source, times in zip(sources, counts, strict=True):
         for section, items in source.items():

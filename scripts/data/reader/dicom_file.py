@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import struct
 import warnings
 from dataclasses import dataclass
@@ -28,7 +27,7 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from scripts.data.reader.errors import MammogramReadError
+from scripts.data.reader.errors import MammogramReadError, PathLike
 from scripts.data.reader.intensity import check_size
 
 PROJECTIONS = "1.2.840.10008.5.1.4.1.1."
@@ -69,7 +68,7 @@ def is_dicom(head: bytes) -> bool:
     return head[128:132] == b"DICM" or bare or head[:3] == b"\x00\x08\x00"
 
 
-def open_dataset(path: str | os.PathLike[str]) -> Dataset:
+def open_dataset(path: PathLike) -> Dataset:
     """Parse a DICOM file; a missing file meta header is tolerated.
 
     Raises:
@@ -90,7 +89,7 @@ def open_dataset(path: str | os.PathLike[str]) -> Dataset:
     return dataset
 
 
-def check_is_mammogram(path: str | os.PathLike[str], dataset: Dataset, allow_for_processing: bool) -> None:
+def check_is_mammogram(path: PathLike, dataset: Dataset, allow_for_processing: bool) -> None:
     """Refuse what is no single presentation image.
 
     Raises:
@@ -106,7 +105,7 @@ def check_is_mammogram(path: str | os.PathLike[str], dataset: Dataset, allow_for
         raise MammogramReadError(path, "a FOR PROCESSING (raw) image", "FOR PRESENTATION, or allow_for_processing=True")
 
 
-def stored_codes(path: str | os.PathLike[str], dataset: Dataset) -> tuple[np.ndarray, Bits]:
+def stored_codes(path: PathLike, dataset: Dataset) -> tuple[np.ndarray, Bits]:
     """Decode the pixel cells, bit for bit.
 
     Args:
@@ -135,8 +134,8 @@ def stored_codes(path: str | os.PathLike[str], dataset: Dataset) -> tuple[np.nda
     except Exception as error:
         syntax = dataset.file_meta.TransferSyntaxUID.name
         reason = str(error).strip().splitlines()
-        found = f"pixel data ({syntax}) that no decoder reads: {' '.join(reason)[:300]}"
-        raise MammogramReadError(path, found, "complete and valid pixel data") from error
+        got = f"pixel data ({syntax}) that no decoder reads: {' '.join(reason)[:300]}"
+        raise MammogramReadError(path, got, "complete and valid pixel data") from error
     if samples == 3:
         pixels = grey_channel(path, pixels)
     native = pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
@@ -149,7 +148,7 @@ def stored_values(bits: Bits, code_bits: int) -> np.ndarray:
     return values - ((values >> (bits.stored - 1)) << bits.stored) if bits.signed else values
 
 
-def grey_channel(path: str | os.PathLike[str], colours: np.ndarray) -> np.ndarray:
+def grey_channel(path: PathLike, colours: np.ndarray) -> np.ndarray:
     """The one channel of (rows, cols, 3) whose channels are identical.
 
     Raises:
@@ -161,7 +160,7 @@ def grey_channel(path: str | os.PathLike[str], colours: np.ndarray) -> np.ndarra
     return np.ascontiguousarray(first)
 
 
-def _check_pixel_module(path: str | os.PathLike[str], dataset: Dataset) -> tuple[Bits, int]:
+def _check_pixel_module(path: PathLike, dataset: Dataset) -> tuple[Bits, int]:
     """Bits and samples per pixel after checks of PS3.3 C.7.6.3; fills in what a lax writer left out."""
     missing = [key for key in ("Rows", "Columns", "BitsAllocated", "PhotometricInterpretation") if not dataset.get(key)]
     if missing:
@@ -179,8 +178,8 @@ def _check_pixel_module(path: str | os.PathLike[str], dataset: Dataset) -> tuple
     stored = int(dataset.get("BitsStored") or allocated)
     high = int(dataset.get("HighBit") or stored - 1)
     if allocated not in (1, 8, 16) or stored > allocated or not stored - 1 <= high < allocated:
-        found = f"BitsAllocated {allocated}, BitsStored {stored}, HighBit {high}"
-        raise MammogramReadError(path, found, "8 or 16 bits allocated that hold the bits stored")
+        got = f"BitsAllocated {allocated}, BitsStored {stored}, HighBit {high}"
+        raise MammogramReadError(path, got, "8 or 16 bits allocated that hold the bits stored")
     dataset.SamplesPerPixel, dataset.BitsStored, dataset.HighBit, dataset.NumberOfFrames = samples, stored, high, 1
     dataset.PixelRepresentation = int(dataset.get("PixelRepresentation") or 0)
     # A HighBit above the stored bits only means something where cells are stored as such.
@@ -188,7 +187,7 @@ def _check_pixel_module(path: str | os.PathLike[str], dataset: Dataset) -> tuple
     return Bits(stored, shift, dataset.PixelRepresentation == 1), samples
 
 
-def _check_encapsulation(path: str | os.PathLike[str], dataset: Dataset) -> None:
+def _check_encapsulation(path: PathLike, dataset: Dataset) -> None:
     """Refuse compressed pixel data whose encapsulation is cut or whose size is not the header's.
 
     Decoders notice a code stream that stops early, but not one of as many pixels in other rows and columns.

@@ -7,15 +7,14 @@ looked up in the resulting float32 table: exact, fast, and without float copies 
 from __future__ import annotations
 
 import logging
-import os
 
 import numpy as np
 from pydicom import Dataset
 
 from scripts.data.reader.dicom_file import Bits, stored_values
 from scripts.data.reader.dicom_tags import numbers, text
-from scripts.data.reader.dicom_voi import Lut, Window, apply_window, read_lut, windows
-from scripts.data.reader.errors import MammogramReadError
+from scripts.data.reader.dicom_voi import Lut, Window, read_lut, windows
+from scripts.data.reader.errors import MammogramReadError, PathLike
 
 BLOCK_ROWS = 256
 
@@ -37,7 +36,7 @@ def look_up(table: np.ndarray, codes: np.ndarray) -> np.ndarray:
 
 
 def presentation_table(
-    path: str | os.PathLike[str], dataset: Dataset, bits: Bits, code_bits: int, voi: int | str = "auto"
+    path: PathLike, dataset: Dataset, bits: Bits, code_bits: int, voi: int | str = "auto"
 ) -> tuple[np.ndarray, str]:
     """Presentation value in [0, 1] of every pixel code, and what VOI was applied.
 
@@ -46,8 +45,7 @@ def presentation_table(
         dataset: the image's tags.
         bits: from `stored_codes`.
         code_bits: width of a pixel cell, 8 or 16.
-        voi: "auto" (VOI LUT, else the first valid window, else the full stored range), "none" (full stored range),
-            the index of a window, or the explanation of a window or VOI LUT.
+        voi: see `scripts.data.reader.mammogram_reader.Reading`.
 
     Returns:
         float32 (2^code_bits,), MCs bright, padding 0; and a description such as "LINEAR 2047/4096 NORMAL".
@@ -66,10 +64,8 @@ def presentation_table(
         if high <= low:
             raise MammogramReadError(path, "a modality transformation with one output value", "a range of values")
         unit, applied = (modality - low) / (high - low), "none"
-    elif isinstance(chosen, Window):
-        unit, applied = apply_window(modality, chosen), str(chosen)
     else:
-        unit, applied = chosen(modality) / (2**chosen.bits - 1), f"VOI LUT {chosen.name}".strip()
+        unit, applied = chosen(modality), str(chosen)
     inverse = text(dataset, "PresentationLUTShape").upper() == "INVERSE"
     if inverse or dataset.PhotometricInterpretation == "MONOCHROME1":
         unit = 1.0 - unit
@@ -77,19 +73,18 @@ def presentation_table(
     return unit.astype(np.float32), applied
 
 
-def _modality_values(
-    path: str | os.PathLike[str], dataset: Dataset, stored: np.ndarray, little_endian: bool
-) -> np.ndarray:
-    """Stored values through the Modality LUT Sequence or the rescale slope and intercept, float64."""
+def _modality_values(path: PathLike, dataset: Dataset, stored: np.ndarray, little_endian: bool) -> np.ndarray:
+    """Stored values through the Modality LUT Sequence or the rescale slope and intercept (one may be missing: pydicom's
+    own function then leaves both out), float64."""
     if items := dataset.get("ModalityLUTSequence"):
-        return read_lut(path, items[0], bool(stored.min() < 0), little_endian)(stored)
+        return read_lut(path, items[0], bool(stored.min() < 0), little_endian).entries_of(stored)
     slope = numbers(path, dataset, "RescaleSlope") or [1.0]
     intercept = numbers(path, dataset, "RescaleIntercept") or [0.0]
     return stored * slope[0] + intercept[0]
 
 
 def _choose_voi(
-    path: str | os.PathLike[str], dataset: Dataset, voi: int | str, signed: bool, little_endian: bool
+    path: PathLike, dataset: Dataset, voi: int | str, signed: bool, little_endian: bool
 ) -> Window | Lut | None:
     """The VOI transformation that `voi` asks for; None for the full range."""
     if voi == "none":
@@ -99,30 +94,25 @@ def _choose_voi(
         return read_lut(path, items[0], signed, little_endian)
     presets = windows(path, dataset)
     if voi == "auto":
-        return _first_valid(path, presets)
+        valid = next((number for number, preset in enumerate(presets) if preset.valid), len(presets))
+        for preset in presets[:valid]:
+            logger.warning("%s: invalid VOI window %s is ignored", path, preset)
+        return presets[valid] if valid < len(presets) else None
+    chosen: Window | Lut | None
     if isinstance(voi, int):
-        found: Window | Lut | None = presets[voi] if 0 <= voi < len(presets) else None
+        chosen = presets[voi] if 0 <= voi < len(presets) else None
     else:
         named: list[Window | Lut] = [*presets, *(read_lut(path, item, signed, little_endian) for item in items)]
-        found = next((preset for preset in named if preset.name.lower() == voi.strip().lower()), None)
-    if found is None:
+        chosen = next((preset for preset in named if preset.name.lower() == voi.strip().lower()), None)
+    if chosen is None:
         names = [preset.name for preset in presets] + [text(item, "LUTExplanation") for item in items]
         raise MammogramReadError(path, f"no VOI preset {voi!r} among {names}", "'auto', 'none' or one of these")
-    if isinstance(found, Window) and not found.valid:
-        raise MammogramReadError(path, f"VOI window {found}", "a width of 1 or more (LINEAR) or above 0")
-    return found
+    if isinstance(chosen, Window) and not chosen.valid:
+        raise MammogramReadError(path, f"VOI window {chosen}", "a width of 1 or more (LINEAR) or above 0")
+    return chosen
 
 
-def _first_valid(path: str | os.PathLike[str], presets: list[Window]) -> Window | None:
-    """The first valid window; invalid ones before it are passed over with a warning."""
-    for preset in presets:
-        if preset.valid:
-            return preset
-        logger.warning("%s: invalid VOI window %s is ignored", path, preset)
-    return None
-
-
-def _is_padding(path: str | os.PathLike[str], dataset: Dataset, stored: np.ndarray, bits: Bits) -> np.ndarray:
+def _is_padding(path: PathLike, dataset: Dataset, stored: np.ndarray, bits: Bits) -> np.ndarray:
     """Which stored values PixelPaddingValue (to PixelPaddingRangeLimit) declares to be no image, bool."""
     ends = numbers(path, dataset, "PixelPaddingValue")[:1]
     if not ends:

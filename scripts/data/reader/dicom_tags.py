@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-import os
 
 from pydicom import Dataset
 from pydicom.multival import MultiValue
 
-from scripts.data.reader.errors import MammogramReadError
+from scripts.data.reader.errors import MammogramReadError, PathLike
 from scripts.data.reader.spacing import Candidate
 
 VIEW_CODES = {  # PS3.16 CID 4014, SNOMED RT and SNOMED CT
@@ -19,9 +18,18 @@ VIEW_CODES = {  # PS3.16 CID 4014, SNOMED RT and SNOMED CT
 }
 DDSM_VIEWS = ("CC", "MLO")  # CBIS-DDSM writes the view into PatientOrientation
 MAX_MAGNIFICATION = 4.0
+IDENTITY = {  # name in the reader's metadata -> keyword; "" where several tags are looked at
+    "laterality": "",
+    "view": "",
+    "patient_id": "PatientID",
+    "study_uid": "StudyInstanceUID",
+    "series_uid": "SeriesInstanceUID",
+    "sop_uid": "SOPInstanceUID",
+    "manufacturer": "Manufacturer",
+}
 
 
-def numbers(path: str | os.PathLike[str], dataset: Dataset, keyword: str) -> list[float]:
+def numbers(path: PathLike, dataset: Dataset, keyword: str) -> list[float]:
     """The values of a numeric element as finite floats; [] if it is absent or empty.
 
     Raises:
@@ -32,12 +40,12 @@ def numbers(path: str | os.PathLike[str], dataset: Dataset, keyword: str) -> lis
         if isinstance(value, str):  # written under a VR of text
             value = value.split("\\") if value.strip() else None
         values = [] if value is None else value if isinstance(value, MultiValue | list) else [value]
-        found = [float(number) for number in values]
+        got = [float(number) for number in values]
     except (TypeError, ValueError) as error:
         raise MammogramReadError(path, f"unreadable {keyword} ({error})", "numbers") from error
-    if not all(math.isfinite(number) for number in found):
-        raise MammogramReadError(path, f"{keyword} = {found}", "finite numbers")
-    return found
+    if not all(math.isfinite(number) for number in got):
+        raise MammogramReadError(path, f"{keyword} = {got}", "finite numbers")
+    return got
 
 
 def text(dataset: Dataset, keyword: str) -> str:
@@ -48,21 +56,21 @@ def text(dataset: Dataset, keyword: str) -> str:
     return "\\".join(map(str, value)) if isinstance(value, MultiValue) else str(value).strip()
 
 
-def spacing_candidates(path: str | os.PathLike[str], dataset: Dataset) -> list[Candidate]:
+def spacing_candidates(path: PathLike, dataset: Dataset) -> list[Candidate]:
     """Spacings (row_mm, col_mm) in the tags, best first: in the breast, at the detector, of the film scanner."""
 
-    def pair(keyword: str) -> tuple[float, float] | None:
+    def lenient(keyword: str, unreadable: list[float]) -> list[float]:
         try:
-            values = numbers(path, dataset, keyword)
+            return numbers(path, dataset, keyword)
         except MammogramReadError:
-            values = [math.nan, math.nan]
+            return unreadable
+
+    def pair(keyword: str) -> tuple[float, float] | None:
+        values = lenient(keyword, [math.nan, math.nan])
         return (values[0], values[1]) if len(values) == 2 else None
 
     detector, source = pair("ImagerPixelSpacing"), "ImagerPixelSpacing"
-    try:
-        magnification = numbers(path, dataset, "EstimatedRadiographicMagnificationFactor")
-    except MammogramReadError:
-        magnification = []
+    magnification = lenient("EstimatedRadiographicMagnificationFactor", [])
     if detector and magnification and 1.0 <= magnification[0] <= MAX_MAGNIFICATION:
         detector = (detector[0] / magnification[0], detector[1] / magnification[0])
         source = "ImagerPixelSpacing / EstimatedRadiographicMagnificationFactor"
@@ -98,13 +106,6 @@ def view(dataset: Dataset) -> str:
 
 
 def identity(dataset: Dataset) -> dict[str, str]:
-    """The identifying tags under the names of the reader's metadata, "" where absent."""
-    return {
-        "laterality": laterality(dataset),
-        "view": view(dataset),
-        "patient_id": text(dataset, "PatientID"),
-        "study_uid": text(dataset, "StudyInstanceUID"),
-        "series_uid": text(dataset, "SeriesInstanceUID"),
-        "sop_uid": text(dataset, "SOPInstanceUID"),
-        "manufacturer": text(dataset, "Manufacturer"),
-    }
+    """The identifying tags under the names of `IDENTITY`, "" where absent."""
+    tags = {name: text(dataset, keyword) for name, keyword in IDENTITY.items() if keyword}
+    return {"laterality": laterality(dataset), "view": view(dataset)} | tags

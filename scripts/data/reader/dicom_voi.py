@@ -1,16 +1,20 @@
-"""DICOM grey scale transformations (PS3.3 C.11.1 and C.11.2) on arrays of values, as pure functions."""
+"""DICOM grey scale transformations (PS3.3 C.11.1 and C.11.2) on arrays of values.
+
+Windows are pydicom's. Lookup tables are ours: pydicom 3.0.2 wraps inputs that exceed the table's own type, fails on a
+table shorter than it states or of 11 to 15 bits in the modality module, and does not unpack two 8-bit entries a word.
+"""
 
 from __future__ import annotations
 
 import logging
-import os
 from dataclasses import dataclass
 
 import numpy as np
 from pydicom import Dataset
+from pydicom.pixels import apply_windowing
 
 from scripts.data.reader.dicom_tags import numbers, text
-from scripts.data.reader.errors import MammogramReadError
+from scripts.data.reader.errors import MammogramReadError, PathLike
 
 FUNCTIONS = ("LINEAR", "LINEAR_EXACT", "SIGMOID")
 
@@ -34,6 +38,16 @@ class Window:
     def __str__(self) -> str:
         return f"{self.function} {self.center:g}/{self.width:g} {self.name}".strip()
 
+    def __call__(self, values: np.ndarray) -> np.ndarray:
+        """Values in modality units, of any shape, to [0, 1], float64 (PS3.3 C.11.2.1.2 and C.11.2.1.3)."""
+        window = Dataset()
+        window.PhotometricInterpretation, window.VOILUTFunction = "MONOCHROME2", self.function
+        window.BitsStored, window.PixelRepresentation = 1, 0  # pydicom's output then runs from 0 to 1
+        window.add_new("WindowCenter", "FD", self.center)  # as binary numbers: text would be cut to 16 characters
+        window.add_new("WindowWidth", "FD", self.width)
+        with np.errstate(over="ignore"):
+            return np.clip(apply_windowing(np.asarray(values), window), 0.0, 1.0)
+
 
 @dataclass(frozen=True)
 class Lut:
@@ -44,30 +58,20 @@ class Lut:
     bits: int
     name: str = ""
 
-    def __call__(self, values: np.ndarray) -> np.ndarray:
+    def __str__(self) -> str:
+        return f"VOI LUT {self.name}".strip()
+
+    def entries_of(self, values: np.ndarray) -> np.ndarray:
         """Table entries (float64) for `values` rounded to whole numbers."""
         index = np.clip(np.rint(values) - self.first, 0, len(self.entries) - 1).astype(np.intp)
         return self.entries[index].astype(np.float64)
 
-
-def apply_window(values: np.ndarray, window: Window) -> np.ndarray:
-    """Values in modality units to [0, 1], float64, by the formulas of PS3.3 C.11.2.1.2 and C.11.2.1.3.
-
-    Args:
-        values: any shape.
-        window: a valid window.
-    """
-    x, c, w = np.asarray(values, dtype=np.float64), window.center, window.width
-    if window.function == "SIGMOID":
-        return 1.0 / (1.0 + np.exp(np.clip(-4.0 * (x - c) / w, -700.0, 700.0)))
-    if window.function == "LINEAR_EXACT":
-        return np.where(x <= c - w / 2, 0.0, np.where(x > c + w / 2, 1.0, np.clip((x - c) / w + 0.5, 0.0, 1.0)))
-    low, high = c - 0.5 - (w - 1) / 2, c - 0.5 + (w - 1) / 2
-    ramp = np.clip((x - (c - 0.5)) / max(w - 1, 1e-12) + 0.5, 0.0, 1.0)
-    return np.where(x <= low, 0.0, np.where(x > high, 1.0, ramp))
+    def __call__(self, values: np.ndarray) -> np.ndarray:
+        """Values in modality units to [0, 1] over the range of the table's bits."""
+        return self.entries_of(values) / (2**self.bits - 1)
 
 
-def windows(path: str | os.PathLike[str], dataset: Dataset) -> list[Window]:
+def windows(path: PathLike, dataset: Dataset) -> list[Window]:
     """The windows of the dataset in their order, valid or not.
 
     Raises:
@@ -83,7 +87,7 @@ def windows(path: str | os.PathLike[str], dataset: Dataset) -> list[Window]:
     return [Window(c, w, function, name.strip()) for c, w, name in zip(centers, widths, names, strict=False)]
 
 
-def read_lut(path: str | os.PathLike[str], item: Dataset, signed_input: bool, little_endian: bool) -> Lut:
+def read_lut(path: PathLike, item: Dataset, signed_input: bool, little_endian: bool) -> Lut:
     """One item of a Modality LUT or VOI LUT Sequence (PS3.3 C.11.1.1, C.11.2.1.1).
 
     Args:
@@ -110,5 +114,4 @@ def read_lut(path: str | os.PathLike[str], item: Dataset, signed_input: bool, li
         entries = np.stack([entries & 255, entries >> 8], axis=1).reshape(-1)
     if len(entries) < count:
         raise MammogramReadError(path, f"LUTData with {len(entries)} of {count} entries", "a complete table")
-    name = text(item, "LUTExplanation")
-    return Lut(first, entries[:count].astype(np.int64) & (2**bits - 1), bits, name)
+    return Lut(first, entries[:count].astype(np.int64) & (2**bits - 1), bits, text(item, "LUTExplanation"))

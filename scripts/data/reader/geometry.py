@@ -75,11 +75,9 @@ def to_file_axes(array: np.ndarray, meta: Mapping[str, Any]) -> np.ndarray:
     shape = tuple(int(n) for n in meta["file_shape"])
     row_axis, col_axis = (int(axis) for axis in meta.get("file_axes", IN_FILE_ORDER))
     flips = [bool(flip) for flip in meta["file_flips"]][:2]
-    wanted = (shape[row_axis], shape[col_axis])
-    if array.shape != wanted:
-        raise ValueError(
-            f"array: found shape {array.shape}; wanted {wanted}, the (rows, cols) of the image that was read"
-        )
+    want = (shape[row_axis], shape[col_axis])
+    if array.shape != want:
+        raise ValueError(f"array: got shape {array.shape}; want {want}, the (rows, cols) of the image that was read")
     plane = np.transpose(array, np.argsort((row_axis, col_axis)))
     plane = plane[tuple(slice(None, None, -1 if flip else 1) for flip in flips)]
     return np.ascontiguousarray(plane).reshape(shape)

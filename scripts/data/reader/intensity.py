@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import logging
-import os
 
 import numpy as np
 
-from scripts.data.reader.errors import MammogramReadError
+from scripts.data.reader.errors import MammogramReadError, PathLike
 
 BIT_DEPTHS = (8, 10, 12, 14, 16)  # what detectors and film scanners store
 MAX_PIXELS = 150_000_000  # six times the largest detector; beyond it a file is taken for a decompression bomb
@@ -15,7 +14,7 @@ MAX_PIXELS = 150_000_000  # six times the largest detector; beyond it a file is 
 logger = logging.getLogger(__name__)
 
 
-def check_size(path: str | os.PathLike[str], rows: int, cols: int) -> None:
+def check_size(path: PathLike, rows: int, cols: int) -> None:
     """Refuse empty and absurdly large images before they are decoded.
 
     Raises:
@@ -27,9 +26,7 @@ def check_size(path: str | os.PathLike[str], rows: int, cols: int) -> None:
         raise MammogramReadError(path, f"{rows} x {cols} px", f"at most {MAX_PIXELS // 10**6} million pixels")
 
 
-def to_unit_range(
-    path: str | os.PathLike[str], values: np.ndarray, full_scale: int | None = None
-) -> tuple[np.ndarray, int]:
+def to_unit_range(path: PathLike, values: np.ndarray, full_scale: int | None = None) -> tuple[np.ndarray, int]:
     """Values scaled to [0, 1] over the range that they were most likely stored with.
 
     Integers (or floats that are all whole numbers) are divided by 2^bits - 1 with the smallest of 8, 10, 12, 14 and

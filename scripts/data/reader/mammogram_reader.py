@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,8 @@ from monai.utils import ensure_tuple
 
 from scripts.data.reader.dicom_file import check_is_mammogram, is_dicom, open_dataset, stored_codes, stored_values
 from scripts.data.reader.dicom_pixels import look_up, presentation_table
-from scripts.data.reader.dicom_tags import identity, spacing_candidates
-from scripts.data.reader.errors import MammogramReadError
+from scripts.data.reader.dicom_tags import IDENTITY, identity, spacing_candidates
+from scripts.data.reader.errors import MammogramReadError, PathLike
 from scripts.data.reader.geometry import IN_FILE_ORDER, plain_affine, rows_first_affine
 from scripts.data.reader.intensity import to_unit_range
 from scripts.data.reader.nifti import HEADER_BYTES, nifti_version, read_nifti
@@ -27,53 +28,60 @@ from scripts.data.reader.raster import raster_format, read_raster
 from scripts.data.reader.spacing import DICOM_RANGE_MM, FILE_RANGE_MM, choose_spacing
 
 FORMATS = "DICOM, PNG, TIFF, JPEG or NIfTI"
-NO_IDENTITY = dict.fromkeys(
-    ("laterality", "view", "patient_id", "study_uid", "series_uid", "sop_uid", "manufacturer"), ""
-)
-
-PathLike = str | os.PathLike[str]
+Metadata = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Reading:
+    """How mammogram files are read.
+
+    Attributes:
+        voi: for DICOM: "auto" (VOI LUT, else the first valid window, else the full stored range), "none" (full stored
+            range), the index of a window, or the explanation of a window or VOI LUT.
+        allow_for_processing: accept FOR PROCESSING (raw) DICOM images.
+        default_spacing_mm: pixel spacing in mm where the file gives no believable one (with a warning).
+
+    Raises:
+        ValueError: a value outside its domain.
+    """
+
     voi: int | str = "auto"
     allow_for_processing: bool = False
     default_spacing_mm: float = 0.07
 
+    def __post_init__(self) -> None:
+        voi, mm = self.voi, self.default_spacing_mm
+        if isinstance(voi, bool) or not isinstance(voi, int | str) or (isinstance(voi, str) and not voi.strip()):
+            raise ValueError(f"voi: got {voi!r}; want 'auto', 'none', a window index or a preset's name")
+        if not isinstance(self.allow_for_processing, bool):
+            raise ValueError(f"allow_for_processing: got {self.allow_for_processing!r}; want true or false")
+        if isinstance(mm, bool) or not isinstance(mm, int | float) or not (math.isfinite(mm) and mm > 0):
+            raise ValueError(f"default_spacing_mm: got {mm!r}; want a positive number of mm")
 
-def read_mammogram(
-    path: PathLike,
-    voi: int | str = "auto",
-    allow_for_processing: bool = False,
-    default_spacing_mm: float = 0.07,
-) -> tuple[np.ndarray, dict[str, Any]]:
+
+AS_SHOWN = Reading()
+
+
+def read_mammogram(path: PathLike, reading: Reading = AS_SHOWN) -> tuple[np.ndarray, Metadata]:
     """Read one mammogram as it is meant to be shown.
 
     Args:
         path: a DICOM, PNG, TIFF, JPEG or NIfTI file.
-        voi: for DICOM: "auto", "none", the index of a window, or the name of a preset; see `presentation_table`.
-        allow_for_processing: accept FOR PROCESSING (raw) DICOM images.
-        default_spacing_mm: pixel spacing in mm where the file gives no believable one (with a warning).
+        reading: how.
 
     Returns:
         float32 (rows, cols) in [0, 1], MCs bright, never mirrored; and the metadata of docs/data.md.
 
     Raises:
-        MammogramReadError: names the file, what was found and what is wanted.
-        ValueError: an argument outside its domain.
+        MammogramReadError: names the file, what it holds and what is wanted.
     """
-    _check_arguments(voi, default_spacing_mm)
     kind, version = _recognise(path)
-    try:
+    with _decoding(path, kind):
         if kind == "dicom":
-            return _read_dicom(path, voi, allow_for_processing, default_spacing_mm)
+            return _read_dicom(path, reading)
         if kind == "nifti":
-            return _read_nifti(path, version, default_spacing_mm)
-        return _read_raster(path, kind, default_spacing_mm)
-    except MammogramReadError:
-        raise
-    except Exception as error:  # whatever a decoder makes of a damaged file
-        raise _damaged(path, kind, error) from error
+            return _read_nifti(path, version, reading)
+        return _read_raster(path, kind, reading)
 
 
 def read_values(path: PathLike) -> np.ndarray:
@@ -89,16 +97,12 @@ def read_values(path: PathLike) -> np.ndarray:
         MammogramReadError: as `read_mammogram`.
     """
     kind, version = _recognise(path)
-    try:
+    with _decoding(path, kind):
         if kind == "dicom":
             codes, bits = stored_codes(path, open_dataset(path))
             values = stored_values(bits, 8 * codes.dtype.itemsize)
             return look_up(values.astype(np.uint8) if values.min() >= 0 and values.max() < 256 else values, codes)
         return read_nifti(path, version).values if kind == "nifti" else read_raster(path, kind).values
-    except MammogramReadError:
-        raise
-    except Exception as error:
-        raise _damaged(path, kind, error) from error
 
 
 class MammogramReader(ImageReader):
@@ -109,28 +113,20 @@ class MammogramReader(ImageReader):
     what is refused here.
 
     Args:
-        voi: see `read_mammogram`.
-        allow_for_processing: see `read_mammogram`.
-        default_spacing_mm: see `read_mammogram`.
+        reading: see `Reading`.
         kwargs: none is known; a misspelt key is an error rather than ignored.
 
     Raises:
-        ValueError: an unknown argument or one outside its domain.
+        ValueError: an unknown argument, or `reading` is no `Reading`.
     """
 
-    def __init__(
-        self,
-        voi: int | str = "auto",
-        allow_for_processing: bool = False,
-        default_spacing_mm: float = 0.07,
-        **kwargs: Any,
-    ) -> None:
+    def __init__(self, reading: Reading = AS_SHOWN, **kwargs: Any) -> None:
         super().__init__()
         if kwargs:  # no TypeError: MONAI would answer that by dropping all arguments
-            known = "voi, allow_for_processing, default_spacing_mm"
-            raise ValueError(f"MammogramReader: found unknown arguments {sorted(kwargs)}; wanted {known}")
-        _check_arguments(voi, default_spacing_mm)
-        self.voi, self.allow_for_processing, self.default_spacing_mm = voi, allow_for_processing, default_spacing_mm
+            raise ValueError(f"MammogramReader: got unknown arguments {sorted(kwargs)}; want reading")
+        if not isinstance(reading, Reading):
+            raise ValueError(f"reading: got {reading!r}; want a Reading")
+        self.reading = reading
 
     def verify_suffix(self, filename: Sequence[PathLike] | PathLike) -> bool:
         """Always True: contents decide, not names."""
@@ -140,7 +136,7 @@ class MammogramReader(ImageReader):
         """The path as a tuple; nothing is opened yet."""
         return ensure_tuple(data)
 
-    def get_data(self, img: Sequence[PathLike] | PathLike) -> tuple[np.ndarray, dict[str, Any]]:
+    def get_data(self, img: Sequence[PathLike] | PathLike) -> tuple[np.ndarray, Metadata]:
         """Read what `read` returned; see `read_mammogram`.
 
         Raises:
@@ -149,14 +145,7 @@ class MammogramReader(ImageReader):
         paths = ensure_tuple(img)
         if len(paths) != 1:
             raise MammogramReadError(str(paths), f"{len(paths)} files for one image", "one file")
-        return read_mammogram(paths[0], self.voi, self.allow_for_processing, self.default_spacing_mm)
-
-
-def _check_arguments(voi: int | str, default_spacing_mm: float) -> None:
-    if isinstance(voi, bool) or not isinstance(voi, int | str) or (isinstance(voi, str) and not voi.strip()):
-        raise ValueError(f"voi: found {voi!r}; wanted 'auto', 'none', a window index or a preset's name")
-    if not (math.isfinite(default_spacing_mm) and default_spacing_mm > 0):
-        raise ValueError(f"default_spacing_mm: found {default_spacing_mm!r}; wanted a positive number of mm")
+        return read_mammogram(paths[0], self.reading)
 
 
 def _recognise(path: PathLike) -> tuple[str, int]:
@@ -184,72 +173,73 @@ def _recognise(path: PathLike) -> tuple[str, int]:
     raise MammogramReadError(path, "contents of no known image format", FORMATS)
 
 
-def _damaged(path: PathLike, kind: str, error: Exception) -> MammogramReadError:
-    found = f"a damaged or unusual {kind} file ({type(error).__name__}: {error})"
-    return MammogramReadError(path, found, "a complete and valid file")
+@contextmanager
+def _decoding(path: PathLike, kind: str) -> Iterator[None]:
+    """Whatever a decoder makes of a damaged file becomes a `MammogramReadError`."""
+    try:
+        yield
+    except MammogramReadError:
+        raise
+    except Exception as error:
+        got = f"a damaged or unusual {kind} file ({type(error).__name__}: {error})"
+        raise MammogramReadError(path, got, "a complete and valid file") from error
 
 
-def _read_dicom(
-    path: PathLike, voi: int | str, allow_for_processing: bool, default_mm: float
-) -> tuple[np.ndarray, dict[str, Any]]:
+def _read_dicom(path: PathLike, reading: Reading) -> tuple[np.ndarray, Metadata]:
     dataset = open_dataset(path)
-    check_is_mammogram(path, dataset, allow_for_processing)
+    check_is_mammogram(path, dataset, reading.allow_for_processing)
     codes, bits = stored_codes(path, dataset)
-    table, applied = presentation_table(path, dataset, bits, 8 * codes.dtype.itemsize, voi)
-    spacing = choose_spacing(path, spacing_candidates(path, dataset), default_mm, DICOM_RANGE_MM, codes.shape)
-    details = {
-        **identity(dataset),
+    table, applied = presentation_table(path, dataset, bits, 8 * codes.dtype.itemsize, reading.voi)
+    spacings = spacing_candidates(path, dataset)
+    details = identity(dataset) | {
         "photometric": str(dataset.PhotometricInterpretation),
         "bits_stored": bits.stored,
         "transfer_syntax": str(dataset.file_meta.TransferSyntaxUID),
         "voi_applied": applied,
     }
-    return _finish(path, look_up(table, codes), "dicom", spacing, details)
+    spacing = choose_spacing(path, spacings, reading.default_spacing_mm, DICOM_RANGE_MM, codes.shape)
+    return _with_metadata(path, look_up(table, codes), "dicom", spacing, details)
 
 
-def _read_raster(path: PathLike, kind: str, default_mm: float) -> tuple[np.ndarray, dict[str, Any]]:
+def _read_raster(path: PathLike, kind: str, reading: Reading) -> tuple[np.ndarray, Metadata]:
     raster = read_raster(path, kind)
     image, bits = to_unit_range(path, raster.values, raster.full_scale)
+    details: Metadata = {"bits_stored": bits}
     if raster.white_is_zero:
-        image = 1.0 - image
-    spacing = choose_spacing(path, [("resolution tag", raster.spacing_mm)], default_mm, FILE_RANGE_MM, image.shape)
-    polarity = "MONOCHROME1" if raster.white_is_zero else "MONOCHROME2"
-    return _finish(path, image, kind, spacing, {"photometric": polarity, "bits_stored": bits})
+        image, details["photometric"] = 1.0 - image, "MONOCHROME1"
+    spacings = [("resolution tag", raster.spacing_mm)]
+    spacing = choose_spacing(path, spacings, reading.default_spacing_mm, FILE_RANGE_MM, image.shape)
+    return _with_metadata(path, image, kind, spacing, details)
 
 
-def _read_nifti(path: PathLike, version: int, default_mm: float) -> tuple[np.ndarray, dict[str, Any]]:
+def _read_nifti(path: PathLike, version: int, reading: Reading) -> tuple[np.ndarray, Metadata]:
     nifti = read_nifti(path, version)
     image, bits = to_unit_range(path, nifti.values)
-    spacing = choose_spacing(path, [("zooms", nifti.spacing_mm)], default_mm, FILE_RANGE_MM, image.shape)
-    details = {
-        "bits_stored": bits,
-        "file_affine": nifti.affine,
-        "file_shape": nifti.shape,
-        "file_axes": nifti.axes,
-        "file_flips": nifti.flips,
-    }
-    return _finish(path, image, "nifti", spacing, details)
+    details = {"bits_stored": bits, "file_affine": nifti.affine, "file_shape": nifti.shape}
+    details |= {"file_axes": nifti.axes, "file_flips": nifti.flips}
+    spacings = [("zooms", nifti.spacing_mm)]
+    spacing = choose_spacing(path, spacings, reading.default_spacing_mm, FILE_RANGE_MM, image.shape)
+    return _with_metadata(path, image, "nifti", spacing, details)
 
 
-def _finish(
-    path: PathLike, image: np.ndarray, kind: str, spacing: tuple[tuple[float, float], str], details: dict[str, Any]
-) -> tuple[np.ndarray, dict[str, Any]]:
+def _with_metadata(
+    path: PathLike, image: np.ndarray, kind: str, spacing: tuple[tuple[float, float], str], details: Metadata
+) -> tuple[np.ndarray, Metadata]:
     """Image and complete metadata: the same keys for every format, values that data loaders can collate."""
     rows, cols = image.shape
-    spacing_mm, source = spacing
-    meta: dict[str, Any] = {
-        **NO_IDENTITY,
+    meta: Metadata = {
+        **dict.fromkeys(IDENTITY, ""),
         "photometric": "MONOCHROME2",
         "transfer_syntax": "",
         "voi_applied": "none",
-        "file_affine": plain_affine(spacing_mm),
+        "file_affine": plain_affine(spacing[0]),
         "file_shape": (cols, rows),
         "file_axes": IN_FILE_ORDER,
         "file_flips": (False, False),
         **details,
         "file_format": kind,
-        "spacing_mm": spacing_mm,
-        "spacing_source": source,
+        "spacing_mm": spacing[0],
+        "spacing_source": spacing[1],
         "spatial_shape": np.asarray([rows, cols]),
         "original_channel_dim": float("nan"),
         "filename_or_obj": os.fspath(path),

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import gzip
 import logging
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 
-from scripts.data.reader.errors import MammogramReadError
+from scripts.data.reader.errors import MammogramReadError, PathLike
 from scripts.data.reader.geometry import IN_FILE_ORDER, display_axes, from_file_axes
 from scripts.data.reader.intensity import check_size
 
@@ -34,7 +33,7 @@ class Nifti:
     flips: tuple[bool, bool]
 
 
-def nifti_version(path: str | os.PathLike[str], head: bytes) -> int:
+def nifti_version(path: PathLike, head: bytes) -> int:
     """1 or 2 for a single-file NIfTI, compressed or not; 0 for other contents."""
     if head.startswith(GZIP_MAGIC):
         try:
@@ -47,7 +46,7 @@ def nifti_version(path: str | os.PathLike[str], head: bytes) -> int:
     return 2 if head[4:8] == b"n+2\x00" else 0
 
 
-def read_nifti(path: str | os.PathLike[str], version: int) -> Nifti:
+def read_nifti(path: PathLike, version: int) -> Nifti:
     """Read one plane and turn it to display order where the file states its orientation.
 
     Without an orientation code nothing is turned: the file's first axis is taken along the columns.
@@ -71,11 +70,11 @@ def read_nifti(path: str | os.PathLike[str], version: int) -> Nifti:
     affine = np.asarray(image.affine, dtype=np.float64)
     axes, flips = IN_FILE_ORDER, (False, False)
     if int(header["qform_code"]) > 0 or int(header["sform_code"]) > 0:
-        found = display_axes(affine)
-        if found is None:
+        orientation = display_axes(affine)
+        if orientation is None:
             logger.warning("%s: the plane is oblique to the patient; rows and columns are left as stored", path)
         else:
-            axes, flips = found
+            axes, flips = orientation
     zooms = header.get_zooms()
     mm = MM_PER_UNIT.get(header.get_xyzt_units()[0], 1.0)
     spacing = (float(zooms[axes[0]]) * mm, float(zooms[axes[1]]) * mm)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +12,7 @@ import tifffile
 from PIL import Image
 
 from scripts.data.reader.dicom_file import grey_channel
-from scripts.data.reader.errors import MammogramReadError
+from scripts.data.reader.errors import MammogramReadError, PathLike
 from scripts.data.reader.intensity import check_size
 
 MAGIC = {  # first bytes -> format
@@ -44,7 +43,7 @@ def raster_format(head: bytes) -> str:
     return next((name for magic, name in MAGIC.items() if head.startswith(magic)), "")
 
 
-def read_raster(path: str | os.PathLike[str], kind: str) -> Raster:
+def read_raster(path: PathLike, kind: str) -> Raster:
     """Read one picture without scaling, rotating or mirroring it.
 
     Args:
@@ -57,7 +56,7 @@ def read_raster(path: str | os.PathLike[str], kind: str) -> Raster:
     return _read_tiff(path) if kind == "tiff" else _read_pillow(path, kind)
 
 
-def _read_pillow(path: str | os.PathLike[str], kind: str) -> Raster:
+def _read_pillow(path: PathLike, kind: str) -> Raster:
     with Image.open(path, formats=(kind,)) as image:
         check_size(path, image.height, image.width)
         dpi = image.info.get("dpi")
@@ -77,7 +76,7 @@ def _read_pillow(path: str | os.PathLike[str], kind: str) -> Raster:
     return Raster(values, spacing)
 
 
-def _read_tiff(path: str | os.PathLike[str]) -> Raster:
+def _read_tiff(path: PathLike) -> Raster:
     with tifffile.TiffFile(path) as tiff:
         pages = [page for page in tiff.pages if isinstance(page, tifffile.TiffPage) and not page.is_reduced]
         page = pages[0] if len(pages) == 1 else None
@@ -124,14 +123,14 @@ def _from_resolution(rows: float, cols: float, mm: float) -> tuple[float, float]
     return mm / rows, mm / cols
 
 
-def _png_header(path: str | os.PathLike[str]) -> tuple[int, int]:
+def _png_header(path: PathLike) -> tuple[int, int]:
     """Bit depth and colour type of the IHDR chunk."""
     with Path(path).open("rb") as file:
         header = file.read(26)
     return header[24], header[25]
 
 
-def _one_channel(path: str | os.PathLike[str], values: np.ndarray) -> np.ndarray:
+def _one_channel(path: PathLike, values: np.ndarray) -> np.ndarray:
     """(rows, cols) of an array that may have identical colour channels and an opaque alpha channel."""
     if values.ndim == 2:
         return values

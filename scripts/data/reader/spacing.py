@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 from collections.abc import Iterable
+
+from scripts.data.reader.errors import PathLike
 
 DICOM_RANGE_MM = (0.01, 0.99)  # placeholders such as 1\1 lie outside, reduced copies inside
 FILE_RANGE_MM = (0.02, 0.3)  # resolution tags and zooms are often left over from a screen or a printer
@@ -17,7 +18,7 @@ Candidate = tuple[str, tuple[float, float] | None]
 
 
 def choose_spacing(
-    path: str | os.PathLike[str],
+    path: PathLike,
     candidates: Iterable[Candidate],
     default_mm: float,
     plausible_mm: tuple[float, float],

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle
 
 from scripts.data.lists.generic import generic_datalist
-from scripts.data.reader.mammogram_reader import read_mammogram
+from scripts.data.reader.mammogram_reader import Reading, read_mammogram
 from scripts.evaluation.crops import WINDOW_PERCENTILES
 from scripts.evaluation.report.panels import scale_bar
 from scripts.evaluation.report.runs import Rows, load_runs, number
@@ -76,7 +76,7 @@ def failure_gallery(
 
 
 def _tile(axes: Axes, row: Mapping[str, str], file: str | Path, side_mm: float, default_mm: float, ink: str) -> None:
-    values, meta = read_mammogram(file, default_spacing_mm=default_mm)
+    values, meta = read_mammogram(file, Reading(default_spacing_mm=default_mm))
     spacing = float(meta["spacing_mm"][0])
     side = 2 * round(side_mm / spacing / 2) + 1
     axes.imshow(cut_window(values, (number(row["row"]), number(row["col"])), side), cmap="gray", vmin=0, vmax=1)

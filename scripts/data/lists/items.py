@@ -1,0 +1,72 @@
+"""What every data list shares: the form of its items, and the checks of patients and images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from scripts.data.reader.errors import MammogramReadError
+from scripts.data.splits import Datalist, Item
+
+
+def make_item(
+    image: str | Path,
+    label: str | Path | Sequence[str | Path] | None,
+    *,
+    patient: str,
+    image_id: str,
+    annotation: str,
+    laterality: str = "",
+    view: str = "",
+    **more: str,
+) -> Item:
+    """One image of a data list, as docs/data.md describes it; `more` are further texts, such as the density.
+
+    Args:
+        image: its file.
+        label: its annotation file, several of them, or None for an image without MCs.
+        patient: whose image it is.
+        image_id: its name in results.
+        annotation: "full", "clusters_only" or "none".
+        laterality: side, by its first letter.
+        view: "CC", "MLO", ...
+    """
+    label = "" if label is None else label
+    return {
+        **more,
+        "image": str(image),
+        "label": str(label) if isinstance(label, str | Path) else [str(path) for path in label],
+        "patient": patient,
+        "image_id": image_id,
+        "laterality": laterality[:1].upper(),
+        "view": view.upper(),
+        "annotation": annotation,
+    }
+
+
+def check_each_once(source: str | Path, items: Iterable[tuple[str, Item]], keys: Sequence[str]) -> None:
+    """No two items agree in any of `keys`.
+
+    Args:
+        source: the file or folder, for the message.
+        items: (where it was read, item).
+        keys: e.g. "image" and "image_id".
+
+    Raises:
+        MammogramReadError: names both places.
+    """
+    seen: dict[tuple[str, str], str] = {}
+    for where, item in items:
+        for key in keys:
+            first = seen.setdefault((key, item[key]), where)
+            if first != where:
+                raise MammogramReadError(source, f"{key} {item[key]} in {first} and again in {where}", "it once")
+
+
+def shared_patients(datalist: Datalist) -> dict[str, list[str]]:
+    """Patients that stand in several sections -> these sections."""
+    homes: dict[str, list[str]] = {}
+    for section, items in datalist.items():
+        for patient in {item["patient"] for item in items}:
+            homes.setdefault(patient, []).append(section)
+    return {patient: sections for patient, sections in sorted(homes.items()) if len(sections) > 1}

@@ -1,0 +1,63 @@
+"""CSV tables and JSON files that users and data sets bring: every fault names the file and the row."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from scripts.data.reader.errors import MammogramReadError
+
+Row = tuple[str, Mapping[str, Any]]  # where it stands in the file, its values by column or key
+
+
+def csv_rows(
+    path: str | Path, want: str, columns: tuple[str, ...] = (), delimiter: str = ",", errors: str = "strict"
+) -> tuple[list[str], list[Row]]:
+    """The rows of a CSV file with a header.
+
+    Args:
+        path: the file, UTF-8 with or without a byte order mark.
+        want: what the file should be, for the message.
+        columns: names that must be there, in small letters.
+        delimiter: between cells.
+        errors: what bytes that are no UTF-8 do, as for `open`.
+
+    Returns:
+        The names of the columns, in small letters, and ("line 2", {column: text}) for each row. Names and cells are
+        stripped of spaces and stray quotes; a missing cell is left out.
+
+    Raises:
+        MammogramReadError: an unreadable file, missing columns, or a row with more cells than columns.
+    """
+    try:
+        with Path(path).open(newline="", encoding="utf-8-sig", errors=errors) as file:
+            reader = csv.DictReader(file, delimiter=delimiter, skipinitialspace=True)
+            reader.fieldnames = header = [name.strip().lower() for name in reader.fieldnames or ()]
+            missing = [name for name in columns if name not in header]
+            if missing:
+                raise MammogramReadError(path, f"no columns {missing} but {header}", want)
+            rows: list[Row] = []
+            for row in reader:
+                where = f"line {reader.line_num}"
+                if None in row and any(row[None]):
+                    raise MammogramReadError(path, f"{where} with more cells than columns", want)
+                cells = {name: cell.strip(' "\r\n') for name, cell in row.items() if isinstance(cell, str)}
+                rows.append((where, cells))
+            return header, rows
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise MammogramReadError(path, f"an unreadable file ({error})", want) from error
+
+
+def json_content(path: str | Path, want: str) -> Any:
+    """What a JSON file holds.
+
+    Raises:
+        MammogramReadError: an unreadable file.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise MammogramReadError(path, f"an unreadable file ({error})", want) from error
