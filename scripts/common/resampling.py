@@ -6,6 +6,10 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from scipy import ndimage
+
+from scripts.common.labels import MC
+from scripts.common.objects import label_objects
 
 
 @dataclass(frozen=True)
@@ -49,3 +53,40 @@ def resample(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 def resampled_size(shape: tuple[int, int], magnification: float) -> tuple[int, int]:
     """(rows, cols) after a magnification."""
     return max(1, round(shape[0] * magnification)), max(1, round(shape[1] * magnification))
+
+
+def resample_label(label: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """A label mask {0, 1, 2} on the pixel grid that `resample` brings its image to; no MC gets lost.
+
+    Args:
+        label: uint8 (rows, cols).
+        size: (rows, cols) of the result.
+    """
+    rows, cols = (old / new for old, new in zip(label.shape, size, strict=True))
+    matrix = np.array([[cols, 0, 0.5 * cols - 0.5], [0, rows, 0.5 * rows - 0.5]])
+    return warp_label(label, matrix, size)
+
+
+def warp_label(label: np.ndarray, matrix: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Nearest-neighbour warp; an MC that it would lose (a single pixel, reduced) keeps the pixel of its centroid.
+
+    Args:
+        label: uint8 (rows, cols) {0, 1 = MC, 2 = ignore}.
+        matrix: float64 (2, 3): output (col, row, 1) -> input (col, row).
+        size: (rows, cols) of the result.
+
+    Returns:
+        uint8 (rows, cols); outside of the input it is mirrored.
+    """
+    flags = cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
+    warped = cv2.warpAffine(label, matrix, size[::-1], flags=flags, borderMode=cv2.BORDER_REFLECT_101)
+    objects, count = label_objects(label == MC)
+    if not count:
+        return warped
+    moved = cv2.warpAffine(objects.astype(np.float32), matrix, size[::-1], flags=flags)
+    lost = np.setdiff1d(np.arange(1, count + 1), moved)
+    centres = np.array(ndimage.center_of_mass(objects > 0, objects, lost)).reshape(-1, 2)[:, ::-1].T
+    col, row = np.round(np.linalg.solve(matrix[:, :2], centres - matrix[:, 2:])).astype(int)
+    inside = (row >= 0) & (row < size[0]) & (col >= 0) & (col < size[1])
+    warped[row[inside], col[inside]] = MC
+    return warped

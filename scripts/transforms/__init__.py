@@ -11,7 +11,15 @@ from scripts.transforms.inference import (
     RestoreFileGeometryd,
     ThresholdObjectsd,
 )
-from scripts.transforms.training import DropIgnoredd, ProximityTargetd, RandCLAHEd, RandWarpPatchd, WorkingGridd
+from scripts.transforms.training import (
+    DropIgnoredd,
+    ProximityTargetd,
+    RandBrightnessd,
+    RandCLAHEd,
+    RandGammad,
+    RandWarpPatchd,
+    WorkingGridd,
+)
 
 __all__ = [
     "BreastMaskd",
@@ -25,7 +33,9 @@ __all__ = [
     "MeasureFindingsd",
     "MorphologyObjectsd",
     "ProximityTargetd",
+    "RandBrightnessd",
     "RandCLAHEd",
+    "RandGammad",
     "RandWarpPatchd",
     "RestoreFileGeometryd",
     "SelectMapd",
