@@ -41,7 +41,7 @@ class WorkingGridd(MapTransform):
             size = resampled_size(image.shape, factor)
             meta = dict(item[image_key].meta) | {"spacing_mm": tuple(length / factor for length in spacing)}
             item[image_key] = MetaTensor(torch.from_numpy(resample(image, size))[None], meta=meta)
-            item[label_key] = torch.from_numpy(resample_label(plane(item[label_key]), size))[None]
+            item[label_key] = torch.from_numpy(resample_label(plane(item[label_key]), factor))[None]
         return item
 
 
@@ -113,7 +113,7 @@ class RandWarpPatchd(RandomizableTransform, MapTransform):
         image, label = plane(item[image_key]), plane(item[label_key])
         matrix = self.warp.sample(self.R, image.shape)
         item[image_key] = torch.from_numpy(warp_image(image, matrix, side))[None]
-        item[label_key] = torch.from_numpy(warp_label(label, matrix, (side, side)))[None]
+        item[label_key] = torch.from_numpy(warp_label(label, matrix, side))[None]
         return item
 
 
