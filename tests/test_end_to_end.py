@@ -19,20 +19,22 @@ from scipy import ndimage
 from scripts.data.labels.annotations import load_label
 from scripts.data.reader.mammogram_reader import read_mammogram
 
+PHANTOMS = {
+    "source::training": 3,
+    "source::validation": 1,
+    "source::testing": 1,
+    "source::seed": 5,
+    "source::shape": [416, 320],
+    "source::empty_fraction": 0.0,
+    "source::workers": 0,
+}
 SIZES = {
-    "phantom_training": 3,
-    "phantom_validation": 1,
-    "phantom_testing": 1,
-    "phantom_seed": 5,
-    "phantom_rows": 416,
-    "phantom_cols": 320,
-    "patch_px": 96,
-    "stride_px": 96,
-    "crop_px": 64,
+    "patches::patch_px": 96,
+    "patches::stride_px": 96,
+    "warp::crop_px": 64,
     "batch_size": 2,
     "precision": "float32",
 }
-PHANTOMS = {"source::empty_fraction": 0.0, "source::workers": 0}
 
 
 def bundle(root, *arguments, check=True):
@@ -223,27 +225,62 @@ def test_training_is_repeatable_and_resumes_after_a_kill(root, phantoms, tmp_pat
     assert published.keys() == straight.keys()
 
 
-def test_fine_tuning_on_two_sources_starts_from_the_given_weights(root, phantoms, tiny_weights, tmp_path):
-    arguments = training(
-        *(tmp_path / "run", phantoms[0], "['configs/train.json','configs/finetune.json']", 1),
-        **{"second_source::empty_fraction": 0.0, "second_source::workers": 0},
-        second_dataset_dir=tmp_path / "second",
-        second_training=1,
-        second_validation=1,
-        initial_weights=tiny_weights / "model.pt",
-        learning_rate=0.0,
-    )
+SECOND = {
+    "second_source::training": 1,
+    "second_source::validation": 1,
+    "second_source::shape": [416, 320],
+    "second_source::empty_fraction": 0.0,
+    "second_source::workers": 0,
+    "optimizer::lr": 0.0,
+}
+
+
+@pytest.mark.parametrize("method", ["", "'configs/hdogreg_paper_train.json',", "'configs/slim_fcn_train.json',"])
+def test_fine_tuning_starts_from_the_weights_of_the_method(root, phantoms, tmp_path, method):
+    """With learning rate 0 the end is the start: the second run publishes the first one's weights."""
+    small = {"network_def::encoder": "residual", "network_def::encoder_weights": "none"} if "paper" in method else {}
+    configs = f"['configs/train.json',{method}]"
+    first = training(tmp_path / "run", phantoms[0], configs, 1, **small)
+    bundle(root, *first)
+    published = tmp_path / "run" / "published.pt"
+    given = torch.load(published, weights_only=True)
+    arguments = training(tmp_path / "tuned", phantoms[0], f"['configs/train.json',{method}'configs/finetune.json']", 1)
+    more = {**small, **SECOND, "second_source::dataset_dir": tmp_path / "second", "publish_path": published}
+    arguments += options(**more)
     bundle(root, *arguments)
-    given = torch.load(tiny_weights / "model.pt", weights_only=True)
-    tuned = torch.load(tmp_path / "run" / "model.pt", weights_only=True)
+    tuned = torch.load(tmp_path / "tuned" / "model.pt", weights_only=True)
     learned = [key for key in given if "running" not in key and "num_batches" not in key]
-    assert all(torch.equal(given[key], tuned[key]) for key in learned)  # learning rate 0: the start is the end
+    assert all(torch.equal(given[key], tuned[key]) for key in learned)
     assert (tmp_path / "second" / "datalist.json").is_file()
 
 
+def test_without_a_validation_section_the_last_epoch_is_published(root, phantoms, tmp_path):
+    arguments = training(tmp_path, phantoms[0], "configs/train.json", 2, PHANTOMS | {"source::validation": 0})
+    done = bundle(root, *arguments, *options(dataset_dir=tmp_path / "data"))
+    assert "no validation section: no validation runs, the last epoch is published" in done.stderr
+    last = torch.load(tmp_path / "checkpoint.pt", weights_only=True)["network"]
+    published = torch.load(tmp_path / "published.pt", weights_only=True)
+    assert all(torch.equal(published[key], last[key]) for key in last)
+
+
+@pytest.mark.parametrize("fold_option", ["seed", "fold"])
+def test_another_split_or_fold_in_the_same_folder_is_refused(root, phantoms, tmp_path, fold_option):
+    """No patient of the earlier run's test part may enter training by a resume."""
+    table = ["image,label,patient"]
+    items = [item for section in phantoms[1].values() for item in section]
+    table += [f"{item['image']},{item['label']},{number}" for number, item in enumerate(items)]
+    (tmp_path / "list.csv").write_text("\n".join(table))
+    configs = "['configs/train.json','configs/data_generic.json']"
+    split = {"source::folds": 5, "source::fold": 0, "source::seed": 0, "source::datalist_file": "list.csv"}
+    bundle(root, *training(tmp_path / "run", tmp_path, configs, 1, split))
+    done = bundle(
+        root, *training(tmp_path / "run", tmp_path, configs, 2, split | {f"source::{fold_option}": 1}), check=False
+    )
+    assert done.returncode != 0 and "another split, fold or set of images; datalist." in done.stderr
+
+
 def test_the_demos_first_command_generates_images_and_finds_them_again(root, tmp_path):
-    sizes = {key: value for key, value in SIZES.items() if key.startswith("phantom")} | {"phantom_training": 0}
-    arguments = options(dataset_dir=tmp_path / "demo", **{"source::workers": 0}, **sizes)
+    arguments = options(dataset_dir=tmp_path / "demo", **PHANTOMS | {"source::training": 0})
     bundle(root, "generate", "--config_file", "configs/data_phantom.json", *arguments)
     made = {path: path.stat().st_mtime_ns for path in (tmp_path / "demo" / "images").glob("*.dcm")}
     assert len(made) == 2

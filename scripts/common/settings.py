@@ -42,7 +42,7 @@ def describe(thing: Any) -> Any:
         return thing
     if isinstance(thing, np.generic):
         return thing.item()
-    if isinstance(thing, PurePath):
+    if isinstance(thing, PurePath | torch.dtype | torch.device):
         return str(thing)
     if isinstance(thing, Mapping):
         return {str(key): describe(value) for key, value in thing.items() if str(key) not in WITHOUT_EFFECT}

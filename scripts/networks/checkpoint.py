@@ -44,10 +44,10 @@ class LoadWeights:
         if self.path is None:
             if self.optional:
                 return
-            raise WeightsError(f"weights: no path given; wanted {wanted}")
+            raise WeightsError(f"weights: no path given; want {wanted}")
         if not self.path.exists():
             raise FileNotFoundError(
-                f"weights: {self.path} does not exist; wanted {wanted}, e.g. train one with configs/train.json"
+                f"weights: {self.path} does not exist; want {wanted}, e.g. train one with configs/train.json"
             )
         state = _read(self.path, wanted)
         _check_fit(self.path, state, self.network)
@@ -60,13 +60,13 @@ def _read(path: Path, wanted: str) -> dict[str, torch.Tensor]:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load raises whatever the damaged bytes provoke
         reason = str(error).strip().partition("\n")[0]
-        raise WeightsError(f"weights: {path} is unreadable ({reason}); wanted {wanted}") from error
+        raise WeightsError(f"weights: {path} is unreadable ({reason}); want {wanted}") from error
     for key in ("network", "model"):
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]
             break
     if not isinstance(content, Mapping) or not any(isinstance(value, torch.Tensor) for value in content.values()):
-        raise WeightsError(f"weights: {path} holds no state dict but a {type(content).__name__}; wanted {wanted}")
+        raise WeightsError(f"weights: {path} holds no state dict but a {type(content).__name__}; want {wanted}")
     return dict(content)
 
 
@@ -78,6 +78,6 @@ def _check_fit(path: Path, state: Mapping[str, torch.Tensor], network: nn.Module
     if misfits := missing + unexpected + reshaped:
         raise WeightsError(
             f"weights: {path} holds weights of another network ({len(missing)} keys missing, {len(unexpected)} "
-            f"unexpected, {len(reshaped)} of another shape; first: {misfits[0]}); wanted {type(network).__name__}: "
+            f"unexpected, {len(reshaped)} of another shape; first: {misfits[0]}); want {type(network).__name__}: "
             "pass the overlay that belongs to the weights"
         )

@@ -9,6 +9,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from scripts.common.settings import recorded
+
 CONTEXT_PX = 95
 LOCAL_PX = 9
 
@@ -22,6 +24,7 @@ def _pool() -> nn.Module:
     return nn.MaxPool2d(kernel_size=3, stride=2)
 
 
+@recorded
 class ContextCNN(nn.Module):
     """Context-sensitive CNN: 64 local features on 4x4, 128 global ones on 5x5, 4224 together -> 128 -> 2.
 
@@ -43,7 +46,7 @@ class ContextCNN(nn.Module):
     ) -> None:
         super().__init__()
         if input_std <= 0:
-            raise ValueError(f"input_std: got {input_std}; wanted a positive number")
+            raise ValueError(f"input_std: got {input_std}; want a positive number")
         self.input_mean, self.input_std = float(input_mean), float(input_std)
         self.context_px, self.local_px = CONTEXT_PX, LOCAL_PX
         self.local_branch = nn.Sequential(*_conv(in_channels, 32), *_conv(32, 32), _pool(), *_conv(32, 64))
@@ -75,7 +78,7 @@ class ContextCNN(nn.Module):
         """
         side, local_side = self.context_px, self.local_px
         if x.shape[2] != side or x.shape[3] != side:
-            raise ValueError(f"x: got patches of {x.shape[2]} x {x.shape[3]} px; wanted {side} x {side}")
+            raise ValueError(f"x: got patches of {x.shape[2]} x {x.shape[3]} px; want {side} x {side}")
         x = (x - self.input_mean) / self.input_std
         edge = (side - local_side) // 2
         local = self.local_branch(x[:, :, edge : edge + local_side, edge : edge + local_side])

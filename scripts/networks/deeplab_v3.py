@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from pathlib import Path
-from urllib.error import URLError
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from scripts.networks.weights import fit_input_channels
+from scripts.common.settings import recorded
+from scripts.networks.weights import EncoderWeightsError, fetch_state, fit_input_channels, shortened
 
 logger = logging.getLogger(__name__)
 
@@ -27,10 +26,6 @@ BLOCKS = (3, 4, 6, 3)
 FEATURES, ASPP_CHANNELS, ASPP_RATES = 2048, 256, (12, 24, 36)
 EXPANSION = 4
 LAST_LAYER = "classifier.4."
-
-
-class PretrainedError(ValueError):
-    """Published weights that cannot be had or do not fit; the message names the source and what is wanted."""
 
 
 class Bottleneck(nn.Module):
@@ -136,6 +131,7 @@ class ASPP(nn.Module):
         return self.project(torch.cat(parallel, dim=1))
 
 
+@recorded
 class DeepLabV3(nn.Module):
     """DeepLabV3 with ResNet-50, output stride 8, rates 12, 24, 36; 39,627,457 parameters with one channel and class.
 
@@ -151,7 +147,7 @@ class DeepLabV3(nn.Module):
 
     Raises:
         ValueError: ``input_std`` is not positive.
-        PretrainedError: the weights cannot be had or do not fit.
+        EncoderWeightsError: the weights cannot be had or do not fit.
     """
 
     def __init__(
@@ -165,7 +161,7 @@ class DeepLabV3(nn.Module):
     ) -> None:
         super().__init__()
         if input_std <= 0:
-            raise ValueError(f"input_std: got {input_std}; wanted a positive number")
+            raise ValueError(f"input_std: got {input_std}; want a positive number")
         self.input_mean, self.input_std = float(input_mean), float(input_std)
         self.backbone = DilatedResNet50(in_channels)
         aspp = ASPP(FEATURES, ASPP_CHANNELS, ASPP_RATES, dropout)
@@ -200,22 +196,24 @@ def load_pretrained(network: DeepLabV3, source: str) -> None:
         source: see `DeepLabV3`.
 
     Raises:
-        PretrainedError: no such file, no network, a damaged file, or unfitting keys.
+        EncoderWeightsError: no such file, no network, a damaged file, or unfitting keys.
     """
     if source == "none":
         return
-    state = adapt_state(_fetch(source), network.state_dict())
+    state = adapt_state(
+        fetch_state(PUBLISHED_URL if source == "published" else source, "pretrained"), network.state_dict()
+    )
     try:
         missing, unexpected = network.load_state_dict(state, strict=False)
     except RuntimeError as error:
-        raise PretrainedError(f"pretrained: {source} does not fit: {_shortened(error)}") from error
+        raise EncoderWeightsError(f"pretrained: {source} does not fit: {shortened(error)}") from error
     backbone_only = not any(key.startswith("classifier.") for key in state)
     allowed = ("classifier.",) if backbone_only else (LAST_LAYER,)
     lost = [key for key in missing if not key.startswith(allowed) and not key.endswith("num_batches_tracked")]
     if lost or unexpected:
-        raise PretrainedError(
-            f"pretrained: {source} does not fit ({len(lost)} keys missing, {len(unexpected)} unexpected; first: "
-            f"{(lost + list(unexpected))[0]}); wanted torchvision's deeplabv3_resnet50 or resnet50"
+        raise EncoderWeightsError(
+            f"pretrained: got {source}, which does not fit ({len(lost)} keys missing, {len(unexpected)} unexpected; "
+            f"first: {(lost + list(unexpected))[0]}); want torchvision's deeplabv3_resnet50 or resnet50"
         )
     logger.info("DeepLabV3 starts from %s%s", source, " (backbone)" if backbone_only else "")
 
@@ -245,28 +243,3 @@ def _conv_bn_relu(in_channels: int, out_channels: int, kernel_size: int, dilatio
     padding = dilation * (kernel_size // 2)
     conv = nn.Conv2d(in_channels, out_channels, kernel_size, padding=padding, dilation=dilation, bias=False)
     return nn.Sequential(conv, nn.BatchNorm2d(out_channels), nn.ReLU())
-
-
-def _fetch(source: str) -> dict[str, torch.Tensor]:
-    cache = Path(torch.hub.get_dir()) / "checkpoints"
-    try:
-        if source == "published":
-            return torch.hub.load_state_dict_from_url(
-                PUBLISHED_URL, model_dir=str(cache), map_location="cpu", check_hash=True, weights_only=True
-            )
-        state = torch.load(source, map_location="cpu", weights_only=True)
-    except (URLError, FileNotFoundError) as error:
-        raise PretrainedError(
-            f"pretrained: could not get {PUBLISHED_URL if source == 'published' else source} ({_shortened(error)}); "
-            f"wanted 'none', a path, or 'published' with network access or the file placed in {cache}"
-        ) from error
-    except Exception as error:  # torch.load raises whatever the damaged bytes provoke
-        raise PretrainedError(f"pretrained: {source} is not a readable state dict ({_shortened(error)})") from error
-    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
-        raise PretrainedError(f"pretrained: {source} holds a {type(state).__name__}; wanted a plain state dict")
-    return state
-
-
-def _shortened(error: Exception, limit: int = 300) -> str:
-    text = " ".join(str(error).split())
-    return text if len(text) <= limit else text[:limit] + " ..."

@@ -1,4 +1,4 @@
-"""Encoders by name: Inception-v4 (the paper's), lighter EfficientNets (MONAI's and Lite0), a small residual one.
+"""Encoders by name: Inception-v4 (the paper's) and a small residual one.
 
 An encoder is a module with ``out_channels`` (four numbers) and ``first_conv`` (the state-dict key of its first
 convolution) whose forward maps [B, C, H, W], H and W multiples of 32, to the feature maps at 1/4, 1/8, 1/16, 1/32.
@@ -7,51 +7,9 @@ convolution) whose forward maps [B, C, H, W], H and W multiples of 32, to the fe
 from __future__ import annotations
 
 import torch
-from monai.networks.nets.flexible_unet import FLEXUNET_BACKBONE
 from torch import nn
 
-from scripts.networks.efficientnet_lite import EfficientNetLite0Encoder
 from scripts.networks.inception_v4 import InceptionV4Encoder
-
-# Of MONAI's backbones only these compile with TorchScript, which the bundle's ckpt_export needs.
-MONAI_ENCODERS = tuple(f"efficientnet-b{size}" for size in range(8))
-ENCODERS = ("inception_v4", "residual", "efficientnet-lite0", *MONAI_ENCODERS)
-
-
-class MonaiEfficientNetEncoder(nn.Module):
-    """The last four of the five feature maps of a MONAI EfficientNet, without its classifier.
-
-    The classifier's layers are removed (unused parameters break distributed training) and the activation is
-    torch's fused SiLU instead of MONAI's autograd function, which TorchScript cannot compile. BatchNorm uses
-    torch's momentum of 0.1: the default of 0.01 leaves running statistics behind in short CPU trainings.
-
-    Args:
-        name: one of ``MONAI_ENCODERS``.
-        in_channels: channels of the image.
-    """
-
-    first_conv = "body._conv_stem.weight"
-
-    def __init__(self, name: str, in_channels: int = 1) -> None:
-        super().__init__()
-        backbone = FLEXUNET_BACKBONE.register_dict[name]
-        self.body = backbone["type"](
-            model_name=name,
-            pretrained=False,
-            spatial_dims=2,
-            in_channels=in_channels,
-            norm=("batch", {"eps": 1e-3, "momentum": 0.1}),
-        )
-        for unused in ("_conv_head", "_conv_head_padding", "_bn1", "_avg_pooling", "_dropout", "_fc"):
-            delattr(self.body, unused)
-        for module in self.body.modules():
-            if hasattr(module, "_swish"):
-                module._swish = nn.SiLU()
-        self.out_channels = tuple(backbone["feature_channel"][1:])
-
-    def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
-        """Map [B, in_channels, H, W], H and W multiples of 32, to the four feature maps, finest first."""
-        return self.body(x)[1:]
 
 
 class ResidualBlock(nn.Module):
@@ -118,6 +76,9 @@ class ResidualEncoder(nn.Module):
         return features[1:]
 
 
+ENCODERS = {"inception_v4": InceptionV4Encoder, "residual": ResidualEncoder}
+
+
 def make_encoder(name: str, in_channels: int = 1) -> nn.Module:
     """Build an encoder with fresh weights.
 
@@ -128,12 +89,6 @@ def make_encoder(name: str, in_channels: int = 1) -> nn.Module:
     Raises:
         ValueError: the name is not known.
     """
-    if name == "inception_v4":
-        return InceptionV4Encoder(in_channels)
-    if name == "residual":
-        return ResidualEncoder(in_channels)
-    if name == "efficientnet-lite0":
-        return EfficientNetLite0Encoder(in_channels)
-    if name in MONAI_ENCODERS:
-        return MonaiEfficientNetEncoder(name, in_channels)
-    raise ValueError(f"encoder: got {name!r}; wanted one of {', '.join(ENCODERS)}")
+    if name not in ENCODERS:
+        raise ValueError(f"encoder: got {name!r}; want one of {', '.join(ENCODERS)}")
+    return ENCODERS[name](in_channels)

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
+from scripts.common.settings import recorded
+
 KERNEL_SIZES_PX = (3, 5, 7, 9)
 RECEPTIVE_FIELD_PX = 45
 
@@ -29,7 +31,7 @@ class ParallelBlock(nn.Module):
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
         if out_channels % len(KERNEL_SIZES_PX):
-            raise ValueError(f"out_channels: got {out_channels}; wanted a multiple of {len(KERNEL_SIZES_PX)}")
+            raise ValueError(f"out_channels: got {out_channels}; want a multiple of {len(KERNEL_SIZES_PX)}")
         branch_channels = out_channels // len(KERNEL_SIZES_PX)
         self.conv3 = nn.Conv2d(in_channels, branch_channels, kernel_size=3, padding=1)
         self.conv5 = nn.Conv2d(in_channels, branch_channels, kernel_size=5, padding=2)
@@ -44,6 +46,7 @@ class ParallelBlock(nn.Module):
         return self.relu(self.bn(parallel))
 
 
+@recorded
 class SlimFCN(nn.Module):
     """The slim FCN: five parallel blocks and a 5x5 convolution to one logit per pixel.
 
@@ -73,9 +76,9 @@ class SlimFCN(nn.Module):
     ) -> None:
         super().__init__()
         if len(widths) != 5:
-            raise ValueError(f"widths: got {list(widths)}; wanted five block widths")
+            raise ValueError(f"widths: got {list(widths)}; want five block widths")
         if input_std <= 0:
-            raise ValueError(f"input_std: got {input_std}; wanted a positive number")
+            raise ValueError(f"input_std: got {input_std}; want a positive number")
         self.input_mean = float(input_mean)
         self.input_std = float(input_std)
         self.block1 = ParallelBlock(in_channels, widths[0])

@@ -1,49 +1,52 @@
-"""Augmentation of patches: one affine warp for image and label, and CLAHE.
+"""Augmentation of patches: one affine warp for image and label, CLAHE, brightness and gamma.
 
 The warp's matrix maps output (col, row) to input (col, row), px centres at integers, as OpenCV's WARP_INVERSE_MAP.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
-from scipy import ndimage
-
-from scripts.common.objects import label_objects
 
 
-def sample_warp(
-    rng: np.random.RandomState,
-    shape: tuple[int, ...],
-    crop_px: int,
-    scale_range: float = 0.5,
-    shift_range: float = 0.1,
-    rotation_deg: float = 0.0,
-) -> np.ndarray:
-    """Draw a random magnification, shift, rotation about the patch's centre, and crop position.
+@dataclass(frozen=True)
+class Warp:
+    """Ranges of a random magnification, shift, rotation about the patch's centre, and crop.
 
-    Args:
-        rng: random state.
-        shape: (rows, cols) of the patch.
+    Attributes:
         crop_px: side of the square crop.
-        scale_range: magnification uniform in 1 +- this; must be below 1.
-        shift_range: shift uniform in +- this share of the side.
+        scale_range: magnification uniform in 1 +- this; below 1.
+        shift_range: shift uniform in +- this share of the patch's side.
         rotation_deg: rotation uniform in +- this.
-
-    Returns:
-        float64 (2, 3): output (col, row, 1) -> input (col, row).
     """
-    if not 0 <= scale_range < 1:
-        raise ValueError(f"scale_range: got {scale_range}, want a value in [0, 1)")
-    rows, cols = shape
-    scale = 1 + rng.uniform(-scale_range, scale_range)
-    shift = rng.uniform(-shift_range, shift_range, 2) * (cols, rows)
-    angle = np.deg2rad(rng.uniform(-rotation_deg, rotation_deg))
-    corner = rng.uniform(0, 1, 2) * (cols - crop_px, rows - crop_px)
-    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]) / scale
-    centre = (np.array([cols, rows]) - 1) / 2
-    # output pixel u shows the warped patch at corner + u; it comes from turn @ (corner + u - centre - shift) + centre
-    return np.hstack([turn, (turn @ (corner - centre - shift) + centre)[:, None]])
+
+    crop_px: int = 320
+    scale_range: float = 0.5
+    shift_range: float = 0.1
+    rotation_deg: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.crop_px < 1:
+            raise ValueError(f"crop_px: got {self.crop_px}; want 1 or more")
+        if not 0 <= self.scale_range < 1:
+            raise ValueError(f"scale_range: got {self.scale_range}; want a value in [0, 1)")
+        for name, value in (("shift_range", self.shift_range), ("rotation_deg", self.rotation_deg)):
+            if not value >= 0:
+                raise ValueError(f"{name}: got {value}; want 0 or more")
+
+    def sample(self, rng: np.random.RandomState, shape: tuple[int, ...]) -> np.ndarray:
+        """Draw a warp for a patch of (rows, cols): float64 (2, 3), output (col, row, 1) -> input (col, row)."""
+        rows, cols = shape
+        scale = 1 + rng.uniform(-self.scale_range, self.scale_range)
+        shift = rng.uniform(-self.shift_range, self.shift_range, 2) * (cols, rows)
+        angle = np.deg2rad(rng.uniform(-self.rotation_deg, self.rotation_deg))
+        corner = rng.uniform(0, 1, 2) * (cols - self.crop_px, rows - self.crop_px)
+        turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]) / scale
+        centre = (np.array([cols, rows]) - 1) / 2
+        # output pixel u shows the warped patch at corner + u, from turn @ (corner + u - centre - shift) + centre
+        return np.hstack([turn, (turn @ (corner - centre - shift) + centre)[:, None]])
 
 
 def warp_image(image: np.ndarray, matrix: np.ndarray, crop_px: int) -> np.ndarray:
@@ -51,7 +54,7 @@ def warp_image(image: np.ndarray, matrix: np.ndarray, crop_px: int) -> np.ndarra
 
     Args:
         image: float32 (rows, cols).
-        matrix: from `sample_warp`.
+        matrix: from `Warp.sample`.
         crop_px: side of the result.
 
     Returns:
@@ -59,48 +62,6 @@ def warp_image(image: np.ndarray, matrix: np.ndarray, crop_px: int) -> np.ndarra
     """
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     return cv2.warpAffine(image, matrix, (crop_px, crop_px), flags=flags, borderMode=cv2.BORDER_REFLECT_101)
-
-
-def warp_label(label: np.ndarray, matrix: np.ndarray, crop_px: int) -> np.ndarray:
-    """Nearest-neighbour warp; an MC that it would lose (a single pixel, reduced) keeps the pixel of its centroid.
-
-    Args:
-        label: uint8 (rows, cols) {0, 1 = MC, 2 = ignore}.
-        matrix: from `sample_warp`.
-        crop_px: side of the result.
-
-    Returns:
-        uint8 (crop_px, crop_px); outside of the patch it is mirrored like the image.
-    """
-    flags = cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
-    warped = cv2.warpAffine(label, matrix, (crop_px, crop_px), flags=flags, borderMode=cv2.BORDER_REFLECT_101)
-    objects, count = label_objects(label == 1)
-    if not count:
-        return warped
-    moved = cv2.warpAffine(objects.astype(np.float32), matrix, (crop_px, crop_px), flags=flags)
-    lost = np.setdiff1d(np.arange(1, count + 1), moved)
-    centres = np.array(ndimage.center_of_mass(objects > 0, objects, lost)).reshape(-1, 2)[:, ::-1].T
-    col, row = np.round(np.linalg.solve(matrix[:, :2], centres - matrix[:, 2:])).astype(int)
-    inside = (row >= 0) & (row < crop_px) & (col >= 0) & (col < crop_px)
-    warped[row[inside], col[inside]] = 1
-    return warped
-
-
-def resample(image: np.ndarray, label: np.ndarray, magnification: float) -> tuple[np.ndarray, np.ndarray]:
-    """Another pixel grid: area mean or cubic for the image, nearest for the label (no MC gets lost).
-
-    Args:
-        image: float32 (rows, cols), [0, 1].
-        label: uint8 (rows, cols) {0, 1, 2}.
-        magnification: new over old number of pixels per length.
-    """
-    size = tuple(round(length * magnification) for length in image.shape[::-1])
-    interpolation = cv2.INTER_AREA if magnification < 1 else cv2.INTER_CUBIC
-    resized = np.clip(cv2.resize(image, size, interpolation=interpolation), 0, 1)
-    matrix = np.array(
-        [[1 / magnification, 0, 0.5 / magnification - 0.5], [0, 1 / magnification, 0.5 / magnification - 0.5]]
-    )
-    return resized, warp_label(label, matrix, max(size))[: size[1], : size[0]]
 
 
 def clahe(image: np.ndarray, clip_limit: float, grid: int = 8) -> np.ndarray:
@@ -119,3 +80,13 @@ def clahe(image: np.ndarray, clip_limit: float, grid: int = 8) -> np.ndarray:
     levels = np.round(np.clip(image, 0, 1) * 255).astype(np.uint8)
     equalised = cv2.createCLAHE(clipLimit=clip_limit, tileGridSize=(grid, grid)).apply(levels)
     return equalised.astype(np.float32) / 255
+
+
+def brightness(image: np.ndarray, offset: float) -> np.ndarray:
+    """A [0, 1] image shifted by an offset; what leaves [0, 1] is clipped, as a detector or a display would."""
+    return np.clip(image + np.float32(offset), 0, 1)
+
+
+def gamma(image: np.ndarray, exponent: float) -> np.ndarray:
+    """A [0, 1] image to a power: 0 and 1 stay what they are, whatever range the patch itself spans."""
+    return np.clip(image, 0, 1) ** np.float32(exponent)

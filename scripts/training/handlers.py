@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import itertools
+import json
 import logging
 import random
 from collections.abc import Mapping
@@ -18,6 +18,8 @@ from monai.data import DataLoader
 from monai.transforms import Randomizable
 
 from scripts.common.files import write_atomically
+from scripts.common.settings import describe
+from scripts.common.tables import read_csv, write_csv
 
 logger = logging.getLogger(__name__)
 
@@ -58,15 +60,19 @@ class SeedEveryEpoch:
 class TrainingState:
     """Keep everything that training needs to go on in one file, and pick it up again.
 
+    With it goes what the run is made of, as `describe` tells it: the trainer's network, optimizer, loss, inferer and
+    data set (patches, reading, working grid, transforms), the validation's data set, the other `objects` and
+    `settings`. A checkpoint with anything else is refused; `max_epochs` alone may differ.
+
     Args:
         path: checkpoint file, rewritten atomically after every epoch.
         objects: name -> object with state_dict (network, optimizer, scheduler, ...).
         evaluator: validation engine, whose best metric is kept, or None.
         resume: pick up `path` when it exists; else start anew (and overwrite it).
         every: epochs between two writings.
-        settings: what else makes the run what it is (data folder, patch size, seed, ...), as plain values. They are
-            kept in the checkpoint with what the objects tell of themselves (see `fingerprint_of`); a checkpoint with
-            other ones is refused. Only "max_epochs" may differ.
+        settings: what else makes the run what it is and no engine holds (seed, postprocessing, ...).
+        datalist: {"training": items, "validation": items, "testing": items}: the images of each section, so that
+            another split or fold in the same folder cannot leak test patients into training.
     """
 
     def __init__(
@@ -77,10 +83,12 @@ class TrainingState:
         resume: bool = True,
         every: int = 1,
         settings: Mapping[str, Any] | None = None,
+        datalist: Mapping[str, Any] | None = None,
     ) -> None:
         self.path, self.objects, self.evaluator = Path(path), dict(objects), evaluator
         self.resume, self.every = resume, every
-        self.fingerprint = fingerprint_of(self.objects, settings or {})  # now: training changes some of it
+        self.settings, self.datalist = dict(settings or {}), dict(datalist or {})
+        self.fingerprint: dict[str, Any] = {}
 
     def attach(self, engine: Engine) -> None:
         """Register with a trainer; must be the last handler, so that it sees each epoch's final state."""
@@ -98,6 +106,8 @@ class TrainingState:
         _save(self.path, state)
 
     def _load(self, engine: Engine) -> None:
+        engines = {"train": engine} | ({} if self.evaluator is None else {"validate": self.evaluator})
+        self.fingerprint = fingerprint_of(engines, self.objects | self.settings, self.datalist)
         if not (self.resume and self.path.is_file()):
             return
         state = torch.load(self.path, map_location="cpu", weights_only=True)
@@ -120,47 +130,57 @@ class TrainingState:
         if "fingerprint" not in state:
             raise ValueError(f"{self.path}: does not tell the settings that it was trained with; {remedy}")
         old, new = state["fingerprint"], self.fingerprint
-        keys = sorted((old.keys() | new.keys()) - {"settings.max_epochs"})
-        differing = [key for key in keys if old.get(key, "absent") != new.get(key, "absent")]
-        if differing:
-            named = [f"{key} {old.get(key, 'absent')!r} there, {new.get(key, 'absent')!r} here" for key in differing]
+        keys = [key for key in dict.fromkeys([*new, *old]) if old.get(key, "absent") != new.get(key, "absent")]
+        if keys:
+            named = [f"{key} {old.get(key, 'absent')!r} there, {new.get(key, 'absent')!r} here" for key in keys]
             more = [f"{len(named) - 5} more"] if len(named) > 5 else []
-            raise ValueError(f"{self.path}: is of another run: {'; '.join(named[:5] + more)}; {remedy}")
+            split = "another split, fold or set of images; " if any(key.startswith("datalist.") for key in keys) else ""
+            raise ValueError(f"{self.path}: is of another run: {split}{'; '.join(named[:5] + more)}; {remedy}")
 
 
-def fingerprint_of(objects: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+#: Parts of MONAI's engines that say what a run is made of; their data loader is looked at besides.
+ENGINE_PARTS = ("network", "optimizer", "loss_function", "inferer")
+
+
+def fingerprint_of(
+    engines: Mapping[str, Engine], things: Mapping[str, Any], datalist: Mapping[str, Any]
+) -> dict[str, Any]:
     """What must be the same for a run to go on, as plain values that any checkpoint can hold.
 
     Args:
-        objects: name -> network, optimizer or scheduler, as constructed (before training changes them).
-        settings: further values; those that are not plain are turned into text.
+        engines: name -> trainer or evaluator.
+        things: name -> further object or value.
+        datalist: section -> items.
 
     Returns:
-        "settings.<key>" -> value; "<name>" -> class name; and for an optimizer "<name>.<key>" its defaults, for a
-        network "<name>.shapes" a hash of its state dict's keys and shapes, for others "<name>.<attribute>" their
-        scalar attributes, private ones and last_epoch left out.
+        Path of a setting -> value, such as "train.dataset.patches.patch_px" -> 512.
     """
-    found = {f"settings.{key}": _plain(value) for key, value in settings.items()}
-    for name, thing in objects.items():
-        found[name] = type(thing).__name__
-        if isinstance(thing, torch.nn.Module):
-            shapes = [f"{key} {list(getattr(value, 'shape', []))}" for key, value in thing.state_dict().items()]
-            details: dict[str, Any] = {"shapes": hashlib.sha256("\n".join(shapes).encode()).hexdigest()[:16]}
-        elif isinstance(thing, torch.optim.Optimizer):
-            details = thing.defaults
-        else:
-            public = {key: value for key, value in vars(thing).items() if key[0] != "_" and key != "last_epoch"}
-            details = {key: value for key, value in public.items() if isinstance(value, (str, int, float))}
-        found |= {f"{name}.{key}": _plain(value) for key, value in details.items()}
+    found: dict[str, Any] = {
+        f"datalist.{section}": f"{len(items)} images, {_digest(items)}" for section, items in datalist.items()
+    }
+    for name, thing in things.items():
+        found |= _flat(name, describe(thing))
+    for name, engine in engines.items():
+        parts = {part: getattr(engine, part) for part in ENGINE_PARTS if hasattr(engine, part)}
+        loader = getattr(engine, "data_loader", None)
+        if dataset := getattr(loader, "dataset", None):
+            parts |= {"dataset": dataset, "batch_size": getattr(loader, "batch_size", None)}
+        repeated = [part for part, thing in parts.items() if any(thing is other for other in things.values())]
+        for part in (part for part in parts if part not in repeated):
+            found |= _flat(f"{name}.{part}", describe(parts[part]))
     return found
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(key): _plain(inner) for key, inner in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(inner) for inner in value]
-    return value if value is None or type(value) in (bool, int, float, str) else str(value)
+def _digest(thing: Any) -> str:
+    return hashlib.sha256(json.dumps(describe(thing), sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _flat(name: str, description: Any) -> dict[str, Any]:
+    if isinstance(description, Mapping):
+        return {
+            path: leaf for key, value in description.items() for path, leaf in _flat(f"{name}.{key}", value).items()
+        }
+    return {name: json.loads(json.dumps(description))}
 
 
 class MetricsTable:
@@ -199,19 +219,9 @@ class MetricsTable:
         }
         if self.evaluator is not None and self.evaluator.state.epoch == engine.state.epoch:  # ValidationHandler ran it
             row |= {name: f"{float(value):.6f}" for name, value in sorted(self.evaluator.state.metrics.items())}
-        rows = []
-        if self.path.is_file():
-            with self.path.open(newline="", encoding="utf-8") as file:
-                rows = [old for old in csv.DictReader(file) if int(old["epoch"]) < engine.state.epoch]
-        names = list(dict.fromkeys(name for entry in [*rows, row] for name in entry))
-
-        def write(path: Path) -> None:
-            with path.open("w", newline="", encoding="utf-8") as file:
-                table = csv.DictWriter(file, names)
-                table.writeheader()
-                table.writerows([*rows, row])
-
-        write_atomically(self.path, write)
+        earlier = read_csv(self.path) if self.path.is_file() else []
+        rows = [*(old for old in earlier if int(old["epoch"]) < engine.state.epoch), row]
+        write_csv(self.path, list(dict.fromkeys(name for entry in rows for name in entry)), rows)
 
 
 class PublishWeights:
@@ -219,7 +229,7 @@ class PublishWeights:
 
     Args:
         network: the network in training.
-        evaluator: validation engine; its best metric decides.
+        evaluator: validation engine; its best metric decides. Without one the last epoch is kept, whatever `epoch`.
         best_path: plain state dict of the epoch that is kept so far.
         publish_path: copy of it at the end of training, if an epoch was trained; another file that is already there
             is kept as the first free of `*.previous.pt`, `*.previous2.pt`, ... None or "" publishes nothing.
@@ -232,13 +242,16 @@ class PublishWeights:
     def __init__(
         self,
         network: torch.nn.Module,
-        evaluator: Engine,
+        evaluator: Engine | None,
         best_path: str | Path,
         publish_path: str | Path | None = None,
         epoch: str = "best",
     ) -> None:
         if epoch not in ("best", "last"):
-            raise ValueError(f"epoch: got {epoch!r}; wanted best or last")
+            raise ValueError(f"epoch: got {epoch!r}; want best or last")
+        if evaluator is None:
+            logger.warning("the data list has no validation section: no validation runs, the last epoch is published")
+            epoch = "last"
         self.network, self.evaluator, self.epoch = network, evaluator, epoch
         self.best_path, self.publish_path = Path(best_path), Path(publish_path) if publish_path else None
         self.trained = False
@@ -250,11 +263,14 @@ class PublishWeights:
 
     def _keep(self, engine: Engine) -> None:
         self.trained = True
-        if self.epoch == "last" or self.evaluator.state.best_metric_epoch == engine.state.epoch:
+        if self.epoch == "last" or self._is_best(engine.state.epoch):
             module = getattr(self.network, "module", self.network)
             state = {key: value.detach().cpu() for key, value in module.state_dict().items()}
             _save(self.best_path, state)
             logger.info("epoch %d is the %s so far: %s", engine.state.epoch, self.epoch, self.best_path)
+
+    def _is_best(self, epoch: int) -> bool:
+        return self.evaluator is not None and self.evaluator.state.best_metric_epoch == epoch
 
     def _publish(self, engine: Engine) -> None:
         if self.publish_path is None or not self.trained or not self.best_path.is_file():

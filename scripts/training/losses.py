@@ -7,9 +7,11 @@ from monai.losses import DiceLoss
 from torch import nn
 from torch.nn import functional as F
 
-IGNORE = 2.0
+from scripts.common.labels import BACKGROUND, IGNORE, MC
+from scripts.common.settings import recorded
 
 
+@recorded
 class OHEMLoss(nn.Module):
     """Binary cross-entropy of the positives and only the hardest negatives (arXiv 2102.00811, section 3).
 
@@ -19,8 +21,8 @@ class OHEMLoss(nn.Module):
     hardest negatives, a batch with nothing but ignored pixels zero.
 
     Args:
-        ratio: negatives per positive.
-        min_negatives: least number of negatives, as far as the batch holds that many.
+        ratio: negatives per positive, as far as the batch holds that many.
+        min_negatives: negatives of a batch without positives; no floor for others.
 
     Raises:
         ValueError: a negative ``ratio`` or ``min_negatives`` below 1.
@@ -29,9 +31,9 @@ class OHEMLoss(nn.Module):
     def __init__(self, ratio: float = 3.0, min_negatives: int = 256) -> None:
         super().__init__()
         if ratio < 0:
-            raise ValueError(f"ratio: got {ratio}; wanted 0 or more")
+            raise ValueError(f"ratio: got {ratio}; want 0 or more")
         if min_negatives < 1:
-            raise ValueError(f"min_negatives: got {min_negatives}; wanted at least 1")
+            raise ValueError(f"min_negatives: got {min_negatives}; want at least 1")
         self.ratio = float(ratio)
         self.min_negatives = int(min_negatives)
 
@@ -47,7 +49,7 @@ class OHEMLoss(nn.Module):
         """
         _require_same_shape(logits, target)
         flat_logits, flat_target = logits.float().flatten(), target.flatten()
-        positives = torch.nonzero(flat_target == 1).squeeze(1)
+        positives = torch.nonzero(flat_target == MC).squeeze(1)
         negatives = self._hardest_negatives(flat_logits.detach(), flat_target, positives.numel())
         selected = torch.cat([positives, negatives])
         if selected.numel() == 0:
@@ -59,14 +61,15 @@ class OHEMLoss(nn.Module):
 
     def _hardest_negatives(self, logits: torch.Tensor, target: torch.Tensor, positives: int) -> torch.Tensor:
         """Indices of the selected negatives. BCE of a negative rises with its logit, so the logits rank them."""
-        wanted = max(round(self.ratio * positives), self.min_negatives)
-        negatives = torch.nonzero(target == 0).squeeze(1)
+        wanted = round(self.ratio * positives) if positives else self.min_negatives
+        negatives = torch.nonzero(target == BACKGROUND).squeeze(1)
         if negatives.numel() <= wanted:
             return negatives
         hardest = torch.topk(logits[negatives], wanted, sorted=False).indices
         return negatives[hardest]
 
 
+@recorded
 class ProximityLoss(nn.Module):
     """Soft Dice of eq. (10) in arXiv 2102.00754, plus an optional binary cross-entropy with the soft target.
 
@@ -92,16 +95,14 @@ class ProximityLoss(nn.Module):
     ) -> None:
         super().__init__()
         if dice_weight < 0 or bce_weight < 0 or dice_weight + bce_weight <= 0:
-            raise ValueError(
-                f"dice_weight, bce_weight: got {dice_weight}, {bce_weight}; wanted one above 0, none below"
-            )
+            raise ValueError(f"dice_weight, bce_weight: got {dice_weight}, {bce_weight}; want one above 0, none below")
         if object_weight < 0:
-            raise ValueError(f"object_weight: got {object_weight}; wanted 0 or more")
+            raise ValueError(f"object_weight: got {object_weight}; want 0 or more")
         self.dice_weight = float(dice_weight)
         self.bce_weight = float(bce_weight)
         self.map_weights = (1.0, float(object_weight))
         self.positive_weights = (float(positive_weight), float(object_positive_weight))
-        self.dice = DiceLoss(sigmoid=True, batch=True, smooth_nr=1.0, smooth_dr=1.0, ignore_index=int(IGNORE))
+        self.dice = DiceLoss(sigmoid=True, batch=True, smooth_nr=1.0, smooth_dr=1.0, ignore_index=IGNORE)
 
     def forward(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """Scalar loss.
@@ -115,7 +116,7 @@ class ProximityLoss(nn.Module):
         """
         _require_same_shape(logits, target)
         if logits.shape[1] > len(self.map_weights):
-            raise ValueError(f"logits: got {logits.shape[1]} maps; wanted 1 (proximity) or 2 (and the MC mask)")
+            raise ValueError(f"logits: got {logits.shape[1]} maps; want 1 (proximity) or 2 (and the MC mask)")
         logits, target = logits.float(), target.float()
         loss = logits.new_zeros(())
         for channel in range(logits.shape[1]):
@@ -142,4 +143,4 @@ def _cross_entropy(logits: torch.Tensor, target: torch.Tensor, positive_weight: 
 
 def _require_same_shape(logits: torch.Tensor, target: torch.Tensor) -> None:
     if logits.shape != target.shape:
-        raise ValueError(f"target: got shape {tuple(target.shape)}; wanted that of the logits, {tuple(logits.shape)}")
+        raise ValueError(f"target: got shape {tuple(target.shape)}; want that of the logits, {tuple(logits.shape)}")

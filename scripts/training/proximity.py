@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
+from scripts.common.labels import MC
+
 
 def proximity_map(label: np.ndarray, radius_px: float = 10.0, alpha: float = 1.0) -> np.ndarray:
     """Map every pixel to its closeness to the nearest MC pixel.
@@ -26,13 +28,13 @@ def proximity_map(label: np.ndarray, radius_px: float = 10.0, alpha: float = 1.0
         ValueError: ``label`` is not 2-D, ``radius_px`` is not positive, or ``alpha`` is beyond +-50.
     """
     if label.ndim != 2:
-        raise ValueError(f"label: got shape {label.shape}; wanted (rows, cols)")
+        raise ValueError(f"label: got shape {label.shape}; want (rows, cols)")
     if not radius_px > 0:
-        raise ValueError(f"radius_px: got {radius_px}; wanted a positive number of pixels")
+        raise ValueError(f"radius_px: got {radius_px}; want a positive number of pixels")
     if not abs(alpha) <= 50:
-        raise ValueError(f"alpha: got {alpha}; wanted a number between -50 and 50 (float32 overflows beyond)")
+        raise ValueError(f"alpha: got {alpha}; want a number between -50 and 50 (float32 overflows beyond)")
     proximity = np.zeros(label.shape, np.float32)
-    is_mc = label == 1
+    is_mc = label == MC
     window = _window_around(is_mc, int(np.ceil(radius_px)))
     if window is None:
         return proximity

@@ -3,7 +3,15 @@
 from scripts.transforms.findings import MeasureFindingsd, RestoreFileGeometryd
 from scripts.transforms.loading import BreastMaskd, LoadLabeld, LoadMammogramd
 from scripts.transforms.objects import FormObjectsd
-from scripts.transforms.training import DropIgnoredd, ProximityTargetd, RandCLAHEd, RandWarpPatchd, WorkingGridd
+from scripts.transforms.training import (
+    DropIgnoredd,
+    ProximityTargetd,
+    RandBrightnessd,
+    RandCLAHEd,
+    RandGammad,
+    RandWarpPatchd,
+    WorkingGridd,
+)
 
 __all__ = [
     "BreastMaskd",
@@ -13,7 +21,9 @@ __all__ = [
     "LoadMammogramd",
     "MeasureFindingsd",
     "ProximityTargetd",
+    "RandBrightnessd",
     "RandCLAHEd",
+    "RandGammad",
     "RandWarpPatchd",
     "RestoreFileGeometryd",
     "WorkingGridd",

@@ -1,8 +1,8 @@
-"""The MONAI classes of training: the target and the random augmentations (pure functions beside this file)."""
+"""The MONAI classes of training: working grid, target and random augmentations (the maths is in scripts/training)."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,8 +11,10 @@ from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import MapTransform, RandomizableTransform
 
+from scripts.common.labels import IGNORE
+from scripts.common.resampling import WorkingGrid, resample, resample_label, resampled_size, warp_label
 from scripts.common.tensors import Data, plane, spacing_of
-from scripts.training.augment import clahe, resample, sample_warp, warp_image, warp_label
+from scripts.training.augment import Warp, brightness, clahe, gamma, warp_image
 from scripts.training.proximity import proximity_map
 
 
@@ -21,24 +23,23 @@ class WorkingGridd(MapTransform):
 
     Args:
         keys: image key and label key, in this order.
-        spacing_mm: pixel size of the working grid; 0 keeps the image's own pixels.
-        tolerance: images whose spacing differs by at most this share are left as they are.
+        grid: the working grid.
     """
 
-    def __init__(self, keys: KeysCollection = ("image", "label"), spacing_mm: float = 0.0, tolerance: float = 0.05):
+    def __init__(self, keys: KeysCollection = ("image", "label"), grid: WorkingGrid | None = None) -> None:
         super().__init__(keys)
-        self.spacing_mm, self.tolerance = spacing_mm, tolerance
+        self.grid = grid or WorkingGrid()
 
     def __call__(self, data: Mapping[Hashable, Any]) -> Data:
         """Resample both."""
         item, (image_key, label_key) = dict(data), self.keys
-        spacing = spacing_of(item[image_key])
-        factor = spacing[0] / self.spacing_mm if self.spacing_mm else 1.0
-        if abs(factor - 1) > self.tolerance:
-            image, label = resample(plane(item[image_key]), plane(item[label_key]), factor)
+        image, spacing = plane(item[image_key]), spacing_of(item[image_key])
+        factor = self.grid.magnification(spacing[0])
+        if factor != 1:
+            size = resampled_size(image.shape, factor)
             meta = dict(item[image_key].meta) | {"spacing_mm": tuple(length / factor for length in spacing)}
-            item[image_key] = MetaTensor(torch.from_numpy(image)[None], meta=meta)
-            item[label_key] = torch.from_numpy(np.ascontiguousarray(label))[None]
+            item[image_key] = MetaTensor(torch.from_numpy(resample(image, size))[None], meta=meta)
+            item[label_key] = torch.from_numpy(resample_label(plane(item[label_key]), factor))[None]
         return item
 
 
@@ -52,10 +53,10 @@ class ProximityTargetd(MapTransform):
         maps: 1 is the proximity map alone (the paper); 2 adds the MC mask itself as a second map.
     """
 
-    def __init__(self, keys: KeysCollection, radius_px: float = 10.0, alpha: float = 1.0, maps: int = 1) -> None:
+    def __init__(self, keys: KeysCollection, radius_px: float = 10.0, alpha: float = 1.0, maps: int = 2) -> None:
         super().__init__(keys)
         if maps not in (1, 2):
-            raise ValueError(f"maps: got {maps}, want 1 (proximity) or 2 (proximity and MC mask)")
+            raise ValueError(f"maps: got {maps}; want 1 (proximity) or 2 (proximity and MC mask)")
         self.radius_px, self.alpha, self.maps = radius_px, alpha, maps
 
     def __call__(self, data: Mapping[Hashable, Any]) -> Data:
@@ -64,7 +65,7 @@ class ProximityTargetd(MapTransform):
         for key in self.keys:
             label = plane(item[key])
             target = proximity_map(label, self.radius_px, self.alpha)
-            target[label == 2] = 2
+            target[label == IGNORE] = IGNORE
             item[key] = torch.from_numpy(np.stack([target, label.astype(np.float32)][: self.maps]))
         return item
 
@@ -84,7 +85,7 @@ class DropIgnoredd(MapTransform):
     def __call__(self, data: Mapping[Hashable, Any]) -> Data:
         """Blank the ignored pixels."""
         item = dict(data)
-        ignored = item[self.label_key] == 2
+        ignored = item[self.label_key] == IGNORE
         for key in (*self.keys, self.label_key):
             item[key] = torch.where(ignored, torch.zeros_like(item[key]), item[key])
         return item
@@ -95,59 +96,74 @@ class RandWarpPatchd(RandomizableTransform, MapTransform):
 
     Args:
         keys: image key and label key, in this order.
-        crop_px: side of the result.
-        scale_range: magnification uniform in 1 +- this.
-        shift_range: shift uniform in +- this share of the patch's side.
-        rotation_deg: rotation uniform in +- this.
+        warp: the ranges.
     """
 
-    def __init__(
-        self,
-        keys: KeysCollection,
-        crop_px: int = 320,
-        scale_range: float = 0.5,
-        shift_range: float = 0.1,
-        rotation_deg: float = 0.0,
-    ) -> None:
+    def __init__(self, keys: KeysCollection = ("image", "label"), warp: Warp | None = None) -> None:
         MapTransform.__init__(self, keys)
         RandomizableTransform.__init__(self, prob=1.0)
-        self.crop_px, self.scale_range = crop_px, scale_range
-        self.shift_range, self.rotation_deg = shift_range, rotation_deg
+        self.warp = warp or Warp()
 
     def __call__(self, data: Mapping[Hashable, Any]) -> Data:
         """Warp image and label alike."""
-        item = dict(data)
+        item, side = dict(data), self.warp.crop_px
         image_key, label_key = self.keys
         image, label = plane(item[image_key]), plane(item[label_key])
-        matrix = sample_warp(self.R, image.shape, self.crop_px, self.scale_range, self.shift_range, self.rotation_deg)
-        item[image_key] = torch.from_numpy(warp_image(image, matrix, self.crop_px))[None]
-        item[label_key] = torch.from_numpy(warp_label(label, matrix, self.crop_px))[None]
+        matrix = self.warp.sample(self.R, image.shape)
+        item[image_key] = torch.from_numpy(warp_image(image, matrix, side))[None]
+        item[label_key] = torch.from_numpy(warp_label(label, matrix, side))[None]
         return item
 
 
-class RandCLAHEd(RandomizableTransform, MapTransform):
-    """With probability `prob`, contrast-limited adaptive histogram equalisation of [0, 1] images.
+class RandIntensityd(RandomizableTransform, MapTransform):
+    """With probability `prob`, one change of grey values by a uniformly drawn amount; all images of an item alike.
 
     Args:
-        keys: images.
+        keys: images [1, rows, cols] in [0, 1]; they stay in it.
         prob: probability.
-        clip_limit: (low, high) of the uniformly drawn contrast limit.
-        grid: tiles per side.
+        amount: (low, high) of the drawn amount.
     """
 
-    def __init__(
-        self, keys: KeysCollection, prob: float = 0.9, clip_limit: tuple[float, float] = (1.0, 4.0), grid: int = 8
-    ) -> None:
+    change: Callable[[np.ndarray, float], np.ndarray]
+
+    def __init__(self, keys: KeysCollection, prob: float, amount: tuple[float, float]) -> None:
         MapTransform.__init__(self, keys)
         RandomizableTransform.__init__(self, prob=prob)
-        self.clip_limit, self.grid = clip_limit, grid
+        self.amount = tuple(amount)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> Data:
-        """Equalise every image alike."""
+        """Change every image alike."""
         item = dict(data)
         self.randomize(None)
-        limit = self.R.uniform(*self.clip_limit)
+        amount = float(self.R.uniform(*self.amount))
         if self._do_transform:
             for key in self.keys:
-                item[key] = torch.from_numpy(clahe(plane(item[key]), limit, self.grid))[None]
+                item[key] = torch.from_numpy(type(self).change(plane(item[key]), amount))[None]
         return item
+
+
+class RandCLAHEd(RandIntensityd):
+    """Contrast-limited adaptive histogram equalisation; `amount` is the contrast limit (see `clahe`)."""
+
+    change = staticmethod(clahe)
+
+    def __init__(self, keys: KeysCollection, prob: float = 0.9, amount: tuple[float, float] = (1.0, 4.0)) -> None:
+        super().__init__(keys, prob, amount)
+
+
+class RandBrightnessd(RandIntensityd):
+    """Another brightness; `amount` is added, and the result clipped to [0, 1]."""
+
+    change = staticmethod(brightness)
+
+    def __init__(self, keys: KeysCollection, prob: float = 0.9, amount: tuple[float, float] = (-0.2, 0.2)) -> None:
+        super().__init__(keys, prob, amount)
+
+
+class RandGammad(RandIntensityd):
+    """Another gamma, of the range [0, 1] and not of the patch's own; `amount` is the exponent."""
+
+    change = staticmethod(gamma)
+
+    def __init__(self, keys: KeysCollection, prob: float = 0.9, amount: tuple[float, float] = (0.8, 1.2)) -> None:
+        super().__init__(keys, prob, amount)

@@ -42,7 +42,7 @@ def test_a_missing_file_says_what_is_wanted(tmp_path):
     with pytest.raises(FileNotFoundError) as error:
         load(tmp_path / "no.pt", small())
     assert str(error.value) == (
-        f"weights: {tmp_path / 'no.pt'} does not exist; wanted a state dict (.pt) of Sequential, "
+        f"weights: {tmp_path / 'no.pt'} does not exist; want a state dict (.pt) of Sequential, "
         "e.g. train one with configs/train.json"
     )
 
@@ -53,7 +53,7 @@ def test_no_path_loads_nothing_where_that_is_allowed(empty):
     before = network[0].weight.detach().clone()
     load(empty, network, optional=True)
     assert torch.equal(network[0].weight, before)
-    with pytest.raises(ValueError, match=r"weights: no path given; wanted a state dict \(.pt\) of Sequential"):
+    with pytest.raises(ValueError, match=r"weights: no path given; want a state dict \(.pt\) of Sequential"):
         load(empty, network)
 
 
@@ -74,7 +74,7 @@ def test_weights_of_another_network_are_counted_and_load_nothing(tmp_path):
         load(tmp_path / "other.pt", network)
     assert str(error.value) == (
         f"weights: {tmp_path / 'other.pt'} holds weights of another network (2 keys missing, 1 unexpected, 1 of "
-        "another shape; first: 1.running_mean); wanted Sequential: pass the overlay that belongs to the weights"
+        "another shape; first: 1.running_mean); want Sequential: pass the overlay that belongs to the weights"
     )
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
 
@@ -82,7 +82,7 @@ def test_weights_of_another_network_are_counted_and_load_nothing(tmp_path):
 @pytest.mark.parametrize("content", [torch.zeros(3), [1, 2], {}, {"epoch": 3}])
 def test_a_file_without_state_dict_is_refused(tmp_path, content):
     torch.save(content, tmp_path / "a.pt")
-    with pytest.raises(ValueError, match=r"a\.pt holds no state dict but a \w+; wanted a state dict"):
+    with pytest.raises(ValueError, match=r"a\.pt holds no state dict but a \w+; want a state dict"):
         load(tmp_path / "a.pt", small())
 
 

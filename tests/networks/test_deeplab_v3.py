@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from scripts.networks.deeplab_v3 import DeepLabV3, PretrainedError, adapt_state, load_pretrained
+from scripts.networks.deeplab_v3 import DeepLabV3, adapt_state, load_pretrained
+from scripts.networks.weights import EncoderWeightsError
 
 
 @pytest.fixture(scope="module")
@@ -83,38 +84,6 @@ def test_strides_and_dilations(network):
     assert all(m.padding == m.dilation for m in network.classifier.modules() if getattr(m, "kernel_size", 0) == (3, 3))
 
 
-def test_output_has_the_size_of_the_input_and_depends_on_it(network):
-    network.eval()
-    with torch.no_grad():
-        images = torch.rand(2, 1, 70, 101)
-        assert network(images).shape == images.shape and torch.isfinite(network(images)).all()
-        assert not torch.allclose(network(images), network(1 - images))
-        for shape in ((1, 1, 32, 32), (1, 1, 1, 40)):
-            assert network(torch.rand(shape)).shape == shape
-
-
-def test_every_parameter_gets_a_gradient_even_from_one_image(network):
-    network.train()
-    before = {key: value.clone() for key, value in network.state_dict().items()}
-    network(torch.rand(1, 1, 40, 33)).square().mean().backward()
-    for name, parameter in network.named_parameters():
-        assert parameter.grad is not None and torch.isfinite(parameter.grad).all(), name
-    network.zero_grad(set_to_none=True)
-    network.load_state_dict(before)
-
-
-def test_torchscript_and_dropout(network, tmp_path):
-    network.eval()
-    torch.jit.script(network).save(str(tmp_path / "model.ts"))
-    images = torch.rand(1, 1, 33, 40)
-    with torch.no_grad():
-        settled = network(images)
-        torch.testing.assert_close(torch.jit.load(tmp_path / "model.ts")(images), settled, rtol=1e-4, atol=1e-4)
-        network.dropout.train()
-        assert not torch.equal(network(images), settled)
-        network.eval()
-
-
 def test_published_weights_are_adapted(network, published):
     own = network.state_dict()
     adapted = adapt_state(published, own)
@@ -140,7 +109,7 @@ def test_weights_load_from_a_file_of_the_network_or_of_the_classifier(network, p
     load_pretrained(network, str(tmp_path / "resnet.pth"))
     assert torch.equal(network.backbone.layer4[2].conv3.weight, resnet["layer4.2.conv3.weight"])
     torch.save({"backbone.conv1.weight": published["backbone.conv1.weight"]}, tmp_path / "part.pth")
-    with pytest.raises(PretrainedError, match=r"keys missing.*first: backbone\.bn1\.weight"):
+    with pytest.raises(EncoderWeightsError, match=r"keys missing.*first: backbone\.bn1\.weight"):
         load_pretrained(network, str(tmp_path / "part.pth"))
 
 
@@ -150,12 +119,12 @@ def test_weights_that_cannot_be_had_are_named(network, tmp_path, monkeypatch):
 
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setattr(torch.hub, "urlopen", unreachable)
-    with pytest.raises(PretrainedError, match=r"deeplabv3_resnet50_coco-cd0a2569\.pth.*unreachable"):
+    with pytest.raises(EncoderWeightsError, match=r"deeplabv3_resnet50_coco-cd0a2569\.pth.*unreachable"):
         load_pretrained(network, "published")
-    with pytest.raises(PretrainedError, match=r"nowhere\.pth"):
+    with pytest.raises(EncoderWeightsError, match=r"nowhere\.pth"):
         load_pretrained(network, str(tmp_path / "nowhere.pth"))
     (tmp_path / "damaged.pth").write_bytes(b"no weights")
-    with pytest.raises(PretrainedError, match=r"damaged\.pth is not a readable"):
+    with pytest.raises(EncoderWeightsError, match=r"damaged\.pth is not a readable"):
         load_pretrained(network, str(tmp_path / "damaged.pth"))
     with pytest.raises(ValueError, match="input_std: got 0"):
         DeepLabV3(input_std=0)

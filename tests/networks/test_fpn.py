@@ -6,7 +6,8 @@ import torch
 from torch.nn import functional as F
 
 from scripts.networks.encoders import ENCODERS, make_encoder
-from scripts.networks.fpn import FPN, FPNDecoder
+from scripts.networks.fpn import FPN
+from scripts.networks.fpn_decoder import FPNDecoder
 from scripts.networks.inception_v4 import InceptionV4Encoder
 
 
@@ -68,9 +69,7 @@ def test_inception_v4_batch_norm_epsilon():
     assert {norm.eps for norm in norms} == {1e-3}
 
 
-@pytest.mark.parametrize(
-    "name", ["inception_v4", "efficientnet-lite0", "efficientnet-b0", "efficientnet-b1", "efficientnet-b2"]
-)
+@pytest.mark.parametrize("name", ENCODERS)
 def test_encoder_features_halve_exactly(name):
     encoder = make_encoder(name).eval()
     with torch.no_grad():
@@ -121,7 +120,7 @@ def test_decoder_equals_its_definition_written_out():
 
 def test_odd_sizes_are_replicated_at_bottom_and_right():
     torch.manual_seed(0)
-    network = FPN("efficientnet-b0").eval()
+    network = FPN("residual").eval()
     image = torch.rand(1, 1, 70, 65)
     padded = torch.cat([image, image[:, :, -1:].expand(-1, -1, 26, -1)], dim=2)
     padded = torch.cat([padded, padded[..., -1:].expand(-1, -1, -1, 31)], dim=3)
@@ -131,7 +130,7 @@ def test_odd_sizes_are_replicated_at_bottom_and_right():
 
 def test_he_initialisation_and_head_bias():
     torch.manual_seed(0)
-    network = FPN("efficientnet-b0", head_bias=-3.0, detail_channels=16)
+    network = FPN("residual", head_bias=-3.0, detail_channels=16)
     for convolution in (network.decoder.p2.skip_conv, network.decoder.seg_blocks[0].block[0].block[0]):
         weight = convolution.weight
         assert weight.std().item() == pytest.approx(math.sqrt(2 / weight[0].numel()), rel=0.05)
@@ -149,7 +148,7 @@ def test_detail_path_is_finer_than_the_pyramid():
 def _reach(cut):
     """First and last row and column of the logits that pixel (30, 20) changes when a layer's weights are zero."""
     torch.manual_seed(0)
-    network = FPN("efficientnet-b0", detail_channels=8).eval()
+    network = FPN("residual", detail_channels=8).eval()
     torch.nn.init.zeros_(getattr(network.detail, cut).weight)
     image = torch.rand(1, 1, 64, 64)
     touched = image.clone()
@@ -162,7 +161,7 @@ def _reach(cut):
 
 def test_detail_path_starts_around_the_head_bias_and_reaches_both_sides():
     torch.manual_seed(0)
-    network = FPN("efficientnet-b0", detail_channels=16, head_bias=-3.0).train()
+    network = FPN("residual", detail_channels=16, head_bias=-3.0).train()
     with torch.no_grad():
         logits = network(torch.rand(2, 1, 96, 96))
     assert (logits > -3).float().mean().item() == pytest.approx(0.5, abs=0.2)
@@ -172,14 +171,14 @@ def test_detail_path_starts_around_the_head_bias_and_reaches_both_sides():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"segmentation_channels": 100}, "segmentation_channels: got 100; wanted a multiple of 32"),
+        ({"segmentation_channels": 100}, "segmentation_channels: got 100; want a multiple of 32"),
         ({"detail_channels": -1}, "detail_channels: got -1"),
         ({"encoder": ""}, "encoder: got ''"),
     ],
 )
 def test_bad_arguments_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
-        FPN(**{"encoder": "efficientnet-b0", **arguments})
+        FPN(**{"encoder": "residual", **arguments})
 
 
 # ------------------------------------------------------------------ a part of the logits

@@ -3,16 +3,18 @@
 import pytest
 import torch
 
+from scripts.common.settings import describe
+from scripts.networks.context_cnn import ContextCNN
+from scripts.networks.deeplab_v3 import DeepLabV3
 from scripts.networks.fpn import FPN
 from scripts.networks.slim_fcn import SlimFCN
 
 NETWORKS = {
-    "fpn_efficientnet_b0": (FPN, {"encoder": "efficientnet-b0"}),
-    "fpn_efficientnet_b0_detail": (FPN, {"encoder": "efficientnet-b0", "detail_channels": 8}),
+    "fpn_residual": (FPN, {"encoder": "residual"}),
     "fpn_residual_detail": (FPN, {"encoder": "residual", "detail_channels": 8, "pyramid_channels": 64}),
-    "fpn_efficientnet_lite0": (FPN, {"encoder": "efficientnet-lite0", "detail_channels": 8, "pyramid_channels": 64}),
     "fpn_inception_v4": (FPN, {"encoder": "inception_v4"}),
     "slim_fcn": (SlimFCN, {}),
+    "deeplab_v3": (DeepLabV3, {}),
 }
 
 
@@ -96,5 +98,51 @@ def test_scaling_is_part_of_the_network_but_not_of_its_state(make, odd_images):
     with torch.no_grad():
         torch.testing.assert_close(scaled(odd_images), plain((odd_images - 0.2) / 0.1))
     assert not any("mean" in key and "running_mean" not in key for key in scaled.state_dict())
-    with pytest.raises(ValueError, match=r"input_std: got 0; wanted a positive"):
+    with pytest.raises(ValueError, match=r"input_std: got 0; want a positive"):
         make(input_std=0)
+
+
+def test_the_arguments_are_known_by_name(make):
+    network = make(dropout=0.25, input_std=0.4)
+    described = describe(network)
+    assert described["class"] == type(network).__name__
+    assert (described["dropout"], described["input_std"]) == (0.25, 0.4) and "input_mean" in described
+
+
+# ------------------------------------------------------------------ shipped weights
+
+DETAILED = {"pyramid_channels": 128, "segmentation_channels": 64, "detail_channels": 16, "align_corners": False}
+#: weights -> network, side of the image, logits at the middle and at (5, 9), mean and standard deviation of all
+SHIPPED = {
+    "model.pt": (
+        FPN("residual", out_channels=2, **DETAILED),
+        64,
+        [7.0087, 27.8751],
+        [-7.7148, -13.2009],
+        -9.625,
+        3.7869,
+    ),
+    "slim_fcn.pt": (SlimFCN(), 64, [2.3631], [-6.9556], -6.8206, 1.0742),
+    "context_cnn.pt": (ContextCNN(), 95, [4.3006], [4.3006], 4.3006, 0.0),
+}
+
+
+def bright_dot(side):
+    """A wavy background with one Gaussian dot in the middle."""
+    place = torch.arange(side, dtype=torch.float64)
+    squared = (place[:, None] - side // 2) ** 2 + (place[None] - side // 2) ** 2
+    waves = 0.02 * torch.sin(place[:, None] * 0.7) * torch.cos(place[None] * 0.45)
+    return (0.3 + waves + 0.3 * torch.exp(-squared / 8)).float()[None, None]
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_the_shipped_weights_give_the_logits_that_they_gave(root, name):
+    network, side, middle, corner, mean, deviation = SHIPPED[name]
+    network.load_state_dict(torch.load(root / "models" / name, weights_only=True))
+    with torch.no_grad():
+        logits = network.eval()(bright_dot(side))
+    flat = logits if logits.ndim == 4 else logits[..., None, None].expand(-1, -1, side, side)
+    torch.testing.assert_close(flat[0, :, side // 2, side // 2], torch.tensor(middle), rtol=0, atol=1e-3)
+    torch.testing.assert_close(flat[0, :, 5, 9], torch.tensor(corner), rtol=0, atol=1e-3)
+    assert flat.mean().item() == pytest.approx(mean, abs=1e-3)
+    assert flat.std().item() == pytest.approx(deviation, abs=1e-3)

@@ -60,5 +60,5 @@ def test_default_scaling_is_the_published_one():
 
 @pytest.mark.parametrize("widths", [(4, 16, 32, 64), (4, 16, 32, 64, 126)])
 def test_bad_widths_are_refused(widths):
-    with pytest.raises(ValueError, match="wanted"):
+    with pytest.raises(ValueError, match="want"):
         SlimFCN(widths=widths)

@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from monai.data import MetaTensor
 
-from scripts.training.augment import clahe, sample_warp, warp_image, warp_label
-from scripts.transforms.training import WorkingGridd
+from scripts.common.resampling import WorkingGrid, warp_label
+from scripts.training.augment import Warp, clahe, warp_image
+from scripts.transforms.training import RandBrightnessd, RandCLAHEd, RandGammad, WorkingGridd
 
 IDENTITY = np.array([[1.0, 0, 0], [0, 1, 0]])
 
@@ -33,7 +34,7 @@ def test_every_single_pixel_inside_the_crop_survives(seed):
     label = np.zeros((64, 64), np.uint8)
     points = rng.integers(0, 64, (6, 2))
     label[points[:, 0], points[:, 1]] = 1
-    matrix = sample_warp(np.random.RandomState(seed), label.shape, 40, 0.5, 0.1, 35)
+    matrix = Warp(40, 0.5, 0.1, 35).sample(np.random.RandomState(seed), label.shape)
     warped = warp_label(label, matrix, 40)
     full = np.vstack([matrix, [0, 0, 1]])
     for row, col in points:
@@ -66,12 +67,19 @@ def test_ignore_regions_travel_along():
 def test_the_drawn_warp_stays_within_its_ranges():
     rng = np.random.RandomState(3)
     for _ in range(200):
-        matrix = sample_warp(rng, (512, 512), 320, 0.5, 0.1, 0)
+        matrix = Warp(320, 0.5, 0.1, 0).sample(rng, (512, 512))
         assert 1 / 1.5 <= matrix[0, 0] <= 1 / 0.5 and matrix[0, 1] == 0
         centre = np.linalg.solve(matrix[:, :2], np.array([255.5, 255.5]) - matrix[:, 2])
         assert (np.abs(centre - 255.5 + (512 - 320) / 2) <= 51.2 + 96 + 1e-6).all()
-    with pytest.raises(ValueError, match="scale_range"):
-        sample_warp(rng, (512, 512), 320, 1.0)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"scale_range": 1.0}, {"scale_range": -0.1}, {"crop_px": 0}, {"shift_range": -1}, {"rotation_deg": -1}]
+)
+def test_impossible_warps_are_refused(wrong):
+    name, value = next(iter(wrong.items()))
+    with pytest.raises(ValueError, match=f"{name}: got {value}; want"):
+        Warp(**wrong)
 
 
 def test_clahe_raises_contrast_and_keeps_the_range():
@@ -102,7 +110,7 @@ def loaded(image, label, spacing_mm):
 def test_the_working_grid_keeps_image_and_label_together(spacing_mm, side):
     rows, cols = np.indices((40, 40))
     disc = (rows - 14.5) ** 2 + (cols - 24.5) ** 2 < 64
-    item = WorkingGridd(spacing_mm=0.07)(loaded(disc, disc, spacing_mm))
+    item = WorkingGridd(grid=WorkingGrid(0.07))(loaded(disc, disc, spacing_mm))
     image, label = item["image"][0].numpy(), item["label"][0].numpy()
     assert image.shape == label.shape == (side, side)
     assert item["image"].meta["spacing_mm"] == pytest.approx((0.07, 0.07))
@@ -116,11 +124,46 @@ def test_the_working_grid_keeps_image_and_label_together(spacing_mm, side):
 def test_a_single_labelled_pixel_survives_a_coarser_grid():
     label = np.zeros((60, 60), np.uint8)
     label[31, 17], label[40:44, 8:12] = 1, 2
-    item = WorkingGridd(spacing_mm=0.07)(loaded(np.zeros((60, 60)), label, 0.03))
+    item = WorkingGridd(grid=WorkingGrid(0.07))(loaded(np.zeros((60, 60)), label, 0.03))
     assert (item["label"] == 1).sum() == 1 and (item["label"] == 2).any()
 
 
 @pytest.mark.parametrize(("working_mm", "spacing_mm"), [(0.0, 0.2), (0.07, 0.0728)])
 def test_own_pixels_without_a_grid_and_near_it(working_mm, spacing_mm):
     item = loaded(np.zeros((9, 9)), np.zeros((9, 9)), spacing_mm)
-    assert WorkingGridd(spacing_mm=working_mm)(item)["image"] is item["image"]
+    assert WorkingGridd(grid=WorkingGrid(working_mm))(item)["image"] is item["image"]
+
+
+PATCH = torch.linspace(0, 1, 64).reshape(1, 8, 8)
+
+
+@pytest.mark.parametrize("make", [RandBrightnessd, RandGammad, RandCLAHEd])
+def test_no_draw_leaves_0_to_1_and_some_change_nothing(make):
+    transform, unchanged = make("image", prob=0.9), 0
+    transform.set_random_state(seed=1)
+    for _ in range(100):
+        image = transform({"image": PATCH})["image"]
+        assert image.dtype == torch.float32 and image.shape == PATCH.shape
+        assert image.min() >= 0 and image.max() <= 1
+        unchanged += torch.equal(image, PATCH)
+    assert 2 <= unchanged <= 22  # 10 expected
+
+
+def test_brightness_adds_and_clips():
+    image = RandBrightnessd("image", prob=1.0, amount=(0.2, 0.2))({"image": torch.tensor([[[0.0, 0.5, 0.9]]])})["image"]
+    torch.testing.assert_close(image, torch.tensor([[[0.2, 0.7, 1.0]]]))
+
+
+def test_gamma_is_of_0_to_1_and_not_of_the_patchs_own_range():
+    transform = RandGammad("image", prob=1.0, amount=(2.0, 2.0))
+    torch.testing.assert_close(
+        transform({"image": torch.tensor([[[0.2, 0.5]]])})["image"], torch.tensor([[[0.04, 0.25]]])
+    )
+
+
+def test_the_amounts_are_drawn_evenly_from_their_range():
+    transform = RandBrightnessd("image", prob=1.0)
+    transform.set_random_state(seed=0)
+    drawn = np.array([float(transform({"image": torch.full((1, 1, 1), 0.5)})["image"]) - 0.5 for _ in range(400)])
+    assert drawn.min() >= -0.2001 and drawn.max() <= 0.2001
+    np.testing.assert_allclose(np.quantile(drawn, [0.1, 0.5, 0.9]), [-0.16, 0, 0.16], atol=0.03)

@@ -1,6 +1,7 @@
 """Handlers on a toy regression: an interrupted and resumed run equals one that ran through."""
 
 import csv
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -8,12 +9,17 @@ import pytest
 import torch
 from ignite.engine import Engine, Events
 from monai.data import DataLoader, Dataset
-from monai.engines import SupervisedEvaluator
+from monai.engines import SupervisedEvaluator, SupervisedTrainer
 from monai.handlers import LrScheduleHandler, ValidationHandler
 from monai.transforms import Compose, RandGaussianNoised
 from torch.optim.lr_scheduler import ConstantLR, CosineAnnealingLR
 
+from scripts.inference.precision import AutocastInferer
+from scripts.networks.slim_fcn import SlimFCN
+from scripts.training.augment import Warp
 from scripts.training.handlers import MetricsTable, PublishWeights, SeedEveryEpoch, TrainingState
+from scripts.training.losses import OHEMLoss, ProximityLoss
+from scripts.transforms.training import RandWarpPatchd
 
 
 class Evaluator(SupervisedEvaluator):
@@ -45,7 +51,9 @@ class Toy:
         schedule=None,
         network=None,
         settings=None,
+        datalist=None,
         interval=1,
+        validated=True,
     ):
         torch.manual_seed(1)
         self.network = network or torch.nn.Linear(3, 1)
@@ -54,17 +62,17 @@ class Toy:
         noise = Compose([RandGaussianNoised(keys="x", prob=0.5, std=1.0)])
         data = Dataset([{"x": torch.full((1, 3), float(i))} for i in range(6)], noise)
         self.loader = DataLoader(data, batch_size=2, shuffle=True)
-        self.evaluator = Evaluator()
+        self.evaluator = Evaluator() if validated else None
         self.trainer = Engine(self.step)
         self.rates = []
         objects = {"network": self.network, "optimizer": self.optimizer, "scheduler": self.scheduler}
         for handler in (
             SeedEveryEpoch(seed, self.loader),
             LrScheduleHandler(self.scheduler, print_lr=False),
-            ValidationHandler(interval, self.evaluator),
+            *([ValidationHandler(interval, self.evaluator)] if validated else []),
             MetricsTable(folder / "metrics.csv", self.optimizer, self.evaluator),
             PublishWeights(self.network, self.evaluator, folder / "model.pt", publish),
-            TrainingState(folder / "checkpoint.pt", objects, self.evaluator, resume, settings=settings),
+            TrainingState(folder / "checkpoint.pt", objects, self.evaluator, resume, 1, settings, datalist),
         ):
             handler.attach(self.trainer)
 
@@ -197,7 +205,8 @@ def test_the_best_or_the_last_epoch_is_published(tmp_path, epoch, kept):
         PublishWeights(network, evaluator, tmp_path / "model.pt", epoch="first")
 
 
-SETTINGS = {"dataset_dir": Path("data"), "patch_px": [512, 512], "max_epochs": 1, "seed": np.int64(3)}
+SETTINGS = {"dataset_dir": Path("data"), "patch_px": [512, 512], "seed": np.int64(3)}
+DATALIST = {"training": [{"image": "a.png", "patient": "1"}], "testing": [{"image": "b.png", "patient": "2"}]}
 
 
 def cosine(t_max):
@@ -207,19 +216,21 @@ def cosine(t_max):
 @pytest.mark.parametrize(
     ("other", "named"),
     [
-        ({"optimizer": torch.optim.SGD}, "optimizer 'Adam' there, 'SGD' here"),
-        ({"lr": 0.01}, "optimizer.lr 0.1 there, 0.01 here"),
+        ({"optimizer": torch.optim.SGD}, "optimizer.class 'Adam' there, 'SGD' here"),
+        ({"lr": 0.01}, "optimizer.defaults.lr 0.1 there, 0.01 here"),
         ({"schedule": cosine(6)}, "scheduler.T_max 5 there, 6 here"),
-        ({"schedule": None}, "scheduler 'CosineAnnealingLR' there, 'ConstantLR' here"),
-        ({"network": torch.nn.Sequential(torch.nn.Linear(3, 1))}, "network 'Linear' there, 'Sequential' here"),
-        ({"network": torch.nn.Linear(3, 2)}, "network.shapes '"),
-        ({"settings": SETTINGS | {"patch_px": [512, 96]}}, r"settings.patch_px [512, 512] there, [512, 96] here"),
-        ({"settings": SETTINGS | {"extra": None}}, "settings.extra 'absent' there, None here"),
-        ({"settings": None}, "settings.dataset_dir 'data' there, 'absent' here"),
+        ({"schedule": None}, "scheduler.class 'CosineAnnealingLR' there, 'ConstantLR' here"),
+        ({"network": torch.nn.Sequential(torch.nn.Linear(3, 1))}, "network.class 'Linear' there, 'Sequential' here"),
+        ({"network": torch.nn.Linear(3, 2)}, "network.out_features 1 there, 2 here"),
+        ({"settings": SETTINGS | {"patch_px": [512, 96]}}, "patch_px [512, 512] there, [512, 96] here"),
+        ({"settings": SETTINGS | {"extra": None}}, "extra 'absent' there, None here"),
+        ({"settings": None}, "dataset_dir 'data' there, 'absent' here"),
+        ({"datalist": dict(zip(DATALIST, reversed(DATALIST.values()), strict=True))}, "another split, fold or set"),
+        ({"datalist": DATALIST | {"training": []}}, "datalist.training '1 images, "),
     ],
 )
 def test_a_checkpoint_of_another_run_is_refused(tmp_path, other, named):
-    same = {"schedule": cosine(5), "settings": SETTINGS}
+    same = {"schedule": cosine(5), "settings": SETTINGS, "datalist": DATALIST}
     Toy(tmp_path, **same).run(2)
     before = (tmp_path / "checkpoint.pt").read_bytes()
     with pytest.raises(ValueError, match="give another output_dir, or --resume False to start anew") as error:
@@ -227,9 +238,77 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path, other, named):
     assert named in str(error.value) and str(tmp_path / "checkpoint.pt") in str(error.value)
     assert str(error.value).count(" there, ") <= 5
     assert (tmp_path / "checkpoint.pt").read_bytes() == before and len(rows_of(tmp_path)) == 2
-    Toy(tmp_path, **same | {"settings": SETTINGS | {"max_epochs": 3}}).run(3)
+    Toy(tmp_path, **same).run(3)
     assert len(rows_of(tmp_path)) == 3
     Toy(tmp_path, resume=False, **same | other).run(1)
+
+
+@dataclasses.dataclass(frozen=True)
+class Patches:
+    patch_px: int = 64
+
+
+class PatchList(Dataset):
+    """A data set that says what decides its patches, as PatchDataset does."""
+
+    def __init__(self, patches, transform=None):
+        super().__init__([torch.zeros(1, 1)] * 2, transform)
+        self.patches = patches
+
+    def _transform(self, index):
+        return self.data[index]
+
+    @property
+    def settings(self):
+        return {"patches": self.patches, "transform": self.transform}
+
+
+def trainer_of(folder, patches=None, transform=None, batch_size=1, loss=None, precision="float32", network=None):
+    network = network or SlimFCN(widths=(4, 4, 4, 4, 4))
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
+    objects = {"network": network, "optimizer": optimizer}
+    return SupervisedTrainer(
+        device="cpu",
+        max_epochs=1,
+        train_data_loader=DataLoader(PatchList(patches or Patches(), transform), batch_size=batch_size),
+        network=network,
+        optimizer=optimizer,
+        loss_function=loss or OHEMLoss(),
+        inferer=AutocastInferer(precision),
+        iteration_update=lambda engine, batch: {"loss": 0.0},
+        train_handlers=[TrainingState(folder / "checkpoint.pt", objects)],
+    )
+
+
+@pytest.mark.parametrize(
+    ("other", "named"),
+    [
+        ({"patches": Patches(96)}, "train.dataset.patches.patch_px 64 there, 96 here"),
+        ({"transform": Compose([RandWarpPatchd(warp=Warp(rotation_deg=5))])}, "RandWarpPatchd.warp.rotation_deg"),
+        ({"batch_size": 2}, "train.batch_size 1 there, 2 here"),
+        ({"loss": OHEMLoss(ratio=50)}, "train.loss_function.ratio 3.0 there, 50 here"),
+        ({"loss": ProximityLoss(positive_weight=8.0)}, "train.loss_function.positive_weight"),
+        ({"precision": "bfloat16"}, "train.inferer.precision 'float32' there, 'bfloat16' here"),
+        ({"network": SlimFCN(widths=(4, 4, 4, 4, 4), dropout=0.1)}, "network.dropout 0.0 there, 0.1 here"),
+    ],
+)
+def test_what_the_trainer_holds_is_part_of_the_run_without_being_listed(tmp_path, other, named):
+    transform = Compose([RandWarpPatchd(warp=Warp())]) if "transform" in other else None
+    trainer_of(tmp_path, transform=transform).run()
+    trainer_of(tmp_path, transform=transform).run()  # the same again is no other run
+    with pytest.raises(ValueError) as error:
+        trainer_of(tmp_path, **{"transform": transform} | other).run()
+    assert named in str(error.value)
+
+
+def test_without_validation_the_last_epoch_is_published_and_said_so(tmp_path, caplog):
+    with caplog.at_level("WARNING"):
+        toy = Toy(tmp_path, publish=tmp_path / "published.pt", validated=False)
+    assert "no validation section: no validation runs, the last epoch is published" in caplog.text
+    last = toy.run(3)
+    assert torch.equal(torch.load(tmp_path / "published.pt", weights_only=True)["weight"], last)
+    assert [row["epoch"] for row in rows_of(tmp_path)] == ["1", "2", "3"] and "iou" not in rows_of(tmp_path)[0]
+    assert torch.equal(Toy(tmp_path, validated=False).run(4), Toy(tmp_path / "b", validated=False).run(4))
 
 
 def test_at_most_five_differences_are_named(tmp_path):

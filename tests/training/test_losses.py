@@ -71,7 +71,7 @@ def test_ohem_never_touches_ignored_pixels():
     target = torch.zeros(1, 1, 4, 4)
     target[..., 0] = 2
     target[0, 0, 3, 3] = 1
-    _, used = selected(OHEMLoss(), logits, target)
+    _, used = selected(OHEMLoss(ratio=20), logits, target)  # more negatives than there are
     assert not used[..., 0].any()
     assert used[..., 1:].all()
 
@@ -92,6 +92,16 @@ def test_ohem_takes_half_precision_logits():
     value = OHEMLoss()(torch.zeros(1, 1, 8, 8, dtype=torch.bfloat16), torch.zeros(1, 1, 8, 8))
     assert value.dtype == torch.float32
     assert value.item() == pytest.approx(math.log(2))
+
+
+def test_ohem_keeps_its_ratio_from_the_first_positives_on():
+    logits = torch.randn(1, 1, 40, 40, generator=torch.Generator().manual_seed(0))
+    target = torch.zeros(1, 1, 40, 40)
+    target[0, 0, 3, :8] = 1
+    _, used = selected(OHEMLoss(ratio=3, min_negatives=256), logits, target)
+    assert used[target == 1].all() and used[target == 0].sum() == 24
+    _, used = selected(OHEMLoss(ratio=3, min_negatives=256), logits, torch.zeros_like(target))
+    assert used.sum() == 256  # the floor counts without positives only
 
 
 # ------------------------------------------------------------------ soft Dice of the proximity map
