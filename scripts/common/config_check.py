@@ -9,9 +9,11 @@ from __future__ import annotations
 import difflib
 import importlib
 import inspect
+import json
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -19,18 +21,8 @@ from monai.bundle import ConfigParser, ConfigWorkflow
 from monai.bundle.properties import InferProperties, TrainProperties
 from monai.utils import BundlePropertyConfig
 
-#: Keys that are for people, for MONAI or MONAI Label, and one that is not read where a score threshold is given.
-ALWAYS_READ = (
-    "_desc_",
-    "_meta_",
-    "imports",
-    "displayable_configs",
-    "initialize",
-    "run",
-    "finalize",
-    "operating_points",
-)
-
+#: Keys that are for people, for MONAI, or for MONAI Label.
+ALWAYS_READ = ("_desc_", "_meta_", "imports", "displayable_configs", "initialize", "run", "finalize")
 _REFERENCE = re.compile(r"[@%](\w+)")
 
 
@@ -49,8 +41,10 @@ def check_running_config() -> None:
     workflow = next((found for found in workflows if isinstance(found, ConfigWorkflow)), None)
     if workflow is None:
         return
+    options = {argument[2:].partition("=")[0] for argument in sys.argv if argument.startswith("--")}
+    defined = {key for file in Path(workflow.config_root_path).glob("*.json") for key in json.loads(file.read_text())}
     try:
-        check_config(workflow.parser, (workflow.init_id, workflow.run_id, workflow.final_id))
+        check_config(workflow.parser, (workflow.init_id, workflow.run_id, workflow.final_id), defined - options)
     except ConfigError as error:
         if not any(frame.f_globals.get("__name__") == "__main__" and _is_bundle_command(frame) for frame in frames):
             raise
@@ -58,12 +52,13 @@ def check_running_config() -> None:
         sys.exit(2)
 
 
-def check_config(parser: ConfigParser, run_ids: tuple[str, ...] = ()) -> None:
+def check_config(parser: ConfigParser, run_ids: Sequence[str] = (), spared: Collection[str] = ()) -> None:
     """Check that every top-level key is read and every object takes the arguments that are given for it.
 
     Args:
         parser: the config, files merged and options applied.
         run_ids: what is run.
+        spared: keys that may go unread: those of config files whose reader an overlay or an option has replaced.
 
     Raises:
         ConfigError: names the key and the nearest valid one.
@@ -72,7 +67,7 @@ def check_config(parser: ConfigParser, run_ids: tuple[str, ...] = ()) -> None:
     read = _read_keys(config, run_ids)
     known = {path.rpartition("::")[2]: path for path, _ in _arguments(config)} | {name: name for name in sorted(read)}
     for key in config:
-        if key not in read:
+        if key not in read and key not in spared:
             raise ConfigError(f"{key}: got a key or option that nothing reads here; {_nearest(key, known)}")
     for path, taken in _arguments(config):
         name = path.rpartition("::")[2]
@@ -82,7 +77,7 @@ def check_config(parser: ConfigParser, run_ids: tuple[str, ...] = ()) -> None:
             raise ConfigError(f"{path}: got an argument that its object does not take; {nearest}")
 
 
-def _read_keys(config: Mapping[str, Any], run_ids: tuple[str, ...]) -> set[str]:
+def _read_keys(config: Mapping[str, Any], run_ids: Sequence[str]) -> set[str]:
     """Top-level keys that are reached by references from what is run, or that MONAI's tools ask for."""
     asked = {
         str(entry[BundlePropertyConfig.ID]).partition("::")[0]

@@ -35,12 +35,20 @@ def test_a_mistyped_option_names_the_nearest(root, option, nearest):
 
 @pytest.mark.parametrize("options", [{"score_threshold": 0.3}, {"objects::share": 0.4}, {"tiles::tile_px": 512}, {}])
 def test_valid_options_pass(root, options):
-    check_config(parser_of(root, "inference.json", **options))
+    check_config(parser_of(root, "inference.json", **options), spared=["operating_points"])
 
 
 def test_options_of_a_method_pass_with_its_overlay(root):
     options = {"objects::overlap_fraction": 0.9, "hdog::dog_threshold": 0.01}
     check_config(parser_of(root, "inference.json", "hdogreg_candidates.json", **options))
+
+
+def test_a_key_whose_reader_is_replaced_may_be_in_a_file_but_not_be_an_option(root):
+    parser = parser_of(root, "inference.json", "baseline_hdog_alone.json")
+    unread = {"operating_points", "precision", "tiles", "working_grid"}
+    check_config(parser, spared=unread)
+    with pytest.raises(ConfigError, match="^precision: got a key or option that nothing reads here"):
+        check_config(parser, spared=unread - {"precision"})
 
 
 def test_a_target_that_is_not_there_is_named(root):
