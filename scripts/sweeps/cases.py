@@ -15,8 +15,9 @@ from monai.engines import IterationEvents
 from tqdm import tqdm
 
 from scripts.common.files import sha256_of, write_atomically
+from scripts.common.settings import describe
 from scripts.common.tensors import plane, spacing_of
-from scripts.data.cache import cache_key, describe_chain
+from scripts.data.cache import cache_key
 from scripts.data.lists.folder import FAILURE
 
 logger = logging.getLogger(__name__)
@@ -38,7 +39,7 @@ class CaseArrays:
         self, items: Sequence[Mapping[str, Any]], cache_dir: str | Path, loader: Callable, settings: Any
     ) -> None:
         self.items, self.cache_dir, self.loader = list(items), Path(cache_dir).expanduser(), loader
-        self._facts = json.dumps(describe_chain(settings), sort_keys=True)
+        self._facts = json.dumps(describe(settings), sort_keys=True)
 
     def path(self, item: Mapping[str, Any]) -> Path:
         """File of an item."""

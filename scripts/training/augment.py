@@ -7,9 +7,6 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-from scipy import ndimage
-
-from scripts.common.objects import label_objects
 
 
 def sample_warp(
@@ -59,48 +56,6 @@ def warp_image(image: np.ndarray, matrix: np.ndarray, crop_px: int) -> np.ndarra
     """
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     return cv2.warpAffine(image, matrix, (crop_px, crop_px), flags=flags, borderMode=cv2.BORDER_REFLECT_101)
-
-
-def warp_label(label: np.ndarray, matrix: np.ndarray, crop_px: int) -> np.ndarray:
-    """Nearest-neighbour warp; an MC that it would lose (a single pixel, reduced) keeps the pixel of its centroid.
-
-    Args:
-        label: uint8 (rows, cols) {0, 1 = MC, 2 = ignore}.
-        matrix: from `sample_warp`.
-        crop_px: side of the result.
-
-    Returns:
-        uint8 (crop_px, crop_px); outside of the patch it is mirrored like the image.
-    """
-    flags = cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
-    warped = cv2.warpAffine(label, matrix, (crop_px, crop_px), flags=flags, borderMode=cv2.BORDER_REFLECT_101)
-    objects, count = label_objects(label == 1)
-    if not count:
-        return warped
-    moved = cv2.warpAffine(objects.astype(np.float32), matrix, (crop_px, crop_px), flags=flags)
-    lost = np.setdiff1d(np.arange(1, count + 1), moved)
-    centres = np.array(ndimage.center_of_mass(objects > 0, objects, lost)).reshape(-1, 2)[:, ::-1].T
-    col, row = np.round(np.linalg.solve(matrix[:, :2], centres - matrix[:, 2:])).astype(int)
-    inside = (row >= 0) & (row < crop_px) & (col >= 0) & (col < crop_px)
-    warped[row[inside], col[inside]] = 1
-    return warped
-
-
-def resample(image: np.ndarray, label: np.ndarray, magnification: float) -> tuple[np.ndarray, np.ndarray]:
-    """Another pixel grid: area mean or cubic for the image, nearest for the label (no MC gets lost).
-
-    Args:
-        image: float32 (rows, cols), [0, 1].
-        label: uint8 (rows, cols) {0, 1, 2}.
-        magnification: new over old number of pixels per length.
-    """
-    size = tuple(round(length * magnification) for length in image.shape[::-1])
-    interpolation = cv2.INTER_AREA if magnification < 1 else cv2.INTER_CUBIC
-    resized = np.clip(cv2.resize(image, size, interpolation=interpolation), 0, 1)
-    matrix = np.array(
-        [[1 / magnification, 0, 0.5 / magnification - 0.5], [0, 1 / magnification, 0.5 / magnification - 0.5]]
-    )
-    return resized, warp_label(label, matrix, max(size))[: size[1], : size[0]]
 
 
 def clahe(image: np.ndarray, clip_limit: float, grid: int = 8) -> np.ndarray:

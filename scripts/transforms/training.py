@@ -11,8 +11,9 @@ from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import MapTransform, RandomizableTransform
 
+from scripts.common.resampling import WorkingGrid, resample, resample_label, resampled_size, warp_label
 from scripts.common.tensors import plane, spacing_of
-from scripts.training.augment import clahe, resample, sample_warp, warp_image, warp_label
+from scripts.training.augment import clahe, sample_warp, warp_image
 from scripts.training.proximity import proximity_map
 from scripts.transforms.inference import Data
 
@@ -22,24 +23,24 @@ class WorkingGridd(MapTransform):
 
     Args:
         keys: image key and label key, in this order.
-        spacing_mm: pixel size of the working grid; 0 keeps the image's own pixels.
-        tolerance: images whose spacing differs by at most this share are left as they are.
+        grid: the pixel size.
     """
 
-    def __init__(self, keys: KeysCollection = ("image", "label"), spacing_mm: float = 0.0, tolerance: float = 0.05):
+    def __init__(self, keys: KeysCollection = ("image", "label"), grid: WorkingGrid | None = None) -> None:
         super().__init__(keys)
-        self.spacing_mm, self.tolerance = spacing_mm, tolerance
+        self.grid = grid or WorkingGrid()
 
     def __call__(self, data: Mapping[Hashable, Any]) -> Data:
         """Resample both."""
         item, (image_key, label_key) = dict(data), self.keys
         spacing = spacing_of(item[image_key])
-        factor = spacing[0] / self.spacing_mm if self.spacing_mm else 1.0
-        if abs(factor - 1) > self.tolerance:
-            image, label = resample(plane(item[image_key]), plane(item[label_key]), factor)
+        factor = self.grid.magnification(spacing[0])
+        if factor != 1:
+            image, label = plane(item[image_key]), plane(item[label_key])
             meta = dict(item[image_key].meta) | {"spacing_mm": tuple(length / factor for length in spacing)}
-            item[image_key] = MetaTensor(torch.from_numpy(image)[None], meta=meta)
-            item[label_key] = torch.from_numpy(np.ascontiguousarray(label))[None]
+            resized = torch.from_numpy(resample(image, resampled_size(image.shape, factor)))
+            item[image_key] = MetaTensor(resized[None], meta=meta)
+            item[label_key] = torch.from_numpy(resample_label(label, factor))[None]
         return item
 
 

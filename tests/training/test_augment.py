@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from monai.data import MetaTensor
 
-from scripts.training.augment import clahe, sample_warp, warp_image, warp_label
+from scripts.common.resampling import warp_label
+from scripts.training.augment import clahe, sample_warp, warp_image
 from scripts.transforms.training import WorkingGridd
 
 IDENTITY = np.array([[1.0, 0, 0], [0, 1, 0]])
