@@ -242,7 +242,7 @@ def test_fine_tuning_on_two_sources_starts_from_the_given_weights(root, phantoms
 
 
 def test_the_demos_first_command_generates_images_and_finds_them_again(root, tmp_path):
-    sizes = {key: value for key, value in SIZES.items() if key.startswith("phantom")} | {"phantom_training": 0}
+    sizes = {"source::training": 0, "source::validation": 1, "source::testing": 1, "source::shape": [416, 320]}
     arguments = options(dataset_dir=tmp_path / "demo", **{"source::workers": 0}, **sizes)
     bundle(root, "generate", "--config_file", "configs/data_phantom.json", *arguments)
     made = {path: path.stat().st_mtime_ns for path in (tmp_path / "demo" / "images").glob("*.dcm")}

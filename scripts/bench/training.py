@@ -40,7 +40,7 @@ def training_parser(
     parser.update(
         {**paths, "background_dir": background_dir, "workers": workers, "publish_path": "", **(changes or {})}
     )
-    parser.update({"patches_per_epoch": steps * int(parser.get("batch_size"))})
+    parser.update({"patches::patches_per_epoch": steps * int(parser.get("batch_size"))})
     backgrounds = [{**item, "label": "", "annotation": "full"} for item in list_mammograms(background_dir)]
     parser.update({"train::dataset::data": backgrounds})
     parser.parse()
@@ -115,7 +115,7 @@ def training_rows(
         "on the fly, s per step": on_the_fly,
         "more, %": 100 * (on_the_fly / in_memory - 1),
         "one patch, CPU ms": 1000 * patch,
-        "batch": f"{parser.get('batch_size')} of {parser.get('patch_px')} px",
+        "batch": f"{parser.get('batch_size')} of {parser.get('patches::patch_px')} px",
     }
     return [row]
 

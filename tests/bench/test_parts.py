@@ -88,7 +88,7 @@ def test_the_shipped_network_is_the_plain_one(method, file, tiny_weights, tmp_pa
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_a_training_step_is_timed_both_ways(recipe, phantoms, tmp_path):
     (row,) = training_rows(
-        recipe, str(phantoms[0] / "images"), str(tmp_path), 0, 1, 1, {"batch_size": 2, "patch_px": 64}
+        recipe, str(phantoms[0] / "images"), str(tmp_path), 0, 1, 1, {"batch_size": 2, "patches::patch_px": 64}
     )
     assert row["in memory, s per step"] > 0 and row["on the fly, s per step"] > 0
     assert row["batch"] == "2 of 64 px"

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from monai.data import MetaTensor
 
-from scripts.common.resampling import warp_label
+from scripts.common.resampling import WorkingGrid, warp_label
 from scripts.training.augment import clahe, sample_warp, warp_image
 from scripts.transforms.training import WorkingGridd
 
@@ -103,7 +103,7 @@ def loaded(image, label, spacing_mm):
 def test_the_working_grid_keeps_image_and_label_together(spacing_mm, side):
     rows, cols = np.indices((40, 40))
     disc = (rows - 14.5) ** 2 + (cols - 24.5) ** 2 < 64
-    item = WorkingGridd(spacing_mm=0.07)(loaded(disc, disc, spacing_mm))
+    item = WorkingGridd(grid=WorkingGrid(0.07))(loaded(disc, disc, spacing_mm))
     image, label = item["image"][0].numpy(), item["label"][0].numpy()
     assert image.shape == label.shape == (side, side)
     assert item["image"].meta["spacing_mm"] == pytest.approx((0.07, 0.07))
@@ -117,11 +117,11 @@ def test_the_working_grid_keeps_image_and_label_together(spacing_mm, side):
 def test_a_single_labelled_pixel_survives_a_coarser_grid():
     label = np.zeros((60, 60), np.uint8)
     label[31, 17], label[40:44, 8:12] = 1, 2
-    item = WorkingGridd(spacing_mm=0.07)(loaded(np.zeros((60, 60)), label, 0.03))
+    item = WorkingGridd(grid=WorkingGrid(0.07))(loaded(np.zeros((60, 60)), label, 0.03))
     assert (item["label"] == 1).sum() == 1 and (item["label"] == 2).any()
 
 
 @pytest.mark.parametrize(("working_mm", "spacing_mm"), [(0.0, 0.2), (0.07, 0.0728)])
 def test_own_pixels_without_a_grid_and_near_it(working_mm, spacing_mm):
     item = loaded(np.zeros((9, 9)), np.zeros((9, 9)), spacing_mm)
-    assert WorkingGridd(spacing_mm=working_mm)(item)["image"] is item["image"]
+    assert WorkingGridd(grid=WorkingGrid(working_mm))(item)["image"] is item["image"]

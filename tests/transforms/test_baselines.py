@@ -204,9 +204,8 @@ def prepare_training(configs, phantoms, tmp_path, name, **more):
 
 
 def test_the_context_cnn_trains_and_publishes_weights_that_inference_loads(configs, phantoms, tmp_path):
-    workflow = prepare_training(
-        configs, phantoms, tmp_path, "context_cnn", negatives_per_positive=1.0, breast_erosion_px=5
-    )
+    fewer = {"patches::negatives_per_positive": 1.0, "breast::erosion_px": 5}
+    workflow = prepare_training(configs, phantoms, tmp_path, "context_cnn", **fewer)
     item = workflow.parser.get_parsed_content("train::dataset")[0]
     assert item["image"].shape == (1, 95, 95) and item["label"].tolist() == [1.0]
     workflow.run()
