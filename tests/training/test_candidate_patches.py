@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
 import torch
-
 from monai.data import MetaTensor
 
 from scripts.candidates.breast_mask import BreastRegion, breast_mask
@@ -110,6 +109,7 @@ def test_patches_are_centred_on_their_candidate_and_pass_the_transform(make):
 
 def test_images_without_an_annotated_candidate_are_refused(make):
     with pytest.raises(
-        ValueError, match="training data: got 1 items, 0 unreadable, and no patch from them; want .* that the DoG finds"
+        ValueError,
+        match=r"training data: got 1 items, 0 unreadable, and no patch from them; want .* that the DoG finds",
     ):
         make(names=("bb",))

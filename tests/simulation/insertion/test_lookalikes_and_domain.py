@@ -13,7 +13,6 @@ from scripts.simulation.insertion.lookalikes import (
     sample_lookalikes,
 )
 
-
 KINDS = LookalikeSettings().kinds
 
 
