@@ -120,8 +120,9 @@ class ImageCache:
     def _write(stem: str, loaded: Mapping[str, Any]) -> None:
         """The JSON file last: where it is, the arrays are."""
         levels = np.round(np.clip(np.asarray(loaded["image"])[0], 0, 1) * LEVELS).astype(np.uint16)
-        for name, array in (("image", levels), ("label", np.asarray(loaded["label"])[0].astype(np.uint8))):
-            write_atomically(Path(f"{stem}_{name}.npy"), lambda path, a=array: np.save(path, a, allow_pickle=False))
+        label = np.asarray(loaded["label"])[0].astype(np.uint8)
+        write_atomically(Path(f"{stem}_image.npy"), lambda path: np.save(path, levels, allow_pickle=False))
+        write_atomically(Path(f"{stem}_label.npy"), lambda path: np.save(path, label, allow_pickle=False))
         spacing = getattr(loaded["image"], "meta", {}).get("spacing_mm")
         write_json(Path(f"{stem}.json"), {"spacing_mm": None if spacing is None else float(spacing[0])})
 

@@ -85,7 +85,7 @@ class InsertionPatches(Parameters):
         """A resized window that holds breast."""
         side = max(8, round(self.patch_px / log_between(rng, self.resize_range)))
         for _ in range(self.attempts):
-            source = sources[rng.integers(len(sources))]
+            source = sources[int(rng.integers(len(sources)))]
             row, col = (int(rng.integers(max(size - side, 0) + 1)) for size in source.levels.shape)
             window = source.levels[row : row + side, col : col + side]
             if np.mean(window[::8, ::8] > self.air_level * LEVELS) > self.least_breast_share:
