@@ -80,7 +80,7 @@ def _window(rng: np.random.Generator, items: list[dict], loader: Callable) -> np
     image = np.asarray(loader(dict(items[rng.integers(len(items))]))["image"], np.float32)[0]
     places = np.argwhere(erode_breast(breast_mask(image, 0.07), 2 * CELL_PX + 1))
     row, col = places[rng.integers(len(places))] - CELL_PX // 2
-    row, col = max(row, 0), max(col, 0)
+    row, col = (int(np.clip(start, 0, size - CELL_PX)) for start, size in zip((row, col), image.shape, strict=True))
     return np.ascontiguousarray(image[row : row + CELL_PX, col : col + CELL_PX])
 
 
