@@ -26,7 +26,7 @@ ifdef INPUT
 	$(BUNDLE) --config_file configs/inference.json --input_dir "$(INPUT)" --output_dir "$(OUTPUT)"
 else
 	$(BUNDLE) generate --config_file configs/data_phantom.json --dataset_dir $(DEMO) \
-		--phantom_training 0 --phantom_validation 0 --phantom_testing 2
+		--source::training 0 --source::validation 0 --source::testing 2
 	$(BUNDLE) --config_file configs/inference.json --input_dir $(DEMO)/images --output_dir "$(OUTPUT)"
 endif
 	@echo "results: $(OUTPUT)/*/picture.png, mask.nii.gz, findings.json; $(OUTPUT)/run_report.json"

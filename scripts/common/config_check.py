@@ -9,7 +9,6 @@ from __future__ import annotations
 import difflib
 import importlib
 import inspect
-import json
 import re
 import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -42,7 +41,8 @@ def check_running_config() -> None:
     if workflow is None:
         return
     options = {argument[2:].partition("=")[0] for argument in sys.argv if argument.startswith("--")}
-    defined = {key for file in Path(workflow.config_root_path).glob("*.json") for key in json.loads(file.read_text())}
+    files = Path(workflow.config_root_path).glob("*.json")
+    defined = {key for file in files for key in ConfigParser.load_config_file(file)}
     try:
         check_config(workflow.parser, (workflow.init_id, workflow.run_id, workflow.final_id), defined - options)
     except ConfigError as error:

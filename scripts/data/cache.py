@@ -1,8 +1,8 @@
 """Decoded mammograms on disk: read once, then windows of memory-mapped arrays.
 
-The cache holds two files per mammogram, `<key>_image.npy` (uint16, [0, 1] over its range) and `<key>_label.npy`
-(uint8), written atomically; `<key>` follows from the paths, sizes and times of the files and from the loading chain,
-so changed files are read again and an interrupted run continues where it stopped.
+The cache holds three files per mammogram, `<key>_image.npy` (uint16, [0, 1] over its range), `<key>_label.npy`
+(uint8) and `<key>.json` (pixel size), written atomically; `<key>` follows from the paths, sizes and times of the files
+and from the loading chain, so changed files are read again and an interrupted run continues where it stopped.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ import hashlib
 import json
 import logging
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from scripts.common.files import write_atomically
+from scripts.common.files import write_atomically, write_json
 from scripts.common.settings import describe
 from scripts.data.lists.folder import describe_failure
 
@@ -28,6 +29,41 @@ logger = logging.getLogger(__name__)
 
 CACHE_VERSION = 2  # raise it when reading or drawing changes what is cached
 LEVELS = 65535
+
+
+@dataclass(frozen=True)
+class CachedImage:
+    """A decoded mammogram.
+
+    Attributes:
+        stem: path of its files without their endings.
+        image_id: its name in the data list.
+    """
+
+    stem: str
+    image_id: str
+
+    @property
+    def levels(self) -> np.ndarray:
+        """Memory-mapped uint16 (rows, cols); `LEVELS` is 1.0."""
+        return _array(f"{self.stem}_image.npy")
+
+    @property
+    def label(self) -> np.ndarray:
+        """Memory-mapped uint8 (rows, cols) {0, 1 = MC, 2 = ignore}."""
+        return _array(f"{self.stem}_label.npy")
+
+    @property
+    def spacing_mm(self) -> float:
+        """Pixel size (of rows) as the loading chain left it.
+
+        Raises:
+            ValueError: the chain left none.
+        """
+        spacing = json.loads(Path(f"{self.stem}.json").read_text(encoding="utf-8"))["spacing_mm"]
+        if spacing is None:
+            raise ValueError(f"{self.image_id}: got an image without spacing_mm; want one read by MammogramReader")
+        return float(spacing)
 
 
 class ImageCache:
@@ -47,16 +83,15 @@ class ImageCache:
         self.loader, self.cache_dir = loader, Path(cache_dir).expanduser()
         self.workers, self.progress = workers, progress
         self.failures: list[dict[str, str]] = []
+        self._reading = describe(loader)
         self.cache_dir.mkdir(parents=True, exist_ok=True)
 
-    def decode(self, data: Sequence[Mapping[str, Any]]) -> Iterator[tuple[Mapping[str, Any], str]]:
-        """Pairs (item, path of its arrays without `_image.npy`), unreadable items left out."""
+    def decode(self, data: Sequence[Mapping[str, Any]]) -> list[CachedImage]:
+        """The readable ones of a data list's items, in their order."""
         with ThreadPoolExecutor(max(self.workers, 1)) as pool:
-            stems = pool.map(self._decode_one, data)
-            bar = tqdm(stems, total=len(data), unit="image", desc="decoding mammograms", disable=not self.progress)
-            for item, stem in zip(data, bar, strict=True):
-                if stem is not None:
-                    yield item, stem
+            decoded = pool.map(self._decode_one, data)
+            bar = tqdm(decoded, total=len(data), unit="image", desc="decoding mammograms", disable=not self.progress)
+            return [image for image in bar if image is not None]
 
     def finish(self) -> None:
         """Say once more, after training, what was left out.
@@ -69,34 +104,41 @@ class ImageCache:
         if self.failures:
             sys.exit(1)
 
-    def _decode_one(self, item: Mapping[str, Any]) -> str | None:
+    def _decode_one(self, item: Mapping[str, Any]) -> CachedImage | None:
         try:
-            stem = str(self.cache_dir / cache_key(item, self.loader))
-            image_file, label_file = Path(f"{stem}_image.npy"), Path(f"{stem}_label.npy")
-            if image_file.is_file() and label_file.is_file():
-                return stem
-            loaded = self.loader(dict(item))
-            image = np.clip(np.asarray(loaded["image"])[0], 0, 1)
-            levels = np.round(image * LEVELS).astype(np.uint16)
-            label = np.asarray(loaded["label"])[0].astype(np.uint8)
-            write_atomically(image_file, lambda path: np.save(path, levels, allow_pickle=False))
-            write_atomically(label_file, lambda path: np.save(path, label, allow_pickle=False))
-            return stem
+            image = CachedImage(str(self.cache_dir / cache_key(item, self._reading)), str(item.get("image_id", "")))
+            if not Path(f"{image.stem}.json").is_file():
+                self._write(image.stem, self.loader(dict(item)))
+            return image
         except Exception as error:
             failure = describe_failure(item.get("image", ""), "reading", error)
             logger.error("left out of training: %s (%s)", failure["file"], failure["reason"])
             self.failures.append(failure)
             return None
 
+    @staticmethod
+    def _write(stem: str, loaded: Mapping[str, Any]) -> None:
+        """The JSON file last: where it is, the arrays are."""
+        levels = np.round(np.clip(np.asarray(loaded["image"])[0], 0, 1) * LEVELS).astype(np.uint16)
+        label = np.asarray(loaded["label"])[0].astype(np.uint8)
+        write_atomically(Path(f"{stem}_image.npy"), lambda path: np.save(path, levels, allow_pickle=False))
+        write_atomically(Path(f"{stem}_label.npy"), lambda path: np.save(path, label, allow_pickle=False))
+        spacing = getattr(loaded["image"], "meta", {}).get("spacing_mm")
+        write_json(Path(f"{stem}.json"), {"spacing_mm": None if spacing is None else float(spacing[0])})
+
 
 @lru_cache(maxsize=256)  # opening costs as much as a tenth of a patch; each holds a file open
-def cached_array(stem: str, name: str) -> np.ndarray:
-    """Memory-mapped array of an item: name "image" (uint16, full scale is 1.0) or "label" (uint8)."""
-    return np.load(f"{stem}_{name}.npy", mmap_mode="r", allow_pickle=False)
+def _array(path: str) -> np.ndarray:
+    return np.load(path, mmap_mode="r", allow_pickle=False)
 
 
-def cache_key(item: Mapping[str, Any], loader: Callable) -> str:
-    """Name of an item's arrays: a hash of its files' paths, sizes and times, and of the loading chain's settings."""
+def cache_key(item: Mapping[str, Any], loader: Any) -> str:
+    """Name of an item's arrays: a hash of its files' paths, sizes and times, and of the loading chain's settings.
+
+    Args:
+        item: with "image" and perhaps "label" and "annotation".
+        loader: the chain, or what `describe` says of it.
+    """
     label = item.get("label", "")
     files = [item["image"], *(label if isinstance(label, (list, tuple)) else [label])]
     facts: list[Any] = [CACHE_VERSION, item.get("annotation", "full"), describe(loader)]

@@ -2,144 +2,111 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import cv2
 import numpy as np
 import torch
-from monai.data import Dataset
 
-from scripts.data.cache import LEVELS, ImageCache, cached_array
-from scripts.simulation.insertion.domain import apply_domain, sample_domain
-from scripts.simulation.insertion.lookalikes import draw_lookalikes, sample_lookalikes
+from scripts.common.resampling import resample
+from scripts.data.cache import LEVELS, CachedImage
+from scripts.simulation.insertion.domain import DomainSettings, apply_domain, sample_domain
+from scripts.simulation.insertion.lookalikes import LookalikeSettings, draw_lookalikes, sample_lookalikes
 from scripts.simulation.insertion.rendering import insert_mcs, local_noise
 from scripts.simulation.insertion.sampling import InsertionSettings, sample_mcs
-from scripts.simulation.insertion.shapes import shape_bank
+from scripts.simulation.insertion.shapes import SHAPE_SEEDS, shape_bank
+from scripts.simulation.parameters import Parameters, Range, log_between
+from scripts.training.patches import Entry, cut_window
 
-#: Darker than this is air, not breast.
-AIR_LEVEL = 0.06
 
-
-class InsertionPatchDataset(Dataset):
+@dataclass(frozen=True)
+class InsertionPatches(Parameters):
     """Patches of normal mammograms with simulated MCs and look-alikes, as another detector might show them.
 
     Labels that the backgrounds have are kept (a background with known findings may serve too); label 2 takes no MC.
+    Validation has the patches of epoch 0, with other shapes of MCs than training.
 
-    Args:
-        data: items with "image" (and perhaps "label") references.
-        loader: chain that reads one item, see `ImageCache`.
-        transform: chain applied to every patch {"image": float32 [1, s, s], "label": uint8 [1, s, s], "image_id"}.
-        cache_dir: folder of the decoded arrays.
-        patch_px: side s of the patches.
-        length: patches per epoch.
-        seed: patch i of epoch e depends on (seed, e, i) only.
+    Attributes:
+        patch_px: side of the patches.
+        patches_per_epoch, validation_patches: how many.
         spacing_range_mm: pixel sizes that patches are drawn at, log-uniform; the background keeps its own grid within
             `resize_range`.
         resize_range: magnification of the background, log-uniform.
-        diameter_mm, contrast, visible_cnr, ignored_cnr: see `InsertionSettings`.
-        with_mcs: share of the patches that get MCs; the others teach what is none.
-        lookalike_rate: factor on the look-alikes' rates.
-        domain_strength: factor on the domain's changes.
-        shape_seed: of the shapes; validation and test take other shapes than training.
-        fixed: every epoch draws the patches of epoch 0 (validation).
-        workers, progress: of decoding.
-
-    Attributes:
-        failures: records of files that could not be read; they are logged and left out.
-
-    Raises:
-        ValueError: no background could be read.
+        air_level: darker than this is air, not breast.
+        least_breast_share: windows with less breast are drawn again, ...
+        attempts: ... this often.
+        with_mcs_share: share of the patches that get MCs; the others teach what is none.
+        cluster_number_shares: shares of patches with 0, 1, 2, ... clusters among those.
+        singles_rate: mean number of single MCs there.
+        blur_range_px: sigma of the detector's blur of the MCs.
+        insertion, lookalikes, domain: how each of them is drawn.
     """
 
-    def __init__(
-        self,
-        data: Sequence[Mapping[str, Any]],
-        loader: Callable,
-        transform: Callable | None = None,
-        cache_dir: str | Path = ".cache/patches",
-        patch_px: int = 256,
-        length: int = 1600,
-        seed: int = 0,
-        spacing_range_mm: tuple[float, float] = (0.05, 0.1),
-        resize_range: tuple[float, float] = (0.75, 1.4),
-        diameter_mm: float = 0.28,
-        contrast: float = 0.12,
-        visible_cnr: float = 3.0,
-        ignored_cnr: float = 1.0,
-        with_mcs: float = 0.8,
-        lookalike_rate: float = 1.0,
-        domain_strength: float = 1.0,
-        shape_seed: int = 0,
-        fixed: bool = False,
-        workers: int = 2,
-        progress: bool = True,
-    ) -> None:
-        self.cache = ImageCache(loader, cache_dir, workers, progress)
-        self.failures = self.cache.failures
-        self.stems = [(stem, str(item.get("image_id", ""))) for item, stem in self.cache.decode(list(data))]
-        if not self.stems:
-            raise ValueError(f"no background: got {len(data)} items, all unreadable; want at least one mammogram")
-        super().__init__(data=list(range(length)), transform=transform)
-        self.patch_px, self.seed, self.epoch, self.fixed = patch_px, seed, 0, fixed
-        self.spacing_range_mm = tuple(spacing_range_mm)
-        self.resize_range, self.with_mcs = tuple(resize_range), with_mcs
-        self.lookalike_rate, self.domain_strength = lookalike_rate, domain_strength
-        self.settings = InsertionSettings(
-            diameter_mm=diameter_mm, contrast=contrast, visible_cnr=visible_cnr, ignored_cnr=ignored_cnr
-        )
-        self.bank = shape_bank(shape_seed)
+    patch_px: int = 256
+    patches_per_epoch: int = 1600
+    validation_patches: int = 160
+    spacing_range_mm: Range = (0.05, 0.1)
+    resize_range: Range = (0.75, 1.4)
+    air_level: float = 0.06
+    least_breast_share: float = 0.35
+    attempts: int = 20
+    with_mcs_share: float = 0.8
+    cluster_number_shares: tuple[float, ...] = (0.25, 0.6, 0.15)
+    singles_rate: float = 1.5
+    blur_range_px: Range = (0.35, 0.9)
+    insertion: InsertionSettings = field(default_factory=InsertionSettings)
+    lookalikes: LookalikeSettings = field(default_factory=LookalikeSettings)
+    domain: DomainSettings = field(default_factory=DomainSettings)
+    wanted = "at least one readable mammogram"
 
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch whose patches are drawn from now on."""
-        self.epoch = 0 if self.fixed else epoch
+    def entries(self, images: Sequence[CachedImage], section: str, seed: int) -> list[Entry]:
+        """Places in the sequence of draws; all have all backgrounds to draw from."""
+        count = (self.validation_patches if section == "validation" else self.patches_per_epoch) if images else 0
+        return [{"sources": images, "section": section, "seed": seed, "index": index} for index in range(count)]
 
-    def finish(self) -> None:
-        """Say once more, after training, what was left out; exit status 1 if anything was (see `ImageCache`)."""
-        self.cache.finish()
-
-    def _transform(self, index: int) -> Any:
-        rng = np.random.default_rng([self.seed, self.epoch, self.data[index]])  # IndexError beyond the end
-        image, label, image_id = self._background(rng)
-        image, label = self._insert(rng, image, label)
+    def make(self, entry: Entry, epoch: int) -> dict[str, Any]:
+        """The patch, label uint8 [1, side, side]."""
+        rng = np.random.default_rng([entry["seed"], epoch, entry["index"]])
+        image, label, image_id = self._background(rng, entry["sources"])
+        image, label = self._insert(rng, image, label, SHAPE_SEEDS[entry["section"]])
         turns, mirrored = int(rng.integers(4)), bool(rng.random() < 0.5)
         image, label = (np.rot90(array[:, ::-1] if mirrored else array, turns) for array in (image, label))
-        item = {
+        return {
             "image": torch.from_numpy(np.ascontiguousarray(image))[None],
             "label": torch.from_numpy(np.ascontiguousarray(label))[None],
             "image_id": image_id,
         }
-        return self.transform(item) if self.transform is not None else item
 
-    def _background(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, str]:
+    def _background(
+        self, rng: np.random.Generator, sources: Sequence[CachedImage]
+    ) -> tuple[np.ndarray, np.ndarray, str]:
         """A resized window that holds breast."""
-        magnification = float(np.exp(rng.uniform(*np.log(self.resize_range))))
-        side = max(8, round(self.patch_px / magnification))
-        for _ in range(20):
-            stem, image_id = self.stems[rng.integers(len(self.stems))]
-            array = cached_array(stem, "image")
-            row, col = (int(rng.integers(max(size - side, 0) + 1)) for size in array.shape)
-            window = array[row : row + side, col : col + side]
-            if np.mean(window[::8, ::8] > AIR_LEVEL * LEVELS) > 0.35:
+        side = max(8, round(self.patch_px / log_between(rng, self.resize_range)))
+        for _ in range(self.attempts):
+            source = sources[int(rng.integers(len(sources)))]
+            row, col = (int(rng.integers(max(size - side, 0) + 1)) for size in source.levels.shape)
+            window = source.levels[row : row + side, col : col + side]
+            if np.mean(window[::8, ::8] > self.air_level * LEVELS) > self.least_breast_share:
                 break
-        known = np.array(cached_array(stem, "label")[row : row + side, col : col + side])
-        missing = [(0, side - size) for size in window.shape]
-        image = np.pad(np.array(window, np.float32) / LEVELS, missing)
         size = (self.patch_px, self.patch_px)
-        shrinks = magnification < 1
-        image = cv2.resize(image, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
-        label = cv2.resize(np.pad(known, missing), size, interpolation=cv2.INTER_NEAREST)
-        return np.clip(image, 0, 1), label, image_id
+        image = cut_window(source.levels, row, col, side).astype(np.float32) / LEVELS
+        label = cv2.resize(cut_window(source.label, row, col, side), size, interpolation=cv2.INTER_NEAREST)
+        return resample(image, size), label, source.image_id
 
-    def _insert(self, rng: np.random.Generator, image: np.ndarray, known: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        allowed = (cv2.GaussianBlur(image, (0, 0), 3.0) > AIR_LEVEL) & (known == 0)
-        image = draw_lookalikes(image, sample_lookalikes(rng, allowed, self.lookalike_rate, local_noise(image)))
-        spacing_mm = float(np.exp(rng.uniform(*np.log(self.spacing_range_mm))))
+    def _insert(
+        self, rng: np.random.Generator, image: np.ndarray, known: np.ndarray, shape_seed: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        allowed = (cv2.GaussianBlur(image, (0, 0), 3.0) > self.air_level) & (known == 0)
+        image = draw_lookalikes(image, sample_lookalikes(rng, allowed, local_noise(image), self.lookalikes))
+        spacing_mm = log_between(rng, self.spacing_range_mm)
         clusters, singles = 0, 0
-        if rng.random() < self.with_mcs:
-            clusters, singles = int(rng.choice(3, p=(0.25, 0.6, 0.15))), int(rng.poisson(1.5))
-        mcs = sample_mcs(rng, allowed, spacing_mm, clusters, singles, self.bank, self.settings)
-        inserted = insert_mcs(image, mcs, self.bank, float(rng.uniform(0.35, 0.9)), self.settings)
+        if rng.random() < self.with_mcs_share:
+            clusters = int(rng.choice(len(self.cluster_number_shares), p=self.cluster_number_shares))
+            singles = int(rng.poisson(self.singles_rate))
+        bank = shape_bank(shape_seed)
+        mcs = sample_mcs(rng, allowed, spacing_mm, clusters, singles, bank, self.insertion)
+        inserted = insert_mcs(image, mcs, bank, float(rng.uniform(*self.blur_range_px)), self.insertion)
         label = np.where(known > 0, known, inserted.label)
-        return apply_domain(inserted.image, sample_domain(rng, self.domain_strength)), label
+        return apply_domain(inserted.image, sample_domain(rng, self.domain)), label

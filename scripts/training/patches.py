@@ -1,18 +1,151 @@
-"""Training patches: whole mammograms decoded once (scripts/data/cache.py), patches as windows on them."""
+"""Training patches: whole mammograms decoded once (scripts/data/cache.py), patches made from them on demand.
+
+One data set, `PatchDataset`; which patches there are is said by a value object: `GridPatches` (here),
+`CandidatePatches` (candidate_patches.py) and `InsertionPatches` (insertion_patches.py).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from monai.data import Dataset
 
-from scripts.data.cache import LEVELS, ImageCache, cached_array
+from scripts.common.labels import MC
+from scripts.data.cache import LEVELS, CachedImage, ImageCache
 
 Corner = tuple[int, int]
+Entry = dict[str, Any]
+SECTIONS = ("training", "validation")
+
+
+class Patches(Protocol):
+    """A kind of patches: which ones there are, and how each is made."""
+
+    #: What at least one image must have, for the error message.
+    wanted: str
+
+    def entries(self, images: Sequence[CachedImage], section: str, seed: int) -> list[Entry]:
+        """One dictionary per patch of an epoch; none where the images give no patch."""
+
+    def make(self, entry: Entry, epoch: int) -> dict[str, Any]:
+        """The patch: {"image": float32 [1, side, side] in [0, 1], "label", "image_id", ...}."""
+
+
+class PatchDataset(Dataset):
+    """Patches of mammograms for training or validation.
+
+    Args:
+        data: items with "image" and "label" references (see scripts/data/lists/generic.py).
+        loader: chain that reads one item into image [1, rows, cols] in [0, 1] and label [1, rows, cols].
+        patches: which patches.
+        transform: chain applied to every patch.
+        cache_dir: folder of the decoded arrays; may be shared by runs.
+        section: "training" or "validation". Without validation data, validation has no patches.
+        seed: of everything drawn.
+        workers: threads that decode.
+        progress: show a progress bar while decoding.
+
+    Attributes:
+        failures: records of files that could not be read; they are logged and left out.
+
+    Raises:
+        ValueError: an unknown section, or data that give no patch at all; says why.
+    """
+
+    def __init__(
+        self,
+        data: Sequence[Mapping[str, Any]],
+        loader: Callable,
+        patches: Patches,
+        transform: Callable | None = None,
+        cache_dir: str | Path = ".cache/patches",
+        section: str = "training",
+        seed: int = 0,
+        workers: int = 2,
+        progress: bool = True,
+    ) -> None:
+        if section not in SECTIONS:
+            raise ValueError(f"section: got {section!r}; want one of {', '.join(SECTIONS)}")
+        self.loader, self.patches, self.section, self.seed, self.epoch = loader, patches, section, seed, 0
+        self.cache = ImageCache(loader, cache_dir, workers, progress)
+        self.failures = self.cache.failures
+        entries = patches.entries(self.cache.decode(list(data)), section, seed)
+        if not entries and (data or section == "training"):
+            raise ValueError(
+                f"{section} data: got {len(data)} items, {len(self.failures)} unreadable, and no patch from them; "
+                f"want {patches.wanted}"
+            )
+        super().__init__(data=entries, transform=transform)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What decides the patches beside the data, for `describe`."""
+        return {name: getattr(self, name) for name in ("patches", "loader", "transform", "section", "seed")}
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch whose patches are drawn from now on; in validation all epochs have the same."""
+        self.epoch = epoch if self.section == "training" else 0
+
+    def finish(self) -> None:
+        """Say once more, after training, what was left out; exit status 1 if anything was (see `ImageCache`)."""
+        self.cache.finish()
+
+    def _transform(self, index: int) -> Any:
+        item = self.patches.make(self.data[index], self.epoch)
+        return self.transform(item) if self.transform is not None else item
+
+
+@dataclass(frozen=True)
+class GridPatches:
+    """Overlapping windows of labelled mammograms (HDoGReg section IV-C).
+
+    Attributes:
+        patch_px: side, 512 in the paper.
+        stride_px: step, 480 in the paper.
+        negatives_per_positive: training patches without MCs per patch with MCs, 0 in the paper; validation has none.
+        background_floor: patches whose 99th percentile is at most this are air and never drawn as negatives.
+    """
+
+    patch_px: int = 512
+    stride_px: int = 480
+    negatives_per_positive: float = 0.0
+    background_floor: float = 0.02
+    wanted = "at least one image with individually labelled MCs"
+
+    def __post_init__(self) -> None:
+        if not 0 < self.stride_px <= self.patch_px:
+            raise ValueError(f"stride_px: got {self.stride_px}; want 1..patch_px ({self.patch_px})")
+
+    def entries(self, images: Sequence[CachedImage], section: str, seed: int) -> list[Entry]:
+        """Every window with an MC; in training also a draw of those without."""
+        positive: list[Entry] = []
+        negative: list[Entry] = []
+        wants_negatives = section == "training" and self.negatives_per_positive > 0
+        for image in images:
+            with_mc, without_mc = patch_grid(np.asarray(image.label), self.patch_px, self.stride_px)
+            positive += [{"source": image, "row": row, "col": col} for row, col in with_mc]
+            for row, col in without_mc if wants_negatives else ():
+                window = image.levels[row : row + self.patch_px : 8, col : col + self.patch_px : 8]
+                if np.percentile(window, 99) > self.background_floor * LEVELS:
+                    negative.append({"source": image, "row": row, "col": col})
+        return with_negatives(positive, negative, self.negatives_per_positive, seed)
+
+    def make(self, entry: Entry, epoch: int) -> dict[str, Any]:
+        """The window, label uint8 [1, side, side]; beyond a small image it is air."""
+        image, row, col = entry["source"], entry["row"], entry["col"]
+        levels = cut_window(image.levels, row, col, self.patch_px)
+        return {
+            "image": torch.from_numpy(levels.astype(np.float32) / LEVELS)[None],
+            "label": torch.from_numpy(cut_window(image.label, row, col, self.patch_px))[None],
+            "image_id": image.image_id,
+            "row": row,
+            "col": col,
+        }
 
 
 def window_starts(length: int, patch: int, stride: int) -> list[int]:
@@ -44,93 +177,22 @@ def patch_grid(label: np.ndarray, patch_px: int, stride_px: int) -> tuple[list[C
     for row in window_starts(label.shape[0], patch_px, stride_px):
         for col in window_starts(label.shape[1], patch_px, stride_px):
             window = label[row : row + patch_px, col : col + patch_px]
-            if (window == 1).any():
+            if (window == MC).any():
                 positive.append((row, col))
             elif not window.any():
                 negative.append((row, col))
     return positive, negative
 
 
-class PatchDataset(Dataset):
-    """Patches of labelled mammograms for training.
+def cut_window(array: np.ndarray, row: int, col: int, side_px: int) -> np.ndarray:
+    """A copy of a square window from its first pixel (row, col); beyond the array it is 0."""
+    window = np.array(array[row : row + side_px, col : col + side_px])
+    missing = [(0, side_px - size) for size in window.shape]
+    return np.pad(window, missing) if any(after for _, after in missing) else window
 
-    Args:
-        data: items with "image" and "label" references (see scripts/data/lists/generic.py).
-        loader: chain that reads one item into image [1, rows, cols] in [0, 1] and label [1, rows, cols].
-        transform: chain applied to every patch {"image": float32, "label": uint8, "image_id", "row", "col"}.
-        cache_dir: folder of the decoded arrays; may be shared by runs.
-        patch_px, stride_px: see `patch_grid`.
-        negatives_per_positive: patches without MCs per patch with MCs, 0 in the paper; drawn by `seed`.
-        background_floor: patches whose 99th percentile is at most this are air and never drawn as negatives.
-        seed: of the draw.
-        workers: threads that decode.
-        progress: show a progress bar while decoding.
 
-    Attributes:
-        failures: records of files that could not be read; they are logged and left out.
-
-    Raises:
-        ValueError: no patch at all is left; says why.
-    """
-
-    def __init__(
-        self,
-        data: Sequence[Mapping[str, Any]],
-        loader: Callable,
-        transform: Callable | None = None,
-        cache_dir: str | Path = ".cache/patches",
-        patch_px: int = 512,
-        stride_px: int = 480,
-        negatives_per_positive: float = 0.0,
-        background_floor: float = 0.02,
-        seed: int = 0,
-        workers: int = 2,
-        progress: bool = True,
-    ) -> None:
-        if not 0 < stride_px <= patch_px:
-            raise ValueError(f"stride_px: got {stride_px}, want 1..patch_px ({patch_px})")
-        self.patch_px = patch_px
-        self.cache = ImageCache(loader, cache_dir, workers, progress)
-        self.failures = self.cache.failures
-        positive: list[dict[str, Any]] = []
-        negative: list[dict[str, Any]] = []
-        for item, stem in self.cache.decode(list(data)):
-            label, image = cached_array(stem, "label"), cached_array(stem, "image")
-            with_mc, without_mc = patch_grid(np.asarray(label), patch_px, stride_px)
-            for found, kind in ((with_mc, positive), (without_mc if negatives_per_positive else [], negative)):
-                for row, col in found:
-                    window = image[row : row + patch_px : 8, col : col + patch_px : 8]
-                    if kind is positive or np.percentile(window, 99) > background_floor * LEVELS:
-                        kind.append({"stem": stem, "row": row, "col": col, "image_id": item.get("image_id", "")})
-        if not positive:
-            raise ValueError(
-                f"no patch with an annotated MC: got {len(data)} items, {len(self.failures)} unreadable; want at least "
-                "one image with individually labelled MCs in the training and in the validation part"
-            )
-        drawn = min(round(negatives_per_positive * len(positive)), len(negative))
-        picked = np.random.default_rng(seed).permutation(len(negative))[:drawn]
-        patches = positive + [negative[i] for i in sorted(picked)]
-        super().__init__(data=patches, transform=transform)
-
-    def finish(self) -> None:
-        """Say once more, after training, what was left out; exit status 1 if anything was (see `ImageCache`)."""
-        self.cache.finish()
-
-    def _transform(self, index: int) -> Any:
-        patch = self.data[index]
-        image = self._window(patch["stem"], "image", patch["row"], patch["col"])
-        label = self._window(patch["stem"], "label", patch["row"], patch["col"])
-        item = {
-            "image": torch.from_numpy(image.astype(np.float32) / LEVELS)[None],
-            "label": torch.from_numpy(label)[None],
-            "image_id": patch["image_id"],
-            "row": patch["row"],
-            "col": patch["col"],
-        }
-        return self.transform(item) if self.transform is not None else item
-
-    def _window(self, stem: str, name: str, row: int, col: int) -> np.ndarray:
-        array = cached_array(stem, name)
-        window = np.array(array[row : row + self.patch_px, col : col + self.patch_px])
-        missing = [(0, self.patch_px - size) for size in window.shape]
-        return np.pad(window, missing) if any(after for _, after in missing) else window
+def with_negatives(positive: list[Entry], negative: list[Entry], per_positive: float, seed: int) -> list[Entry]:
+    """All positive patches and a draw of the negative ones, `per_positive` for each where there are as many."""
+    drawn = min(round(per_positive * len(positive)), len(negative))
+    picked = np.random.default_rng(seed).permutation(len(negative))[:drawn]
+    return positive + [negative[index] for index in sorted(picked)]

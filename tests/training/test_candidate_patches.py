@@ -1,8 +1,12 @@
 import numpy as np
 import pytest
 import torch
+from monai.data import MetaTensor
 
-from scripts.training.candidate_patches import CandidateDataset, label_candidates
+from scripts.candidates.breast_mask import BreastRegion, breast_mask
+from scripts.candidates.hdog import HDoGParameters
+from scripts.training.candidate_patches import CandidatePatches, label_candidates
+from scripts.training.patches import PatchDataset
 
 
 def test_candidates_near_a_centroid_or_on_the_mc_are_positive():
@@ -26,7 +30,8 @@ def make_item(tmp_path, name):
 class Loader:
     """Stands for the loading chain: MCs on a grid in the first image, look-alikes without annotation in both."""
 
-    def __init__(self):
+    def __init__(self, spacing_mm=0.07):
+        self.spacing_mm = spacing_mm
         self.rows, self.cols = np.mgrid[:240, :200]
 
     def __call__(self, item):
@@ -37,28 +42,60 @@ class Loader:
             if index % 20 == 7 and item["image_id"] == "a":
                 label[row - 1 : row + 2, col - 1 : col + 2] = 1
         image = np.clip(image + rng.normal(0, 1e-4, image.shape), 0, 1).astype(np.float32)
-        return {"image": torch.from_numpy(image)[None], "label": torch.from_numpy(label)[None]}
+        image = MetaTensor(torch.from_numpy(image)[None], meta={"spacing_mm": (self.spacing_mm, self.spacing_mm)})
+        return {"image": image, "label": torch.from_numpy(label)[None]}
 
 
 @pytest.fixture
 def make(tmp_path):
-    def build(names=("a", "bb"), **more):
+    def build(names=("a", "bb"), transform=None, seed=0, loader=None, section="training", **more):
         items = [make_item(tmp_path, name) for name in names]
-        arguments = {"breast_erosion_px": 5, "progress": False, "patch_px": 31} | more
-        return CandidateDataset(items, Loader(), cache_dir=tmp_path / "cache", **arguments)
+        patches = CandidatePatches(**({"breast": BreastRegion(5), "patch_px": 31} | more))
+        return PatchDataset(
+            items, loader or Loader(), patches, transform, tmp_path / "cache", section, seed, progress=False
+        )
 
     return build
 
 
-def test_twenty_negatives_for_each_positive(make):
-    dataset = make()
-    labels = [entry["kind"] for entry in dataset.data]
+def places(dataset):
+    return [(item["image_id"], item["row"], item["col"]) for item in dataset]
+
+
+@pytest.mark.parametrize("section", ["training", "validation"])
+def test_twenty_negatives_for_each_positive(make, section):
+    dataset = make(section=section)
+    labels = [item["label"].item() for item in dataset]
     assert sum(labels) == 3 and len(labels) == 3 * 21
-    assert {entry["image_id"] for entry in dataset.data} == {"a", "bb"}
-    assert len({(e["image_id"], e["row"], e["col"]) for e in dataset.data}) == len(dataset)
-    assert [e["row"] for e in make().data] == [e["row"] for e in dataset.data]  # the seed decides
-    assert [e["row"] for e in make(seed=1).data] != [e["row"] for e in dataset.data]
-    assert len(make(negatives_per_positive=2).data) == 9
+    assert {item["image_id"] for item in dataset} == {"a", "bb"}
+    assert len(set(places(dataset))) == len(dataset)
+    assert places(make(section=section)) == places(dataset)  # the seed decides
+    assert places(make(section=section, seed=1)) != places(dataset)
+    assert len(make(section=section, negatives_per_positive=2)) == 9
+
+
+def test_the_breast_is_looked_for_at_the_images_own_pixel_size(make, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        "scripts.candidates.breast_mask.breast_mask", lambda image, mm: asked.append(mm) or breast_mask(image, mm)
+    )
+    make(loader=Loader(0.14))
+    make(loader=Loader(0.14))  # from the cache
+    assert asked == [0.14] * 4
+
+
+def test_an_image_without_a_pixel_size_is_named(make):
+    class Bare(Loader):
+        def __call__(self, item):
+            return {name: torch.as_tensor(np.asarray(array)) for name, array in super().__call__(item).items()}
+
+    with pytest.raises(ValueError, match="a: got an image without spacing_mm; want one read by MammogramReader"):
+        make(loader=Bare())
+
+
+def test_defaults_are_those_of_wang_and_yang():
+    assert CandidatePatches().hdog == HDoGParameters(1.6, 2.0, 1.6, 0.01, reference_spacing_mm=0)
+    assert CandidatePatches().breast == BreastRegion(45)
 
 
 def test_patches_are_centred_on_their_candidate_and_pass_the_transform(make):
@@ -71,5 +108,8 @@ def test_patches_are_centred_on_their_candidate_and_pass_the_transform(make):
 
 
 def test_images_without_an_annotated_candidate_are_refused(make):
-    with pytest.raises(ValueError, match="no candidate on an annotated MC: got 1 items"):
+    with pytest.raises(
+        ValueError,
+        match=r"training data: got 1 items, 0 unreadable, and no patch from them; want .* that the DoG finds",
+    ):
         make(names=("bb",))

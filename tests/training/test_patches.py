@@ -6,7 +6,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scripts.training.patches import PatchDataset, patch_grid, window_starts
+from scripts.common.settings import describe
+from scripts.training.patches import GridPatches, PatchDataset, patch_grid, window_starts
 
 
 @given(length=st.integers(1, 3000), patch=st.integers(1, 600), data=st.data())
@@ -57,9 +58,11 @@ def items(tmp_path):
     return made
 
 
-def make(items, tmp_path, loader=None, **options):
-    options = {"patch_px": 16, "stride_px": 15, "cache_dir": tmp_path / "cache", "progress": False} | options
-    return PatchDataset(items, loader or Loader(), **options)
+def make(items, tmp_path, loader=None, transform=None, section="training", seed=0, **options):
+    patches = GridPatches(**({"patch_px": 16, "stride_px": 15} | options))
+    return PatchDataset(
+        items, loader or Loader(), patches, transform, tmp_path / "cache", section=section, seed=seed, progress=False
+    )
 
 
 def test_a_patch_is_a_window_of_image_and_label(items, tmp_path):
@@ -83,8 +86,8 @@ def test_a_second_run_decodes_nothing_and_a_changed_file_is_read_again(items, tm
     np.save(items[1]["image"], np.zeros((21, 30), np.float32))
     after = make(items, tmp_path, again)
     assert again.calls == 1
-    assert [(p["image_id"], p["row"], p["col"]) for p in before.data] == [("0", 0, 0), ("1", 0, 0)]
-    assert [(p["image_id"], p["row"], p["col"]) for p in after.data] == [("0", 0, 0), ("1", 5, 14)]
+    assert [(p["image_id"], p["row"], p["col"]) for p in before] == [("0", 0, 0), ("1", 0, 0)]
+    assert [(p["image_id"], p["row"], p["col"]) for p in after] == [("0", 0, 0), ("1", 5, 14)]
 
 
 def test_small_images_are_padded_with_air(items, tmp_path):
@@ -96,7 +99,7 @@ def test_small_images_are_padded_with_air(items, tmp_path):
 def test_a_bad_file_is_left_out_recorded_and_logged(items, tmp_path, caplog):
     bad = {"image": str(tmp_path / "gone.npy"), "label": "", "image_id": "gone"}
     patches = make([*items, bad], tmp_path)
-    assert {p["image_id"] for p in patches.data} == {"0", "1"}
+    assert {p["image_id"] for p in patches} == {"0", "1"}
     assert patches.failures[0]["file"] == bad["image"] and "gone.npy" in caplog.text
     with pytest.raises(SystemExit) as stop:
         patches.finish()
@@ -105,10 +108,20 @@ def test_a_bad_file_is_left_out_recorded_and_logged(items, tmp_path, caplog):
 
 
 def test_no_patch_at_all_is_an_error_that_counts(tmp_path):
-    with pytest.raises(ValueError, match="1 items, 1 unreadable"):
-        make([{"image": str(tmp_path / "gone.npy"), "label": ""}], tmp_path)
-    with pytest.raises(ValueError, match="stride_px"):
-        make([], tmp_path, stride_px=17)
+    gone = [{"image": str(tmp_path / "gone.npy"), "label": ""}]
+    for section in ("training", "validation"):
+        with pytest.raises(ValueError, match=f"{section} data: got 1 items, 1 unreadable, and no patch"):
+            make(gone, tmp_path, section=section)
+    with pytest.raises(ValueError, match="stride_px: got 17; want 1"):
+        GridPatches(16, 17)
+    with pytest.raises(ValueError, match="section: got 'testing'; want one of training, validation"):
+        make([], tmp_path, section="testing")
+
+
+def test_training_without_validation_data_is_allowed_and_without_training_data_is_not(tmp_path):
+    assert len(make([], tmp_path, section="validation")) == 0
+    with pytest.raises(ValueError, match="training data: got 0 items"):
+        make([], tmp_path)
 
 
 def test_negatives_are_drawn_by_seed_and_never_from_air(items, tmp_path):
@@ -120,14 +133,22 @@ def test_negatives_are_drawn_by_seed_and_never_from_air(items, tmp_path):
     np.save(items[0]["label"], label)
     options = {"patch_px": 5, "stride_px": 5}
 
-    def corners(seed):
-        found = make(items[:1], tmp_path, negatives_per_positive=4.0, seed=seed, **options).data
-        return [(p["row"], p["col"]) for p in found]
+    def corners(seed, section="training"):
+        patches = make(items[:1], tmp_path, negatives_per_positive=4.0, seed=seed, section=section, **options)
+        return [(p["row"], p["col"]) for p in patches]
 
     assert corners(1)[0] == (0, 0) and len(corners(1)) == 5 and all(col < 15 for _, col in corners(1))
     assert corners(1) == corners(1) and any(corners(1) != corners(seed) for seed in range(2, 8))
+    assert corners(1, "validation") == [(0, 0)]
 
 
 def test_the_transform_sees_each_patch(items, tmp_path):
     patches = make(items, tmp_path, transform=lambda item: item["image_id"])
     assert {patches[i] for i in range(len(patches))} == {"0", "1"}
+
+
+def test_settings_are_the_patches_the_chains_the_section_and_the_seed(items, tmp_path):
+    described = describe(make(items, tmp_path, seed=3, negatives_per_positive=0.5))
+    assert described["class"] == "PatchDataset" and described["section"] == "training" and described["seed"] == 3
+    assert described["patches"]["negatives_per_positive"] == 0.5 and described["patches"]["class"] == "GridPatches"
+    assert set(described) == {"class", "patches", "loader", "transform", "section", "seed"}

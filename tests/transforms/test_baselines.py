@@ -7,11 +7,11 @@ import pytest
 import torch
 from monai.bundle import ConfigParser, ConfigWorkflow
 from monai.data import MetaTensor
+from scripts.transforms.baselines import DiscObjectsd, HDoGObjectsd, MorphologyObjectsd, SelectMapd
+from scripts.transforms.inference import HDoGCandidatesd
 
 from scripts.common.tensors import plane
 from scripts.findings.combining import combine
-from scripts.transforms.baselines import DiscObjectsd, HDoGObjectsd, MorphologyObjectsd, SelectMapd
-from scripts.transforms.inference import HDoGCandidatesd
 
 INFERENCE = ["ciecholewski", "hdog_alone", "network_alone", "context_cnn_inference", "deeplab_v3_inference"]
 
@@ -204,9 +204,8 @@ def prepare_training(configs, phantoms, tmp_path, name, **more):
 
 
 def test_the_context_cnn_trains_and_publishes_weights_that_inference_loads(configs, phantoms, tmp_path):
-    workflow = prepare_training(
-        configs, phantoms, tmp_path, "context_cnn", negatives_per_positive=1.0, breast_erosion_px=5
-    )
+    fewer = {"patches::negatives_per_positive": 1.0, "breast::erosion_px": 5}
+    workflow = prepare_training(configs, phantoms, tmp_path, "context_cnn", **fewer)
     item = workflow.parser.get_parsed_content("train::dataset")[0]
     assert item["image"].shape == (1, 95, 95) and item["label"].tolist() == [1.0]
     workflow.run()

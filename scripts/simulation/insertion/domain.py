@@ -1,4 +1,4 @@
-"""Domain randomisation: other detectors and other processing of the same breast; and single shifts, to test against."""
+"""Domain randomisation: other detectors and other processing of the same breast."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+
+from scripts.simulation.parameters import Parameters, Range
 
 
 @dataclass(frozen=True)
@@ -39,28 +41,64 @@ class Domain:
     seed: int = 0
 
 
-def sample_domain(rng: np.random.Generator, strength: float = 1.0) -> Domain:
-    """Draw a domain; every change is left out in about half of the draws.
+@dataclass(frozen=True)
+class DomainSettings(Parameters):
+    """How other detectors and other processing are drawn: each change in a share of the draws, and its sd.
 
-    Args:
-        rng: random generator.
+    Attributes:
         strength: factor on the sd of all changes; 0 changes nothing.
+        blur_share, blur_sd: Gaussian blur, px.
+        sharpen_share, sharpen_sd, sharpen_range_px: edge enhancement, and the range of its Gaussian.
+        gain_share, gain_mean, gain_sd, centre_range: log of the contrast, and the grey value about which it changes.
+        gamma_share, gamma_sd: log of the exponent.
+        noise_share, noise_sd: units of the [0, 1] range.
+        grain_share, grain_range_px: share of draws whose noise would be correlated.
+        levels_share, levels: grey levels that are left.
+        jpeg_share, jpeg_range: JPEG quality, whole numbers.
     """
 
-    def chance(share: float) -> bool:
+    strength: float = 1.0
+    blur_share: float = 0.4
+    blur_sd: float = 0.7
+    sharpen_share: float = 0.35
+    sharpen_sd: float = 1.0
+    sharpen_range_px: Range = (0.8, 4.0)
+    gain_share: float = 0.6
+    gain_mean: float = -0.1
+    gain_sd: float = 0.4
+    centre_range: Range = (0.15, 0.5)
+    gamma_share: float = 0.6
+    gamma_sd: float = 0.35
+    noise_share: float = 0.5
+    noise_sd: float = 0.02
+    grain_share: float = 0.6
+    grain_range_px: Range = (0.4, 1.0)
+    levels_share: float = 0.3
+    levels: int = 256
+    jpeg_share: float = 0.25
+    jpeg_range: tuple[int, int] = (60, 97)
+
+
+def sample_domain(rng: np.random.Generator, settings: DomainSettings) -> Domain:
+    """Draw a domain."""
+    strength = settings.strength
+
+    def drawn(share: float) -> bool:
         return bool(rng.random() < share) and strength > 0
 
     return Domain(
-        blur=abs(rng.normal(0, 0.7 * strength)) if chance(0.4) else 0.0,
-        sharpen=abs(rng.normal(0, 1.0 * strength)) if chance(0.35) else 0.0,
-        sharpen_sigma=float(rng.uniform(0.8, 4.0)),
-        gain=math.exp(rng.normal(-0.1 * strength, 0.4 * strength)) if chance(0.6) else 1.0,
-        centre=float(rng.uniform(0.15, 0.5)),
-        gamma=math.exp(rng.normal(0, 0.35 * strength)) if chance(0.6) else 1.0,
-        noise=abs(rng.normal(0, 0.02 * strength)) if chance(0.5) else 0.0,
-        grain=float(rng.uniform(0.4, 1.0)) if chance(0.6) else 0.0,
-        levels=256 if chance(0.3) else 0,
-        jpeg=int(rng.integers(60, 98)) if chance(0.25) else 0,
+        blur=abs(rng.normal(0, settings.blur_sd * strength)) if drawn(settings.blur_share) else 0.0,
+        sharpen=abs(rng.normal(0, settings.sharpen_sd * strength)) if drawn(settings.sharpen_share) else 0.0,
+        sharpen_sigma=float(rng.uniform(*settings.sharpen_range_px)),
+        gain=math.exp(rng.normal(settings.gain_mean * strength, settings.gain_sd * strength))
+        if drawn(settings.gain_share)
+        else 1.0,
+        centre=float(rng.uniform(*settings.centre_range)),
+        gamma=math.exp(rng.normal(0, settings.gamma_sd * strength)) if drawn(settings.gamma_share) else 1.0,
+        noise=abs(rng.normal(0, settings.noise_sd * strength)) if drawn(settings.noise_share) else 0.0,
+        grain=float(rng.uniform(*settings.grain_range_px)) if drawn(settings.grain_share) else 0.0,
+        levels=settings.levels if drawn(settings.levels_share) else 0,
+        jpeg=int(rng.integers(*settings.jpeg_range, endpoint=True)) if drawn(settings.jpeg_share) else 0,
         seed=int(rng.integers(2**31)),
     )
 
@@ -96,14 +134,3 @@ def _noise(image: np.ndarray, domain: Domain) -> np.ndarray:
         noise = cv2.GaussianBlur(noise, (0, 0), domain.grain)
         noise /= noise.std()
     return noise * (np.float32(domain.noise) * np.sqrt(0.4 + 1.2 * image, dtype=np.float32))
-
-
-#: Single shifts that weights must bear; sizes (x0.7, x1.4) and MONOCHROME1 are made by the benchmark itself.
-SHIFTS = {
-    "gamma_0.6": Domain(gamma=0.6),
-    "gamma_1.6": Domain(gamma=1.6),
-    "8_bit": Domain(levels=256),
-    "half_contrast": Domain(gain=0.5, centre=0.3),
-    "blur": Domain(blur=1.0),
-    "noise": Domain(noise=0.02, seed=1),
-}

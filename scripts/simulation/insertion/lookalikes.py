@@ -6,27 +6,85 @@ Each is a `Lookalike` that `sample_lookalikes` draws at random and `draw_lookali
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
 
 from scripts.simulation.insertion.sampling import Places
+from scripts.simulation.parameters import Parameters, Range, as_objects, between
 
-#: Mean number per 256 x 256 px of each kind.
-RATES = {
-    "line": 0.5,
-    "crossing": 0.35,
-    "vessel_walls": 0.2,
-    "fold": 0.06,
-    "lump": 0.35,
-    "clip": 0.04,
-    "dust": 0.06,
-    "hot_pixel": 0.25,
-    "grain": 0.5,
-}
 _SHIFT = 4  # fractional bits of OpenCV's polyline coordinates
+
+
+@dataclass(frozen=True)
+class LookalikeKind(Parameters):
+    """How one kind of look-alike is drawn. A range of one value is that value; lengths in px.
+
+    Attributes:
+        rate: mean number per 256 x 256 px of breast.
+        length_range_px: of its line; (0, 0) is a spot.
+        width_range_px: of its line, or diameter of its spot; (0, 0) is a single pixel.
+        contrast_range: peak contrast before blur, in multiples of `contrast_unit`.
+        contrast_unit: "faint" (the drawn contrast of `LookalikeSettings`), "white" (the [0, 1] range) or "noise" (the
+            local noise).
+        blur_range_px: Gaussian sigma; 0 is a hard edge, as of dust and hot pixels.
+        lines: fewest and most lines through its place.
+        gap_range_px: distance of two walls instead of one line; (0, 0) for none.
+    """
+
+    rate: float
+    length_range_px: Range = (0, 0)
+    width_range_px: Range = (0, 0)
+    contrast_range: Range = (1, 1)
+    contrast_unit: str = "faint"
+    blur_range_px: Range = (0, 0)
+    lines: tuple[int, int] = (1, 1)
+    gap_range_px: Range = (0, 0)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.contrast_unit not in ("faint", "white", "noise"):
+            raise ValueError(f"contrast_unit: got {self.contrast_unit!r}; want faint, white or noise")
+
+
+KINDS: Mapping[str, LookalikeKind] = {
+    "line": LookalikeKind(0.5, (30, 250), (1, 4), blur_range_px=(0.8, 0.8)),
+    "crossing": LookalikeKind(0.35, (30, 150), (1, 3), blur_range_px=(0.8, 0.8), lines=(2, 3)),
+    "vessel_walls": LookalikeKind(0.2, (60, 250), (1, 2.5), blur_range_px=(0.7, 0.7), gap_range_px=(5, 18)),
+    "fold": LookalikeKind(0.06, (400, 400), (6, 14), (2, 2), blur_range_px=(2, 5)),
+    "lump": LookalikeKind(0.35, (0, 0), (6, 30), (1.5, 1.5), blur_range_px=(3, 8)),
+    "clip": LookalikeKind(0.04, (10, 45), (4, 9), (1, 1), "white", (0.5, 0.5)),
+    "dust": LookalikeKind(0.06, (0, 4), (1, 3), (0.7, 0.7), "white"),
+    "hot_pixel": LookalikeKind(0.25, (0, 0), (0, 0), (0.05, 0.8), "white"),
+    "grain": LookalikeKind(0.5, (0, 0), (1, 1), (4, 9), "noise", (0.5, 0.7)),
+}
+
+
+@dataclass(frozen=True)
+class LookalikeSettings(Parameters):
+    """How many look-alikes there are, and how they look.
+
+    Attributes:
+        rate: factor on the rates of all kinds.
+        contrast: median of the "faint" contrast, units of the [0, 1] range.
+        contrast_sd: its sd in log units.
+        bend_sd: how far a line bends, as a share of its length.
+        crossing_range_rad: angle between crossing lines.
+        kinds: {name: `LookalikeKind` or its values}, drawn in this order.
+    """
+
+    rate: float = 1.0
+    contrast: float = 0.06
+    contrast_sd: float = 0.5
+    bend_sd: float = 0.15
+    crossing_range_rad: Range = (0.4, 2.6)
+    kinds: Mapping[str, LookalikeKind] = field(default_factory=lambda: dict(KINDS))
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "kinds", as_objects(self.kinds, LookalikeKind))
 
 
 @dataclass(frozen=True)
@@ -34,11 +92,11 @@ class Lookalike:
     """One object to draw, px.
 
     Attributes:
-        kind: one of `RATES`.
-        lines: polylines as tuples of (row, col).
-        width: of the lines, or the diameter of a spot.
+        kind: its name in `LookalikeSettings.kinds`.
+        lines: polylines as tuples of (row, col); of one point for a spot.
+        width: of the lines, or the diameter of a spot; 0 is a single pixel.
         contrast: peak, units of the [0, 1] range, before blur.
-        blur: Gaussian sigma; 0 is a hard edge, as of dust and hot pixels.
+        blur: Gaussian sigma.
     """
 
     kind: str
@@ -48,71 +106,71 @@ class Lookalike:
     blur: float
 
 
-def sample_lookalikes(rng: np.random.Generator, allowed: np.ndarray, rate: float, noise: np.ndarray) -> list[Lookalike]:
+def sample_lookalikes(
+    rng: np.random.Generator, allowed: np.ndarray, noise: np.ndarray, settings: LookalikeSettings
+) -> list[Lookalike]:
     """Draw look-alikes.
 
     Args:
         rng: random generator.
         allowed: bool (rows, cols), where centres may lie.
-        rate: factor on `RATES`.
         noise: local noise of the image, (rows, cols), see `local_noise`.
+        settings: how many, how they look.
     """
     places = Places(allowed)
+    drawn: list[Lookalike] = []
     if not len(places):
-        return []
-    found = []
-    for kind, mean in RATES.items():
-        for _ in range(int(rng.poisson(rate * mean * len(places) / 256**2))):
+        return drawn
+    for name, kind in settings.kinds.items():
+        for _ in range(int(rng.poisson(settings.rate * kind.rate * len(places) / 256**2))):
             row, col = places.draw(rng)
-            found.append(_sample(rng, kind, float(row), float(col), float(noise[row, col])))
-    return found
+            drawn.append(_sample(rng, name, float(row), float(col), float(noise[row, col]), settings))
+    return drawn
 
 
-def _sample(rng: np.random.Generator, kind: str, row: float, col: float, noise: float) -> Lookalike:
+def _sample(
+    rng: np.random.Generator, name: str, row: float, col: float, noise: float, settings: LookalikeSettings
+) -> Lookalike:
+    kind = settings.kinds[name]
     angle = rng.uniform(0, 2 * math.pi)
-    faint = math.exp(rng.normal(math.log(0.06), 0.5))
-    if kind == "line":
-        return Lookalike(kind, (_curve(rng, row, col, angle, rng.uniform(30, 250)),), rng.uniform(1, 4), faint, 0.8)
-    if kind == "crossing":
-        turns = [angle, angle + rng.uniform(0.4, 2.6), angle + rng.uniform(0.4, 2.6)][: int(rng.integers(2, 4))]
-        lines = tuple(_curve(rng, row, col, turn, rng.uniform(30, 150)) for turn in turns)
-        return Lookalike(kind, lines, rng.uniform(1, 3), faint, 0.8)
-    if kind == "vessel_walls":
-        middle, gap = np.array(_curve(rng, row, col, angle, rng.uniform(60, 250))), rng.uniform(5, 18)
+    faint = math.exp(rng.normal(math.log(settings.contrast), settings.contrast_sd))
+    turns = [angle]
+    if kind.lines[1] > 1:
+        turns += [angle + rng.uniform(*settings.crossing_range_rad) for _ in range(kind.lines[1] - 1)]
+        turns = turns[: int(rng.integers(kind.lines[0], kind.lines[1] + 1))]
+    lines: tuple = (((row, col),),)
+    if kind.length_range_px[1]:
+        lines = tuple(
+            _curve(rng, row, col, turn, between(rng, kind.length_range_px), settings.bend_sd) for turn in turns
+        )
+    if kind.gap_range_px[1]:
+        middle, gap = np.array(lines[0]), between(rng, kind.gap_range_px)
         normal = np.array([math.cos(angle), -math.sin(angle)])
-        walls = tuple(tuple(map(tuple, (middle + side * gap * normal).tolist())) for side in (-0.5, 0.5))
-        return Lookalike(kind, walls, rng.uniform(1, 2.5), faint, 0.7)
-    if kind == "fold":
-        return Lookalike(kind, (_curve(rng, row, col, angle, 400),), rng.uniform(6, 14), 2 * faint, rng.uniform(2, 5))
-    if kind == "lump":
-        return Lookalike(kind, (((row, col),),), rng.uniform(6, 30), 1.5 * faint, rng.uniform(3, 8))
-    if kind == "clip":
-        return Lookalike(kind, (_curve(rng, row, col, angle, rng.uniform(10, 45)),), rng.uniform(4, 9), 1.0, 0.5)
-    if kind == "dust":
-        return Lookalike(kind, (_curve(rng, row, col, angle, rng.uniform(0, 4)),), rng.uniform(1, 3), 0.7, 0.0)
-    if kind == "hot_pixel":
-        return Lookalike(kind, (((row, col),),), 0.0, float(rng.uniform(0.05, 0.8)), 0.0)
-    return Lookalike("grain", (((row, col),),), 1.0, float(noise * rng.uniform(4, 9)), float(rng.uniform(0.5, 0.7)))
+        lines = tuple(tuple(map(tuple, (middle + side * gap * normal).tolist())) for side in (-0.5, 0.5))
+    width = between(rng, kind.width_range_px)
+    unit = {"faint": faint, "white": 1.0, "noise": noise}[kind.contrast_unit]
+    contrast = unit * between(rng, kind.contrast_range)
+    return Lookalike(name, lines, width, contrast, between(rng, kind.blur_range_px))
 
 
 def _curve(
-    rng: np.random.Generator, row: float, col: float, angle: float, length: float
+    rng: np.random.Generator, row: float, col: float, angle: float, length: float, bend_sd: float
 ) -> tuple[tuple[float, float], ...]:
     """A gently bent line through (row, col)."""
     steps = np.linspace(-0.5, 0.5, 9)
-    bend = rng.normal(0, 0.15) * length
+    bend = rng.normal(0, bend_sd) * length
     along, across = steps * length, bend * (steps**2)
     rows = row + along * math.sin(angle) + across * math.cos(angle)
     cols = col + along * math.cos(angle) - across * math.sin(angle)
     return tuple(zip(rows.tolist(), cols.tolist(), strict=True))
 
 
-def draw_lookalikes(image: np.ndarray, found: Sequence[Lookalike]) -> np.ndarray:
+def draw_lookalikes(image: np.ndarray, lookalikes: Sequence[Lookalike]) -> np.ndarray:
     """Add look-alikes to a [0, 1] image, float32 (rows, cols); the sum is clipped at 1."""
     layers: dict[float, np.ndarray] = {}
     result = image.copy()
-    for item in found:
-        if item.kind == "hot_pixel":
+    for item in lookalikes:
+        if item.width == 0:
             row, col = (round(value) for value in item.lines[0][0])
             result[row, col] += item.contrast
             continue

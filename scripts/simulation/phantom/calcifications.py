@@ -1,8 +1,7 @@
 """Microcalcifications: where they lie, how large they are, what they look like at 8x subpixels.
 
-Sizes: outlined MCs have a median diameter of 0.22 mm, lognormal with sd 0.5, clipped to 0.1-1.0 mm; thickness over
-diameter is 0.40 / 0.69 / 1.08 and length over width 1.2 / 1.67 / 2.8 at the 10th / 50th / 90th percentile (specimen
-micro-CT). Clusters hold 5-30 MCs over 3-20 mm with nearest neighbours around 1 mm.
+Sizes and numbers are those of `McRanges`: outlined MCs; thickness over diameter is 0.40 / 0.69 / 1.08 and length over
+width 1.2 / 1.67 / 2.8 at the 10th / 50th / 90th percentile (specimen micro-CT).
 """
 
 from __future__ import annotations
@@ -13,54 +12,61 @@ import numpy as np
 from scipy import ndimage
 
 from scripts.simulation.phantom.outline import contour_mm, inside_fraction_mm
+from scripts.simulation.phantom.parameters import McRanges
 from scripts.simulation.phantom.physics import detector_pixels, mc_attenuation
 from scripts.simulation.phantom.spec import McSpec, OutlineSpec
 
 SUBPIXELS = 8
-MEDIAN_DIAMETER_MM = 0.22
-SIGMA_DIAMETER = 0.5
-DIAMETER_RANGE_MM = (0.1, 1.0)
-OUTLINED_THICKNESS_MM = 0.2
 
 Primitive = tuple[float, float, float, float, float, float]
 
 
-def sample_mcs(rng: np.random.Generator, outline: OutlineSpec, field: tuple[float, float]) -> tuple[McSpec, ...]:
+def sample_mcs(
+    rng: np.random.Generator, outline: OutlineSpec, field: tuple[float, float], ranges: McRanges
+) -> tuple[McSpec, ...]:
     """Clusters and scattered singles inside the breast, away from the skin and the image's border."""
     scale = min(1.0, math.sqrt(field[0] * field[1] / (233.0 * 179.0)) * 1.5)
     mcs: list[McSpec] = []
     placed: list[tuple[float, float]] = []
 
-    def add(points: np.ndarray, cluster: int, shapes: np.ndarray, size: float) -> None:
+    def add(points: np.ndarray, cluster: int, shares: tuple[float, ...], size: float) -> None:
         for row, col in points:
-            if not _free(row, col, outline, field, placed):
+            if not _free(row, col, outline, field, placed, ranges):
                 continue
             placed.append((float(row), float(col)))
-            mcs.append(_sample_mc(rng, float(row), float(col), cluster, str(rng.choice(list(SHAPES), p=shapes)), size))
+            shape = str(rng.choice(list(SHAPES), p=shares))
+            mcs.append(_sample_mc(rng, float(row), float(col), cluster, shape, size, ranges))
 
-    for cluster in range(1, 1 + int(rng.integers(1, max(2, round(6 * scale)) + 1))):
-        count = int(rng.integers(5, max(8, round(30 * scale)) + 1))
-        centre = _point_inside(rng, outline, 0.75)
-        points = _cluster_points(rng, outline, centre, count, max_mm=20.0 * scale)
-        add(points, cluster, np.array([0.62, 0.2, 0.14, 0.04]), float(rng.uniform(-0.25, 0.25)))
-    singles = [_point_inside(rng, outline, 0.92) for _ in range(int(rng.poisson(1 + 11 * scale**2)))]
-    add(np.array(singles).reshape(-1, 2), 0, np.array([0.72, 0.10, 0.03, 0.15]), 0.0)
+    for cluster in range(1, 1 + int(rng.integers(1, max(2, round(ranges.most_clusters * scale)) + 1))):
+        least, most = ranges.count_range
+        count = int(rng.integers(least, max(least + 3, round(most * scale)) + 1))
+        centre = _point_inside(rng, outline, ranges.cluster_reach)
+        points = _cluster_points(rng, outline, centre, count, scale, ranges)
+        shift = float(rng.uniform(-ranges.cluster_size_shift, ranges.cluster_size_shift))
+        add(points, cluster, ranges.cluster_shares, shift)
+    number = int(rng.poisson(ranges.singles_least + ranges.singles_rate * scale**2))
+    singles = [_point_inside(rng, outline, ranges.single_reach) for _ in range(number)]
+    add(np.array(singles).reshape(-1, 2), 0, ranges.single_shares, 0.0)
     return tuple(mcs)
 
 
-def _sample_mc(rng: np.random.Generator, row: float, col: float, cluster: int, shape: str, size: float) -> McSpec:
+def _sample_mc(
+    rng: np.random.Generator, row: float, col: float, cluster: int, shape: str, size: float, ranges: McRanges
+) -> McSpec:
     """One MC; `size` is the cluster's own shift of the mean log diameter (MCs of one cluster are alike)."""
-    spread = math.sqrt(SIGMA_DIAMETER**2 - 0.25**2 / 3) if size else SIGMA_DIAMETER
+    spread = math.sqrt(ranges.diameter_sd**2 - ranges.cluster_size_shift**2 / 3) if size else ranges.diameter_sd
     deviation = float(rng.normal(size, spread))
-    diameter = float(np.clip(MEDIAN_DIAMETER_MM * math.exp(deviation), *DIAMETER_RANGE_MM))
+    diameter = float(np.clip(ranges.diameter_mm * math.exp(deviation), *ranges.diameter_range_mm))
     # The diameters are those of MCs that readers outline, the ratios those of all MCs of specimens: of a few draws
     # take the first that is thick enough to be outlined, else the thickest.
-    ratios = np.clip(0.69 * np.exp(rng.normal(0.0, 0.387, 4)), 0.2, 1.6)
-    outlined = ratios * diameter >= OUTLINED_THICKNESS_MM
+    ratios = ranges.thickness_ratio * np.exp(rng.normal(0.0, ranges.thickness_sd, ranges.outlined_draws))
+    ratios = np.clip(ratios, *ranges.thickness_range)
+    outlined = ratios * diameter >= ranges.outlined_mm
     ratio = float(ratios[np.argmax(outlined)] if outlined.any() else ratios.max())
-    aspect = float(np.clip(1.0 + math.exp(rng.normal(math.log(0.67), 0.86)), 1.05, 4.0))
+    longer = math.exp(rng.normal(math.log(ranges.elongation), ranges.elongation_sd))
+    aspect = float(np.clip(1.0 + longer, *ranges.aspect_range))
     if shape == "rim":
-        aspect = min(aspect, 1.5)
+        aspect = min(aspect, ranges.rim_aspect)
     return McSpec(
         row_mm=row,
         col_mm=col,
@@ -125,15 +131,17 @@ def _point_inside(rng: np.random.Generator, outline: OutlineSpec, reach: float) 
 
 
 def _cluster_points(
-    rng: np.random.Generator, outline: OutlineSpec, centre: np.ndarray, count: int, max_mm: float
+    rng: np.random.Generator, outline: OutlineSpec, centre: np.ndarray, count: int, scale: float, ranges: McRanges
 ) -> np.ndarray:
     """`count` points in an ellipse sized for nearest neighbours of about 1 mm; long clusters point at the nipple."""
-    neighbour = float(np.clip(math.exp(rng.normal(math.log(1.05), 0.3)), 0.5, 2.2))
+    neighbour = math.exp(rng.normal(math.log(ranges.neighbour_mm), ranges.neighbour_sd))
+    neighbour = float(np.clip(neighbour, *ranges.neighbour_range_mm))
+    max_mm = ranges.extent_range_mm[1] * scale
     area = count * (2.0 * neighbour) ** 2
-    diameter = float(np.clip(2.0 * math.sqrt(area / math.pi), min(3.0, max_mm), max_mm))
-    stretch = float(np.clip(math.exp(abs(rng.normal(0.0, 0.45))), 1.0, 3.0))
+    diameter = float(np.clip(2.0 * math.sqrt(area / math.pi), min(ranges.extent_range_mm[0], max_mm), max_mm))
+    stretch = float(np.clip(math.exp(abs(rng.normal(0.0, ranges.stretch_sd))), 1.0, ranges.stretch_limit))
     to_nipple = np.array([outline.centre_mm, outline.depth_mm]) - centre
-    angle = math.atan2(to_nipple[0], to_nipple[1]) + float(rng.normal(0.0, 0.5))
+    angle = math.atan2(to_nipple[0], to_nipple[1]) + float(rng.normal(0.0, ranges.heading_sd))
     radius = 0.5 * diameter * np.sqrt(rng.random(count)) ** 1.15
     turn = rng.uniform(0, 2 * math.pi, count)
     along, across = radius * np.cos(turn) * math.sqrt(stretch), radius * np.sin(turn) / math.sqrt(stretch)
@@ -143,15 +151,20 @@ def _cluster_points(
 
 
 def _free(
-    row: float, col: float, outline: OutlineSpec, field: tuple[float, float], placed: list[tuple[float, float]]
+    row: float,
+    col: float,
+    outline: OutlineSpec,
+    field: tuple[float, float],
+    placed: list[tuple[float, float]],
+    ranges: McRanges,
 ) -> bool:
-    """Inside the breast and the image, and at least 0.28 mm from every MC before."""
+    """Inside the breast and the image, and away from every MC before."""
     margin = min(3.0, 0.04 * min(field))
     if not (margin < row < field[0] - margin and margin < col < field[1] - margin):
         return False
-    if inside_fraction_mm(outline, row, col) > 0.93:
+    if inside_fraction_mm(outline, row, col) > ranges.most_reach:
         return False
-    return all((row - r) ** 2 + (col - c) ** 2 > 0.28**2 for r, c in placed)
+    return all((row - r) ** 2 + (col - c) ** 2 > ranges.gap_mm**2 for r, c in placed)
 
 
 def unit_thickness(primitives: tuple[Primitive, ...], rows: np.ndarray, cols: np.ndarray) -> np.ndarray:

@@ -19,7 +19,7 @@ import multiprocessing
 import os
 from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,18 +28,18 @@ import numpy as np
 from tqdm import tqdm
 
 from scripts.common.files import write_atomically
+from scripts.common.settings import describe
 from scripts.simulation.phantom.dicom import write_phantom_dicom
+from scripts.simulation.phantom.parameters import PhantomSettings
 from scripts.simulation.phantom.rendering import Phantom, render
 from scripts.simulation.phantom.sampling import sample_spec
-from scripts.simulation.phantom.spec import DENSITIES, PhantomSpec
+from scripts.simulation.phantom.spec import PhantomSpec
 
 #: Raise when the generator's pictures change, so that old folders are made again.
 VERSION = 6
 SPLITS = ("training", "validation", "testing")
 #: An image needs about 0.9 GiB while it is made.
 _MOST_WORKERS = 8
-#: Share of the four density classes in a screening population (fatty to dense).
-DENSITY_SHARES = (0.10, 0.40, 0.40, 0.10)
 
 logger = logging.getLogger(__name__)
 
@@ -59,30 +59,23 @@ class PhantomJob:
     with_mcs: bool
     shape: tuple[int, int]
     spacing_mm: float
-    detector: str
-    bits: int
-    min_cnr: float
+    detector: str = "a-Se"
+    bits: int = 12
+    min_cnr: float = 4.5
+    settings: PhantomSettings = field(default_factory=PhantomSettings)
 
     def digest(self) -> str:
-        """Hash of the job and of the generator's version."""
-        text = json.dumps([VERSION, asdict(self)], sort_keys=True)
+        """Hash of the job and of the generator's version; the default settings leave no trace in it."""
+        facts: list[Any] = [VERSION, {name: value for name, value in asdict(self).items() if name != "settings"}]
+        facts += [describe(self.settings)] if self.settings != PhantomSettings() else []
+        text = json.dumps(facts, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
     def spec(self) -> PhantomSpec:
         """The phantom's specification; depends on nothing but this job."""
         rng = np.random.Generator(np.random.Philox(np.random.SeedSequence([self.seed, self.index])))
-        return sample_spec(
-            rng,
-            view=self.view,
-            density=self.density,
-            laterality=self.laterality,
-            shape=self.shape,
-            spacing_mm=self.spacing_mm,
-            with_mcs=self.with_mcs,
-            detector=self.detector,
-            bits=self.bits,
-            min_cnr=self.min_cnr,
-        )
+        names = ("view", "density", "laterality", "shape", "spacing_mm", "with_mcs", "detector", "bits", "min_cnr")
+        return sample_spec(rng, **{name: getattr(self, name) for name in names}, settings=self.settings)
 
 
 def phantom_datalist(
@@ -98,6 +91,7 @@ def phantom_datalist(
     detector: str = "a-Se",
     bits: int = 12,
     min_cnr: float = 4.5,
+    settings: PhantomSettings | None = None,
     progress: bool = True,
 ) -> dict[str, list[dict[str, Any]]]:
     """Make (or find) a phantom data set and return its datalist.
@@ -107,7 +101,7 @@ def phantom_datalist(
         training, validation, testing: images per split. Two images (CC and MLO of one breast) make a patient, and
             a patient is in one split only; an odd number leaves a patient with a single image.
         seed: equal seeds and parameters give equal files.
-        shape, spacing_mm, detector, bits, min_cnr: see `sample_spec`.
+        shape, spacing_mm, detector, bits, min_cnr, settings: see `sample_spec`.
         empty_fraction: share of images without any MC, in [0, 1]; spread over the splits.
         workers: processes; None for one per core (8 at most), 0 or 1 for this process.
         progress: show a progress bar.
@@ -121,18 +115,19 @@ def phantom_datalist(
     counts = {"training": training, "validation": validation, "testing": testing}
     for name, count in counts.items():
         if count < 0:
-            raise ValueError(f"{name}: found {count}; wanted 0 or more images")
+            raise ValueError(f"{name}: got {count}; want 0 or more images")
     if not 0.0 <= empty_fraction <= 1.0:
-        raise ValueError(f"empty_fraction: found {empty_fraction}; wanted 0 to 1")
-    options = ((int(shape[0]), int(shape[1])), float(spacing_mm), detector, int(bits), float(min_cnr))
-    jobs = _plan(counts, seed, empty_fraction, options)
+        raise ValueError(f"empty_fraction: got {empty_fraction}; want 0 to 1")
+    options = {"spacing_mm": float(spacing_mm), "detector": detector, "bits": int(bits), "min_cnr": float(min_cnr)}
+    options |= {"shape": (int(shape[0]), int(shape[1])), "settings": settings or PhantomSettings()}
+    jobs = phantom_jobs(counts, seed, empty_fraction, **options)
     root = Path(dataset_dir).expanduser()
     if (
         root.is_dir()
         and any(root.iterdir())
         and not any((root / name).exists() for name in ("images", "datalist.json"))
     ):
-        raise ValueError(f"dataset_dir: {root} holds other files; wanted a new, empty or phantom folder")
+        raise ValueError(f"dataset_dir: got {root}, which holds other files; want a new, empty or phantom folder")
     missing = [job for job in jobs if not _is_complete(root, job)]
     _generate(root, missing, workers, progress)
     relative: dict[str, list[dict[str, Any]]] = {split: [] for split in SPLITS}
@@ -151,17 +146,15 @@ def phantom_images(dataset_dir: str | Path, count: int = 2, seed: int = 0, **opt
     return found["testing"]
 
 
-def _plan(
-    counts: dict[str, int], seed: int, empty_fraction: float, options: tuple[tuple[int, int], float, str, int, float]
-) -> list[PhantomJob]:
+def phantom_jobs(counts: dict[str, int], seed: int, empty_fraction: float, **options: Any) -> list[PhantomJob]:
     """Jobs of all splits. An image depends on seed, split and its place only, so growing a split keeps the rest."""
-    shape, spacing_mm, detector, bits, min_cnr = options
+    settings = options.setdefault("settings", PhantomSettings())
     jobs = []
     for split_number, split in enumerate(SPLITS):
         for place in range(counts[split]):
             patient_number = place // 2
             rng = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, split_number, patient_number])))
-            density = str(rng.choice(list(DENSITIES), p=DENSITY_SHARES))
+            density = str(rng.choice(list(settings.densities), p=settings.density_shares))
             laterality = str(rng.choice(["L", "R"]))
             view = ("CC", "MLO")[place % 2]
             patient = f"P{split_number}{patient_number:04d}"
@@ -178,11 +171,7 @@ def _plan(
                     laterality=laterality,
                     density=density,
                     with_mcs=not empty,
-                    shape=shape,
-                    spacing_mm=spacing_mm,
-                    detector=detector,
-                    bits=bits,
-                    min_cnr=min_cnr,
+                    **options,
                 )
             )
     return jobs
@@ -265,7 +254,7 @@ def make_image(root: Path, job: PhantomJob) -> str:
     )
     ok, encoded = cv2.imencode(".png", phantom.mask)
     if not ok:
-        raise ValueError(f"{label}: found a mask that cannot be encoded; wanted uint8 of two axes")
+        raise ValueError(f"{label}: got a mask that cannot be encoded; want uint8 of two axes")
     write_atomically(label, lambda path: path.write_bytes(encoded.tobytes()))
     facts = _facts(job, spec, phantom, [image.stat().st_size, label.stat().st_size])
     write_atomically(records, lambda path: path.write_text(json.dumps(facts, indent=1)))

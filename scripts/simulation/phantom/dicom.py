@@ -65,10 +65,10 @@ def write_phantom_dicom(
     """
     if image.ndim != 2 or image.dtype != np.uint16 or int(image.max(initial=0)) >= 2**bits:
         raise ValueError(
-            f"image: found {image.dtype} {image.shape}, max {image.max(initial=0)}; wanted 2-D uint16 < 2**{bits}"
+            f"image: got {image.dtype} {image.shape}, max {image.max(initial=0)}; want 2-D uint16 < 2**{bits}"
         )
     if laterality not in ("L", "R") or view not in ("CC", "MLO"):
-        raise ValueError(f"laterality, view: found {laterality!r}, {view!r}; wanted L or R, CC or MLO")
+        raise ValueError(f"laterality, view: got {laterality!r}, {view!r}; want L or R, CC or MLO")
     content = hashlib.sha256(np.ascontiguousarray(image).tobytes()).hexdigest()
     uid = phantom_uid("image", seed, patient_id, laterality, view, content)
     ds = FileDataset(str(path), {}, file_meta=_file_meta(uid), preamble=b"\0" * 128)

@@ -9,16 +9,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from scripts.simulation.phantom.parameters import StructureLooks
+
 VIEWS = ("CC", "MLO")
 LATERALITIES = ("L", "R")
-
-#: Compressed thickness (mm) and fat fraction by density class A-D (VICTRE's four breast types).
-DENSITIES: dict[str, tuple[float, float]] = {
-    "fatty": (60.0, 0.95),
-    "scattered": (55.0, 0.85),
-    "heterogeneous": (45.0, 0.66),
-    "dense": (35.0, 0.40),
-}
 
 MC_SHAPES = ("ellipsoids", "rod", "branching", "rim")
 
@@ -78,7 +72,7 @@ class TextureSpec:
 
 @dataclass(frozen=True)
 class StructureSpec:
-    """How many look-alikes of each kind are drawn; their geometry follows from the phantom's seed."""
+    """How many look-alikes of each kind are drawn; their geometry follows from `looks` and the phantom's seed."""
 
     vessel_trees: int
     ligaments: int
@@ -89,6 +83,7 @@ class StructureSpec:
     dead_pixels: int
     dust: int
     view_marker: bool
+    looks: StructureLooks
 
 
 @dataclass(frozen=True)

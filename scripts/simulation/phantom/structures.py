@@ -15,7 +15,6 @@ from scripts.simulation.phantom.outline import BreastMaps, contour_mm, nipple_mm
 from scripts.simulation.phantom.physics import MU_ADIPOSE, MU_GLANDULAR, MU_LIGAMENT, MU_SKIN, mc_attenuation
 from scripts.simulation.phantom.spec import PhantomSpec
 
-GENERATIONS = 6
 Path = tuple[np.ndarray, np.ndarray]  # points (n, 2) mm, radii (n,) mm
 
 
@@ -40,29 +39,35 @@ def draw_structures(spec: PhantomSpec, breast: BreastMaps, rng: np.random.Genera
 
 
 def vessel_tree(spec: PhantomSpec, rng: np.random.Generator) -> list[Path]:
-    """Centre lines and radii of one vessel with six generations of branches, from the chest wall to the nipple."""
-    outline = spec.outline
+    """Centre lines and radii of one vessel with its generations of branches, from the chest wall to the nipple."""
+    outline, looks = spec.outline, spec.structures.looks
     reach = 0.75 * min(outline.upper_mm, outline.centre_mm)
-    start = np.array([outline.centre_mm + rng.uniform(-1, 1) * reach, rng.uniform(0.0, 0.45) * outline.depth_mm])
-    target = np.array(nipple_mm(outline)) + rng.normal(0.0, 0.15, 2) * outline.depth_mm
-    heading = math.atan2(target[0] - start[0], target[1] - start[1]) + float(rng.normal(0.0, 0.35))
-    first = (start, heading, float(rng.uniform(0.4, 0.9)), 0.28 * outline.depth_mm * float(rng.uniform(0.7, 1.3)), 1)
+    start = np.array(
+        [outline.centre_mm + rng.uniform(-1, 1) * reach, rng.uniform(*looks.vessel_start_range) * outline.depth_mm]
+    )
+    target = np.array(nipple_mm(outline)) + rng.normal(0.0, looks.vessel_target_sd, 2) * outline.depth_mm
+    heading = math.atan2(target[0] - start[0], target[1] - start[1]) + float(rng.normal(0.0, looks.vessel_heading_sd))
+    thickness = float(rng.uniform(*looks.vessel_radius_range_mm))
+    reach = looks.vessel_length * outline.depth_mm * float(rng.uniform(*looks.vessel_length_range))
+    first = (start, heading, thickness, reach, 1)
     todo, paths = [first], []
     while todo:
         point, angle, radius, length, generation = todo.pop()
         count = max(2, round(length / 1.5))
-        turns = angle + np.cumsum(rng.normal(0.0, 0.13, count)) + float(rng.normal(0, 0.02)) * np.arange(count)
+        turns = angle + np.cumsum(rng.normal(0.0, looks.vessel_bend_sd, count))
+        turns = turns + float(rng.normal(0, looks.vessel_drift_sd)) * np.arange(count)
         steps = (length / count) * np.stack([np.sin(turns), np.cos(turns)], axis=1)
         points = np.concatenate([point[None], point + np.cumsum(steps, axis=0)])
         radii = np.linspace(radius, 0.88 * radius, count + 1)
         paths.append((points, radii))
-        if generation == GENERATIONS or radius < 0.05:
+        if generation == looks.generations or radius < 0.05:
             continue
-        split = float(rng.uniform(0.35, 0.5))
+        split = float(rng.uniform(*looks.branch_split_range))
         for share, side in ((1 - split, 1), (split, -1)):
-            angle_out = float(turns[-1]) + side * float(rng.uniform(0.1, 0.7)) * (1.4 * split if share > 0.5 else 1.0)
+            bend = float(rng.uniform(*looks.branch_angle_range)) * (1.4 * split if share > 0.5 else 1.0)
             thinner = 0.88 * radius * share ** (1 / 2.7)
-            todo.append((points[-1], angle_out, thinner, length * float(rng.uniform(0.55, 0.95)), generation + 1))
+            shorter = length * float(rng.uniform(*looks.branch_length_range))
+            todo.append((points[-1], float(turns[-1]) + side * bend, thinner, shorter, generation + 1))
     return paths
 
 
@@ -131,42 +136,50 @@ def _path(spec: PhantomSpec, out: np.ndarray, points: np.ndarray, radius: float,
 
 def _ligament(spec: PhantomSpec, out: np.ndarray, rng: np.random.Generator) -> None:
     """A sheet seen edge-on: 0.2-0.4 mm wide, 1-4 mm deep along the beam, often running to the nipple."""
+    looks = spec.structures.looks
     start = _random_point(spec, rng)
     nipple = np.array(nipple_mm(spec.outline))
     towards = math.atan2(nipple[0] - start[0], nipple[1] - start[1])
-    angle = towards + float(rng.normal(0.0, 0.45)) if rng.random() < 0.7 else float(rng.uniform(0, 2 * math.pi))
-    length = min(float(rng.uniform(6.0, 32.0)), 0.4 * spec.outline.depth_mm)
+    to_nipple = rng.random() < looks.ligament_to_nipple_share
+    angle = (
+        towards + float(rng.normal(0.0, looks.ligament_heading_sd)) if to_nipple else float(rng.uniform(0, 2 * math.pi))
+    )
+    length = min(float(rng.uniform(*looks.ligament_length_range_mm)), 0.4 * spec.outline.depth_mm)
     points = _curve(rng, start, angle, length, 0.09)
     taper = np.sin(np.linspace(0.15, math.pi - 0.15, len(points)))
-    depth_mm = min(4.5, float(rng.gamma(2.0, 1.0)))
-    _path(spec, out, points, float(rng.uniform(0.1, 0.2)), (MU_LIGAMENT - MU_ADIPOSE) / 10.0 * depth_mm * taper)
+    depth_mm = min(looks.ligament_depth_limit_mm, float(rng.gamma(looks.ligament_depth_shape, 1.0)))
+    heights = (MU_LIGAMENT - MU_ADIPOSE) / 10.0 * depth_mm * taper
+    _path(spec, out, points, float(rng.uniform(*looks.ligament_radius_range_mm)), heights)
 
 
 def _calcified_artery(spec: PhantomSpec, out: np.ndarray, path: Path, rng: np.random.Generator) -> None:
     """Two broken lines 0.1-0.2 mm wide and 1-2 mm apart along a vessel."""
-    points, _ = path
+    looks, (points, _) = spec.structures.looks, path
     fine = np.linspace(0, len(points) - 1, 3 * len(points))
     dense = np.stack([np.interp(fine, np.arange(len(points)), points[:, k]) for k in range(2)], axis=1)
     tangent = np.gradient(dense, axis=0)
     normal = np.stack([tangent[:, 1], -tangent[:, 0]], axis=1)
     normal /= np.linalg.norm(normal, axis=1, keepdims=True) + 1e-9
-    gap = float(rng.uniform(0.5, 1.0))
+    gap = float(rng.uniform(*looks.artery_gap_range_mm))
     for side in (-1, 1):
         wall = dense + side * gap * normal
         strength = cv2.GaussianBlur(rng.standard_normal((len(wall), 1)), (1, 0), 1.2, sigmaY=1.2)[:, 0]
-        heights = mc_attenuation(np.clip(0.12 + 0.35 * strength, 0.0, 0.35))
-        _path(spec, out, wall, float(rng.uniform(0.05, 0.1)), heights)
+        thickness = looks.artery_thickness_mm + looks.artery_thickness_sd * strength
+        heights = mc_attenuation(np.clip(thickness, 0.0, looks.artery_thickness_limit_mm))
+        _path(spec, out, wall, float(rng.uniform(*looks.artery_radius_range_mm)), heights)
 
 
 def _skin_fold(spec: PhantomSpec, out: np.ndarray, rng: np.random.Generator) -> None:
     """A broad band (1.5-3 mm) with a sharp outer edge near the upper or lower end of the chest wall."""
-    contour = contour_mm(spec.outline)
+    looks, contour = spec.structures.looks, contour_mm(spec.outline)
     index = int(rng.integers(len(contour) // 12, len(contour) // 5))
     start = contour[index if rng.random() < 0.5 else -index]
     start = np.clip(start, 0.0, np.array(spec.shape) * spec.spacing_mm)
     inward = math.atan2(spec.outline.centre_mm - start[0], 0.3 * spec.outline.depth_mm - start[1])
-    points = _curve(rng, start, inward + float(rng.normal(0, 0.3)), 0.28 * spec.outline.depth_mm, 0.05)
-    depth_mm = float(rng.uniform(2.0, 4.0))
+    points = _curve(
+        rng, start, inward + float(rng.normal(0, looks.fold_heading_sd)), 0.28 * spec.outline.depth_mm, 0.05
+    )
+    depth_mm = float(rng.uniform(*looks.fold_depth_range_mm))
     taper = np.linspace(1.0, 0.05, len(points))
     heights = (MU_SKIN - MU_ADIPOSE) / 10.0 * depth_mm * taper
     for shift, radius in ((0.0, 1.4), (0.5, 0.7)):
@@ -175,29 +188,34 @@ def _skin_fold(spec: PhantomSpec, out: np.ndarray, rng: np.random.Generator) -> 
 
 def _clip(spec: PhantomSpec, out: np.ndarray, rng: np.random.Generator) -> None:
     """A metal biopsy clip: a bent wire of 0.35 mm, about 3 mm long, nearly opaque."""
+    looks = spec.structures.looks
     start, angle = _random_point(spec, rng, 0.7), float(rng.uniform(0, 2 * math.pi))
     points = [start]
     for _ in range(3):
-        points.append(points[-1] + float(rng.uniform(0.8, 1.3)) * np.array([math.sin(angle), math.cos(angle)]))
-        angle += float(rng.choice([-1.0, 1.0])) * float(rng.uniform(0.3, 1.4))
+        points.append(
+            points[-1] + float(rng.uniform(*looks.clip_step_range_mm)) * np.array([math.sin(angle), math.cos(angle)])
+        )
+        angle += float(rng.choice([-1.0, 1.0])) * float(rng.uniform(*looks.clip_turn_range))
     _path(spec, out, np.stack(points), 0.2, np.full(4, 2.5))
 
 
 def _skin_marker(spec: PhantomSpec, out: np.ndarray, rng: np.random.Generator) -> None:
     """A round skin marker (BB) of 1.5-2 mm."""
     centre = _random_point(spec, rng, 0.9)
-    _path(spec, out, np.stack([centre, centre + 1e-3]), float(rng.uniform(0.75, 1.0)), np.full(2, 2.0))
+    radius = float(rng.uniform(*spec.structures.looks.marker_radius_range_mm))
+    _path(spec, out, np.stack([centre, centre + 1e-3]), radius, np.full(2, 2.0))
 
 
 def bad_pixels(spec: PhantomSpec, quanta: np.ndarray, rng: np.random.Generator) -> None:
     """Dead or hot pixels and specks of dust before the detector, in place."""
+    looks = spec.structures.looks
     for _ in range(spec.structures.dead_pixels):
         row, col = int(rng.integers(quanta.shape[0])), int(rng.integers(quanta.shape[1]))
-        quanta[row, col] *= np.float32(rng.choice([0.6, 0.75, 1.3, 1.6]))
+        quanta[row, col] *= np.float32(rng.choice(looks.dead_pixel_factors))
     for _ in range(spec.structures.dust):
         row, col = int(rng.integers(2, quanta.shape[0] - 4)), int(rng.integers(2, quanta.shape[1] - 4))
-        size = rng.integers(1, 4, 2)
-        quanta[row : row + size[0], col : col + size[1]] *= np.float32(rng.uniform(0.8, 0.95))
+        size = rng.integers(looks.dust_size_range_px[0], looks.dust_size_range_px[1] + 1, 2)
+        quanta[row : row + size[0], col : col + size[1]] *= np.float32(rng.uniform(*looks.dust_range))
 
 
 def draw_view_marker(image: np.ndarray, spec: PhantomSpec) -> None:

@@ -155,7 +155,7 @@ def radial_slope(field: np.ndarray, spacing_mm: float) -> float:
             log_f.append(float(np.log(frequency[band]).mean()))
             log_power.append(math.log(float(power[band].mean()) + 1e-30))
     if len(log_f) < 4:
-        raise ValueError(f"field: found {field.shape} at {spacing_mm} mm; wanted more detail in 0.15-0.7 /mm")
+        raise ValueError(f"field: got {field.shape} at {spacing_mm} mm; want more detail in 0.15-0.7 /mm")
     return -float(np.polyfit(log_f, log_power, 1)[0])
 
 

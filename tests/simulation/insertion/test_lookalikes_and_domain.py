@@ -3,8 +3,17 @@
 import numpy as np
 import pytest
 
-from scripts.simulation.insertion.domain import SHIFTS, Domain, apply_domain, sample_domain
-from scripts.simulation.insertion.lookalikes import RATES, Lookalike, draw_lookalikes, sample_lookalikes
+from scripts.simulation.benchmark import BenchmarkSettings
+from scripts.simulation.insertion.domain import Domain, DomainSettings, apply_domain, sample_domain
+from scripts.simulation.insertion.lookalikes import (
+    Lookalike,
+    LookalikeKind,
+    LookalikeSettings,
+    draw_lookalikes,
+    sample_lookalikes,
+)
+
+KINDS = LookalikeSettings().kinds
 
 
 @pytest.fixture
@@ -14,10 +23,12 @@ def image():
 
 def test_every_kind_is_drawn_and_brightens_only(image):
     allowed = np.ones((512, 512), bool)
-    found = sample_lookalikes(np.random.default_rng(1), allowed, 20.0, np.full((512, 512), 0.02, np.float32))
-    assert {item.kind for item in found} == set(RATES)
+    found = sample_lookalikes(
+        np.random.default_rng(1), allowed, np.full((512, 512), 0.02, np.float32), LookalikeSettings(20.0)
+    )
+    assert {item.kind for item in found} == set(KINDS)
     black = np.zeros((512, 512), np.float32)
-    for kind in RATES:
+    for kind in KINDS:
         drawn = draw_lookalikes(black, [item for item in found if item.kind == kind])
         assert drawn.min() >= 0
         assert 0 < np.count_nonzero(drawn) < drawn.size
@@ -27,8 +38,8 @@ def test_every_kind_is_drawn_and_brightens_only(image):
 def test_counts_follow_the_rates():
     allowed = np.ones((256, 256), bool)
     noise = np.full(allowed.shape, 0.02, np.float32)
-    draws = [sample_lookalikes(np.random.default_rng(i), allowed, 2.0, noise) for i in range(300)]
-    for kind, rate in RATES.items():
+    draws = [sample_lookalikes(np.random.default_rng(i), allowed, noise, LookalikeSettings(2.0)) for i in range(300)]
+    for kind, rate in ((name, kind.rate) for name, kind in KINDS.items()):
         mean = sum(item.kind == kind for found in draws for item in found) / 300
         assert mean == pytest.approx(2 * rate, abs=5 * np.sqrt(2 * rate / 300))
 
@@ -41,7 +52,12 @@ def test_a_hot_pixel_is_one_pixel(image):
 
 
 def test_no_allowed_pixel_gives_no_lookalike(image):
-    assert sample_lookalikes(np.random.default_rng(0), np.zeros((9, 9), bool), 5.0, np.zeros((9, 9), np.float32)) == []
+    assert (
+        sample_lookalikes(
+            np.random.default_rng(0), np.zeros((9, 9), bool), np.zeros((9, 9), np.float32), LookalikeSettings()
+        )
+        == []
+    )
 
 
 def test_the_default_domain_changes_nothing(image):
@@ -50,7 +66,9 @@ def test_the_default_domain_changes_nothing(image):
 
 def test_strength_zero_changes_nothing(image):
     for seed in range(20):
-        np.testing.assert_array_equal(apply_domain(image, sample_domain(np.random.default_rng(seed), 0.0)), image)
+        np.testing.assert_array_equal(
+            apply_domain(image, sample_domain(np.random.default_rng(seed), DomainSettings(0.0))), image
+        )
 
 
 def test_single_changes_by_hand(image):
@@ -72,13 +90,36 @@ def test_noise_has_its_sd_at_mid_grey_and_repeats():
 
 def test_black_stays_black(image):
     image[:20] = 0
-    for domain in SHIFTS.values():
+    for domain in BenchmarkSettings().shifts.values():
         assert not apply_domain(image, domain)[:20].any()
 
 
 def test_drawn_domains_give_images(image):
     for seed in range(40):
-        changed = apply_domain(image, sample_domain(np.random.default_rng(seed)))
+        changed = apply_domain(image, sample_domain(np.random.default_rng(seed), DomainSettings()))
         assert changed.shape == image.shape
         assert changed.dtype == np.float32
         assert 0 <= changed.min() <= changed.max() <= 1
+
+
+def test_a_kind_of_a_config_is_drawn_as_it_says():
+    spots = {"spot": {"rate": 3.0, "width_range_px": [9, 9], "contrast_range": [0.5, 0.5], "contrast_unit": "white"}}
+    settings = LookalikeSettings(kinds=spots)
+    assert settings.kinds == {
+        "spot": LookalikeKind(3.0, width_range_px=(9, 9), contrast_range=(0.5, 0.5), contrast_unit="white")
+    }
+    allowed = np.ones((256, 256), bool)
+    drawn = sample_lookalikes(np.random.default_rng(0), allowed, np.zeros(allowed.shape), settings)
+    assert drawn and all((item.width, item.contrast, item.blur) == (9, 0.5, 0) for item in drawn)
+    assert all(len(item.lines) == len(item.lines[0]) == 1 for item in drawn)
+
+
+@pytest.mark.parametrize("change", ["blur_share", "sharpen_share", "gain_share", "gamma_share", "noise_share"])
+def test_a_share_of_none_never_changes_that_and_of_all_always_does(change):
+    name = change.removesuffix("_share")
+    shares = [share for share in vars(DomainSettings()) if share.endswith("_share")]
+    only = DomainSettings(**{share: float(share == change) for share in shares})
+    for seed in range(10):
+        drawn = sample_domain(np.random.default_rng(seed), only)
+        changed = {key for key, value in vars(drawn).items() if value != getattr(Domain(), key)}
+        assert changed - {"sharpen_sigma", "centre", "seed"} == {name}

@@ -8,8 +8,10 @@ import numpy as np
 import pydicom
 import pytest
 
-from scripts.simulation.phantom import dataset, phantom_datalist, phantom_images
+from scripts.simulation.phantom import PhantomSettings, dataset, phantom_datalist, phantom_images
+from scripts.simulation.phantom.parameters import StructureRates
 
+FIELD: dict = {"shape": (256, 200), "spacing_mm": 0.07}
 OPTIONS: dict = {"shape": (256, 200), "workers": 0, "progress": False}
 
 
@@ -56,9 +58,9 @@ def test_patients_stay_in_one_split(root: Path) -> None:
 
 
 def test_share_of_empty_images() -> None:
-    jobs = dataset._plan({"training": 40, "validation": 0, "testing": 0}, 0, 0.25, ((256, 200), 0.07, "a-Se", 12, 5.0))
+    jobs = dataset.phantom_jobs({"training": 40, "validation": 0, "testing": 0}, 0, 0.25, **FIELD)
     assert sum(not job.with_mcs for job in jobs) == 10
-    jobs = dataset._plan({"training": 10, "validation": 0, "testing": 0}, 0, 0.0, ((256, 200), 0.07, "a-Se", 12, 5.0))
+    jobs = dataset.phantom_jobs({"training": 10, "validation": 0, "testing": 0}, 0, 0.0, **FIELD)
     assert all(job.with_mcs for job in jobs)
 
 
@@ -123,3 +125,13 @@ def test_worker_processes_write_the_same_bytes(tmp_path: Path) -> None:
 def test_wrong_arguments_are_named(tmp_path: Path, options: dict) -> None:
     with pytest.raises(ValueError, match=next(iter(options))):
         phantom_datalist(tmp_path, **(OPTIONS | options))
+
+
+def test_other_settings_make_other_images_and_the_settings_of_the_config_the_same(tmp_path: Path, root: Path) -> None:
+    dense = PhantomSettings(density_shares=[0, 0, 0, 1])
+    items = phantom_images(tmp_path, 2, seed=3, settings=dense, **OPTIONS)
+    assert [item["density"] for item in items] == ["dense", "dense"]
+    image = _snapshot(tmp_path)[str(Path(items[0]["image"]).relative_to(tmp_path))]
+    rarer = PhantomSettings(density_shares=[0, 0, 0, 1], structures=StructureRates(ligaments_rate=10.0))
+    phantom_images(tmp_path, 2, seed=3, settings=rarer, **OPTIONS)
+    assert _snapshot(tmp_path)[str(Path(items[0]["image"]).relative_to(tmp_path))] != image

@@ -7,14 +7,16 @@ import numpy as np
 import pytest
 import torch
 from monai.transforms import Compose
+from scripts.transforms.inference import LoadLabeld, LoadMammogramd
 
 from scripts.common.objects import label_objects
+from scripts.common.resampling import resample, resample_label, resampled_size
 from scripts.data.lists.backgrounds import background_datalist
 from scripts.data.lists.generic import generic_datalist
-from scripts.simulation.insertion.benchmark import freeze_benchmark, resample
-from scripts.simulation.phantom.spec import DENSITIES
-from scripts.training.insertion_patches import InsertionPatchDataset
-from scripts.transforms.inference import LoadLabeld, LoadMammogramd
+from scripts.simulation.benchmark import freeze_benchmark
+from scripts.simulation.phantom import PhantomSettings
+from scripts.training.insertion_patches import InsertionPatches
+from scripts.training.patches import PatchDataset
 
 
 @pytest.fixture(scope="module")
@@ -38,10 +40,10 @@ def loader():
     return Compose([LoadMammogramd(), LoadLabeld(keys="label")])
 
 
-def dataset(folder, loader, cache, **options):
-    parts = background_datalist(folder)
-    defaults = {"patch_px": 96, "length": 6, "seed": 2, "progress": False, "cache_dir": cache}
-    return InsertionPatchDataset(parts["training"], loader, **{**defaults, **options})
+def dataset(folder, loader, cache, section="training", **options):
+    patches = InsertionPatches(**({"patch_px": 96, "patches_per_epoch": 6, "validation_patches": 5} | options))
+    data = background_datalist(folder)[section]
+    return PatchDataset(data, loader, patches, cache_dir=cache, section=section, seed=2, progress=False)
 
 
 def test_sections_follow_the_number_in_the_name(folder):
@@ -55,7 +57,7 @@ def test_sections_follow_the_number_in_the_name(folder):
 
 
 def test_patches_are_images_with_labels(folder, loader, tmp_path):
-    items = list(dataset(folder, loader, tmp_path, length=12))
+    items = list(dataset(folder, loader, tmp_path, patches_per_epoch=12))
     for item in items:
         assert item["image"].shape == item["label"].shape == (1, 96, 96)
         assert item["image"].dtype == torch.float32
@@ -78,26 +80,29 @@ def test_patches_depend_on_seed_epoch_and_index_only(folder, loader, tmp_path):
 
 
 def test_validation_patches_stay_the_same_over_epochs(folder, loader, tmp_path):
-    made = dataset(folder, loader, tmp_path, fixed=True)
+    made = dataset(folder, loader, tmp_path, "validation")
+    assert len(made) == 5
     before = made[1]["image"]
     made.set_epoch(9)
     torch.testing.assert_close(made[1]["image"], before, rtol=0, atol=0)
 
 
 def test_no_mcs_when_none_are_wanted(folder, loader, tmp_path):
-    assert not any(item["label"].any() for item in dataset(folder, loader, tmp_path, with_mcs=0.0, length=10))
+    assert not any(
+        item["label"].any() for item in dataset(folder, loader, tmp_path, with_mcs_share=0.0, patches_per_epoch=10)
+    )
 
 
 def test_an_unreadable_background_is_left_out_and_reported(folder, loader, tmp_path):
     bad = tmp_path / "bad_7.png"
     bad.write_bytes(b"no image")
     data = [{"image": str(bad), "label": ""}, *background_datalist(folder)["training"]]
-    made = InsertionPatchDataset(data, loader, cache_dir=tmp_path / "c", patch_px=64, length=2, progress=False)
+    made = PatchDataset(data, loader, InsertionPatches(64, 2), cache_dir=tmp_path / "c", progress=False)
     assert [failure["file"] for failure in made.failures] == [str(bad)]
     with pytest.raises(SystemExit):
         made.finish()
-    with pytest.raises(ValueError, match="no background"):
-        InsertionPatchDataset(data[:1], loader, cache_dir=tmp_path / "c", progress=False)
+    with pytest.raises(ValueError, match="1 items, 1 unreadable, and no patch from them; want at least one readable"):
+        PatchDataset(data[:1], loader, InsertionPatches(), cache_dir=tmp_path / "c", progress=False)
 
 
 def test_benchmark_sets_load_and_repeat(folder, loader, tmp_path):
@@ -115,7 +120,7 @@ def test_benchmark_sets_load_and_repeat(folder, loader, tmp_path):
     for entry in phantoms["validation"] + phantoms["testing"]:
         written = cv2.imread(str(tmp_path / "a" / "phantoms" / "labels" / f"{entry['image_id']}.png"), -1)
         np.testing.assert_array_equal(np.asarray(loader(dict(entry))["label"])[0], written)
-        assert set(np.unique(written)) > {0} and entry["density"] in DENSITIES
+        assert set(np.unique(written)) > {0} and entry["density"] in PhantomSettings().densities
     assert [len(lists["datalist"][part]) for part in ("training", "validation", "testing")] == [0, 2, 2]
     item, plain, inverted = (loader(dict(lists[name]["testing"][0])) for name in lists)
     records = json.loads((tmp_path / "a" / "records" / "IM0005.json").read_text())["mcs"]
@@ -130,7 +135,10 @@ def test_resampling_keeps_every_mc():
     label[10, 10] = label[30, 41] = label[50:53, 70:74] = 1
     image = label.astype(np.float32)
     for magnification in (0.7, 1 / 1.4, 1 / 0.7, 1.4):
-        resized, moved = resample(image, label, magnification)
+        resized, moved = (
+            resample(image, resampled_size(image.shape, magnification)),
+            resample_label(label, magnification),
+        )
         assert resized.shape == moved.shape == (round(60 * magnification), round(80 * magnification))
         objects, count = label_objects(moved == 1)
         assert count == 3
@@ -157,5 +165,5 @@ def test_validation_can_be_shifted_for_choices(folder, tmp_path):
     lists = {path.stem: generic_datalist(path.name, tmp_path) for path in tmp_path.glob("shift_*.json")}
     assert len(lists) == 9
     assert all([len(item[part]) for part in ("validation", "testing")] == [2, 0] for item in lists.values())
-    with pytest.raises(ValueError, match=r"shifted_sections: got \['test'\]; wanted some of training, validation"):
+    with pytest.raises(ValueError, match=r"shifted_sections: got \['test'\]; want some of training, validation"):
         freeze_benchmark(folder, tmp_path, LoadMammogramd(), shifted_sections=["test"])

@@ -6,6 +6,7 @@ python -m monai.bundle run picturing --config_file configs/data_benchmark.json -
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -14,8 +15,9 @@ import numpy as np
 from scripts.candidates.breast_mask import breast_mask, erode_breast
 from scripts.common.files import write_png
 from scripts.data.lists.backgrounds import background_datalist
-from scripts.simulation.insertion.domain import SHIFTS, apply_domain
-from scripts.simulation.insertion.lookalikes import RATES, Lookalike, draw_lookalikes, sample_lookalikes
+from scripts.simulation.benchmark import BenchmarkSettings
+from scripts.simulation.insertion.domain import apply_domain
+from scripts.simulation.insertion.lookalikes import Lookalike, LookalikeSettings, draw_lookalikes, sample_lookalikes
 from scripts.simulation.insertion.rendering import insert_mcs, local_noise
 from scripts.simulation.insertion.sampling import InsertedMc, InsertionSettings, sample_mcs
 from scripts.simulation.insertion.shapes import KINDS, ShapeBank, shape_bank
@@ -25,7 +27,14 @@ ALL_VISIBLE = InsertionSettings(ignored_cnr=0.0, visible_cnr=0.0)
 GREEN, WHITE = (0, 200, 0), (255, 255, 255)
 
 
-def draw_gallery(background_dir: str | Path, path: str | Path, loader: Callable, seed: int = 0) -> Path:
+def draw_gallery(
+    background_dir: str | Path,
+    path: str | Path,
+    loader: Callable,
+    seed: int = 0,
+    settings: BenchmarkSettings | None = None,
+    lookalikes: LookalikeSettings | None = None,
+) -> Path:
     """Write the picture: rows of four cells, a label in each; MCs outlined in green in every second cell of a pair.
 
     Args:
@@ -33,30 +42,32 @@ def draw_gallery(background_dir: str | Path, path: str | Path, loader: Callable,
         path: PNG to write.
         loader: chain that reads one item into image [1, rows, cols] in [0, 1].
         seed: of everything drawn.
+        settings: of the benchmark: MCs and shifts.
+        lookalikes: how they are drawn.
     """
+    settings = settings or BenchmarkSettings()
+    many = replace(lookalikes or LookalikeSettings(), rate=4000.0)
     rng, bank = np.random.default_rng(seed), shape_bank()
     items = background_datalist(background_dir)["training"]
     cells: list[np.ndarray] = []
     for number, kind in enumerate(KINDS):
         window = _window(rng, items, loader)
-        made = insert_mcs(
-            window, _examples(rng, bank, number), bank, 0.6, InsertionSettings(ignored_cnr=0.0, visible_cnr=0.0)
-        )
+        made = insert_mcs(window, _examples(rng, bank, number), bank, 0.6, ALL_VISIBLE)
         cells += [_cell(made.image, kind), _cell(made.image, "its labels", made.label)]
-    for kind in RATES:
+    for kind in many.kinds:
         window = _window(rng, items, loader)
         noise, middle = local_noise(window), np.zeros(window.shape, bool)
         middle[CELL_PX // 2 - 8 : CELL_PX // 2 + 8, CELL_PX // 2 - 8 : CELL_PX // 2 + 8] = True
-        found: list[Lookalike] = []
-        while not found:
-            found = [item for item in sample_lookalikes(rng, middle, 4000.0, noise) if item.kind == kind][:2]
-        cells.append(_cell(draw_lookalikes(window, found), f"no MC: {kind.replace('_', ' ')}"))
+        drawn: list[Lookalike] = []
+        while not drawn:
+            drawn = [item for item in sample_lookalikes(rng, middle, noise, many) if item.kind == kind][:2]
+        cells.append(_cell(draw_lookalikes(window, drawn), f"no MC: {kind.replace('_', ' ')}"))
     window = _window(rng, items, loader)
-    cluster = sample_mcs(rng, np.ones(window.shape, bool), 0.07, 3, 3, bank, InsertionSettings())
-    image = insert_mcs(window, cluster, bank, 0.6, InsertionSettings()).image
+    cluster = sample_mcs(rng, np.ones(window.shape, bool), 0.07, 3, 3, bank, settings.insertion)
+    image = insert_mcs(window, cluster, bank, 0.6, settings.insertion).image
     limits = (0.0, 0.8)  # one grey range for all shifts
     cells.append(_cell(image, "as it is", limits=limits))
-    for name, domain in SHIFTS.items():
+    for name, domain in settings.shifts.items():
         cells.append(_cell(apply_domain(image, domain), name.replace("_", " "), limits=limits))
     cells += [np.full_like(cells[0], 255)] * (-len(cells) % COLUMNS)
     rows = [np.hstack(cells[start : start + COLUMNS]) for start in range(0, len(cells), COLUMNS)]
@@ -69,7 +80,7 @@ def _window(rng: np.random.Generator, items: list[dict], loader: Callable) -> np
     image = np.asarray(loader(dict(items[rng.integers(len(items))]))["image"], np.float32)[0]
     places = np.argwhere(erode_breast(breast_mask(image, 0.07), 2 * CELL_PX + 1))
     row, col = places[rng.integers(len(places))] - CELL_PX // 2
-    row, col = max(row, 0), max(col, 0)
+    row, col = (int(np.clip(start, 0, size - CELL_PX)) for start, size in zip((row, col), image.shape, strict=True))
     return np.ascontiguousarray(image[row : row + CELL_PX, col : col + CELL_PX])
 
 

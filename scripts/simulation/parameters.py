@@ -1,0 +1,64 @@
+"""Base of the simulation's parameter objects: lists of a config become tuples, names say what a value must be."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+
+Range = tuple[float, float]
+
+
+class Parameters:
+    """Base of frozen dataclasses, checked by the endings of the fields' names.
+
+    `..._range` (with or without a unit behind it) is (low, high) with low <= high; `..._share` a number in [0, 1];
+    `..._shares` and tuples of shares are not negative and have the sum 1; `..._sd` and `..._rate` are not negative.
+
+    Raises:
+        ValueError: a field is not what its name says.
+    """
+
+    def __post_init__(self) -> None:
+        for field in fields(self):  # type: ignore[arg-type]
+            value = frozen(getattr(self, field.name))
+            object.__setattr__(self, field.name, value)
+            wanted = _wanted(field.name, value)
+            if wanted:
+                raise ValueError(f"{field.name}: got {value}; want {wanted}")
+
+
+def frozen(value: Any) -> Any:
+    """The value with its lists as tuples."""
+    if isinstance(value, list | tuple):
+        return tuple(map(frozen, value))
+    return {key: frozen(part) for key, part in value.items()} if isinstance(value, Mapping) else value
+
+
+def as_objects(values: Mapping[str, Any], kind: type) -> dict[str, Any]:
+    """{name: object} from {name: object, or a dictionary of its values as a config gives it}."""
+    return {name: value if isinstance(value, kind) else kind(**value) for name, value in values.items()}
+
+
+def between(rng: np.random.Generator, limits: Range) -> float:
+    """A number evenly from a range; a range of one value draws nothing."""
+    return float(limits[0] if limits[0] == limits[1] else rng.uniform(*limits))
+
+
+def log_between(rng: np.random.Generator, limits: Range) -> float:
+    """A number whose logarithm is evenly from a range's."""
+    return float(np.exp(rng.uniform(*np.log(limits))))
+
+
+def _wanted(name: str, value: Any) -> str:
+    """What a field should be, where it is not."""
+    words = name.split("_")
+    if "range" in words and not (len(value) == 2 and value[0] <= value[1]):
+        return "two numbers, the smaller one first"
+    if words[-1] == "share" and not 0 <= value <= 1:
+        return "a share in [0, 1]"
+    if words[-1] == "shares" and (min(value) < 0 or abs(sum(value) - 1) > 1e-6):
+        return "shares of 0 or more with the sum 1"
+    return "0 or more" if words[-1] in ("sd", "rate") and value < 0 else ""
