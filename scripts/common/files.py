@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,17 @@ def write_json(path: str | Path, content: Any) -> Path:
     """Write JSON with two-space indents, UTF-8, no NaN."""
     text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
     return write_atomically(path, lambda p: p.write_text(text + "\n", encoding="utf-8"))
+
+
+def json_values(value: Any) -> Any:
+    """As JSON types, containers included: what is not a finite number becomes None."""
+    if isinstance(value, Mapping):
+        return {str(key): json_values(v) for key, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [json_values(v) for v in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def write_png(path: str | Path, array: np.ndarray, compression: int = 6) -> Path:

@@ -16,11 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from scripts.common.files import write_atomically, write_json
-from scripts.evaluation.cases import CaseScores
-from scripts.evaluation.froc import CM2, FrocTable
+from scripts.common.files import json_values, write_json
+from scripts.evaluation.froc import CM2, TABLE_NAME, FrocTable
 from scripts.evaluation.froc import IMAGE as PER_IMAGE
-from scripts.evaluation.plain import plain
 from scripts.evaluation.statistics import (
     IMAGE,
     PATIENT,
@@ -32,7 +30,7 @@ from scripts.evaluation.statistics import (
 )
 
 logger = logging.getLogger(__name__)
-TABLE_NAME, CASES_NAME = "froc_table.npz", "cases.csv"
+CASES_NAME = "cases.csv"
 #: Per-image values that are compared, columns of cases.csv.
 VALUES = ("tpr", "fp_per_cm2", "foreground_iou", "background_iou", "mean_iou")
 
@@ -92,16 +90,6 @@ def value_tests(first: Sequence[dict[str, float]], second: Sequence[dict[str, fl
     return tests
 
 
-def save_table(path: str | Path, table: FrocTable, cases: Sequence[CaseScores]) -> Path:
-    """Write what comparing with another method needs: NumPy arrays, no pickle."""
-    arrays: dict[str, Any] = {
-        "case_id": np.array([case.case_id for case in cases], dtype=str),
-        "patient": np.array([case.patient for case in cases], dtype=str),
-        **table.arrays(),
-    }
-    return write_atomically(path, lambda temporary: np.savez_compressed(temporary, **arrays))
-
-
 def compare(
     first_dir: str | Path,
     second_dir: str | Path,
@@ -138,7 +126,7 @@ def compare(
         "wilcoxon": value_tests(rows, other_rows),
         "bootstrap": {"samples": samples, "unit": unit, "seed": seed},
     }
-    return plain(_as_dicts(found))
+    return json_values(_as_dicts(found))
 
 
 def _load(folder: Path) -> tuple[list[str], list[str], FrocTable, list[dict[str, float]]]:

@@ -20,14 +20,13 @@ import numpy as np
 from tqdm import tqdm
 
 from scripts.candidates.breast_mask import breast_mask
-from scripts.common.files import write_json
+from scripts.common.files import json_values, write_json
 from scripts.data.labels.annotations import load_label
 from scripts.data.lists.folder import REPORT_NAME
 from scripts.data.reader.mammogram_reader import read_mammogram, read_values
 from scripts.evaluation.agreement import agreement, cell_table, cohen_kappa, reader_case, specific_agreement
 from scripts.evaluation.cases import CaseScores, HitRule
-from scripts.evaluation.matching import GREEDY, OPTIMAL, match
-from scripts.evaluation.plain import named, plain
+from scripts.evaluation.matching import GREEDY, OPTIMAL, match_case
 from scripts.evaluation.statistics import Interval, bootstrap_weights
 
 logger = logging.getLogger(__name__)
@@ -110,11 +109,11 @@ def compare_readers(
         for name in names:
             logger.error("%s has no partner: %s", which, name)
     rows = [_row(case, matching) for case in cases]
-    return plain(
+    return json_values(
         {
             "images": len(cases),
             "objects": {key: sum(row[key] for row in rows) for key in ("both", "first_alone", "second_alone")},
-            **{key: named(value) if isinstance(value, Interval) else value for key, value in found.items()},
+            **{key: value.as_json() if isinstance(value, Interval) else value for key, value in found.items()},
             "per_image": rows,
             "unmatched": unmatched,
             "failures": failures,
@@ -163,16 +162,16 @@ def _case(
 
 
 def _row(case: CaseScores, matching: str) -> dict[str, Any]:
-    held, kept = match(case, 1.0, matching), case.predictions.kept(1.0)
-    both = int((held >= 0).sum())
-    alone, other = int(held.size) - both, int(kept.sum()) - both
+    matched = match_case(case, 1.0, matching)
+    both, other = int(matched.hit.sum()), int(matched.false_positive.sum())
+    alone = int(matched.hit.size) - both
     return {
         "image": case.case_id,
         "both": both,
         "first_alone": alone,
         "second_alone": other,
         "specific_agreement": specific_agreement(both, other, alone),
-        "kappa": float(cohen_kappa(cell_table(case, held, kept))),
+        "kappa": float(cohen_kappa(cell_table(matched))),
     }
 
 

@@ -67,6 +67,29 @@ def preset_threshold(
     return float(presets[preset]["threshold"])
 
 
+def operating_threshold(
+    objects: Any,
+    path: str | Path,
+    method: str,
+    weights: str | Path | None = None,
+    preset: str = "balanced",
+    settings: Mapping[str, Any] | None = None,
+) -> float | None:
+    """Score threshold at which a method is evaluated.
+
+    Args:
+        objects: how the method forms objects. One whose own output is a mask has an `own_threshold`: that is it.
+        path, method, weights, preset, settings: see `preset_threshold`.
+
+    Returns:
+        None where the file holds no points for these weights and settings: the evaluation then chooses on its images.
+    """
+    own = getattr(objects, "own_threshold", None)
+    if own is not None:
+        return float(own)
+    return preset_threshold(path, method, preset, optional=True, weights=weights, settings=settings)
+
+
 def chosen_setting(path: str | Path, method: str, name: str) -> Any:
     """A setting with which a method's operating points were chosen, such as its overlap fraction (o_thr).
 

@@ -15,7 +15,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 from tqdm import tqdm
 
-from scripts.evaluation.plain import plain
+from scripts.common.files import json_values
 from scripts.sweeps.report import Row, SweepReport, row_of, write_rows
 from scripts.sweeps.space import (
     SeededTPESampler,
@@ -175,7 +175,7 @@ class Sweep:
     def _open(self) -> Study:
         storage = open_storage(self.url, self.heartbeat_s, self.grace_s, self.max_retries)
         settings = {"space": self.space, "method": self.method, "seed": self.seed, **self.objective.settings}
-        study = open_study(storage, self.study_name, self.objective.direction, plain(settings))
+        study = open_study(storage, self.study_name, self.objective.direction, json_values(settings))
         study.sampler = SeededTPESampler(self.seed, self.startup_trials)
         requeue_dead_trials(study, self.max_retries, own=True)
         taken = (TrialState.COMPLETE, TrialState.RUNNING, TrialState.WAITING)
@@ -221,8 +221,8 @@ class Sweep:
             raise
         for name, violation in outcome.constraints.items():
             trial.set_constraint(name, float(violation))
-        trial.set_user_attr("values", plain(outcome.values))
-        trial.set_user_attr("overlay", plain(outcome.overlay))
+        trial.set_user_attr("values", json_values(outcome.values))
+        trial.set_user_attr("overlay", json_values(outcome.overlay))
         trial.set_user_attr("seconds", round(time.perf_counter() - started, 3))
         return outcome.value
 
