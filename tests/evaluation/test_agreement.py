@@ -7,7 +7,7 @@ import pytest
 from sklearn.metrics import cohen_kappa_score, f1_score
 
 from scripts.evaluation.agreement import agreement, cell_table, cohen_kappa, make_cells, reader_case, specific_agreement
-from scripts.evaluation.matching import match
+from scripts.evaluation.matching import match_case
 from scripts.evaluation.statistics import bootstrap_weights
 
 ONCE = np.ones((1, 1), np.int64)
@@ -112,7 +112,7 @@ def test_cells_outside_of_the_breast_count_nowhere():
     breast = np.zeros((40, 40), bool)
     breast[:20] = True
     case = readers(labels((5, 5, 1, 1), (30, 5, 1, 1)), labels((5, 5, 1, 1), (30, 25, 1, 1)), breast)
-    assert cell_table(case, match(case, 0), case.predictions.kept(0)).tolist() == [1, 0, 0, 7]
+    assert cell_table(match_case(case, 0)).tolist() == [1, 0, 0, 7]
 
 
 def test_intervals_are_pooled_over_images():
@@ -137,7 +137,7 @@ def test_the_threshold_decides_and_cells_may_be_left_out(make_case):
     low = agreement([case], 0.3, ONCE)
     assert low["specific_agreement"].value == pytest.approx(2 / 3) and low["kappa"] is None is low["cells"]
     with pytest.raises(ValueError, match="make_cells"):
-        cell_table(case, match(case, 0), case.predictions.kept(0))
+        cell_table(match_case(case, 0))
 
 
 def test_empty_prediction_empty_truth_and_both():

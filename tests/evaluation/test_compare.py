@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from scripts.evaluation.compare import CASES_NAME, TABLE_NAME, compare, froc_differences, main, save_table, value_tests
-from scripts.evaluation.froc import FrocTable
+from scripts.common.tables import write_csv
+from scripts.evaluation.compare import CASES_NAME, compare, froc_differences, main, value_tests
+from scripts.evaluation.froc import TABLE_NAME, FrocTable, save_table
+from scripts.evaluation.matching import match_case
 from scripts.evaluation.statistics import bootstrap_weights
-from scripts.evaluation.tables import CASE_FIELDS, case_row, write_csv
+from scripts.evaluation.tables import CASE_FIELDS, case_row
 
 A, B, FAR = (10, 10, 2, 2), (30, 30, 2, 2), (50, 10, 2, 2)
 MM = {"spacing": (1.0, 1.0)}  # 36 cm^2 each
@@ -20,7 +22,7 @@ MM = {"spacing": (1.0, 1.0)}  # 36 cm^2 each
 def written(folder, cases):
     """What an evaluation at threshold 0.3 leaves for comparing."""
     save_table(folder / TABLE_NAME, FrocTable(cases), cases)
-    write_csv(folder / CASES_NAME, CASE_FIELDS, [case_row(case, 0.3, "greedy") for case in cases])
+    write_csv(folder / CASES_NAME, CASE_FIELDS, [case_row(match_case(case, 0.3)) for case in cases])
     return folder
 
 

@@ -9,6 +9,7 @@ from monai.bundle import ConfigParser
 from PIL import Image
 from scipy import ndimage
 
+from scripts.evaluation.matching import match_case
 from scripts.evaluation.tables import case_row
 from scripts.findings.presets import publish_presets
 
@@ -76,7 +77,7 @@ def test_the_command_agrees_with_inference_at_the_operating_threshold(configured
     assert kept < 0.5 * truth[0].size  # tables, no images
 
     for threshold in (metrics["operating_point"]["threshold"], 0.05):
-        rows = [case_row(case, threshold, "greedy") for case in parser.get_parsed_content("froc").cases]
+        rows = [case_row(match_case(case, threshold)) for case in parser.get_parsed_content("froc").cases]
         plain = configured(
             datalist=items,
             output_dir=str(tmp_path / "plain"),

@@ -11,11 +11,13 @@ import torch
 from monai.data import MetaTensor
 from PIL import Image
 
+from scripts.evaluation import sections as parts
 from scripts.evaluation.cluster_froc import ClusterRule
+from scripts.evaluation.contrast import Contrast
 from scripts.evaluation.crops import CropWriter, read_crop, read_crops
 from scripts.evaluation.evaluate import Evaluation
-from scripts.evaluation.failure_classes import FailureClasses
 from scripts.evaluation.handlers import FROCHandler
+from scripts.evaluation.neighbourhood import Neighbourhood
 from scripts.evaluation.pixel_curves import PixelCurvesHandler
 from scripts.evaluation.report import gallery
 from scripts.evaluation.report.__main__ import main
@@ -25,6 +27,7 @@ from scripts.evaluation.report.kinds import failure_table, manner_table, strata_
 from scripts.evaluation.report.panels import choose_cases
 from scripts.evaluation.report.runs import load_runs
 from scripts.evaluation.report.tables import NONE, Cell, metric_tables, value
+from scripts.evaluation.statistics import Bootstrap
 
 SIDE, SPACING = 80, 0.5  # 16 cm^2 each
 A, B, FAR, EDGE = (20, 20), (30, 30), (60, 10), (70, 70)
@@ -40,8 +43,8 @@ def squares(shape, places, values):
 
 def evaluated(folder, method, marks, images=6, note="", **options):
     """A finished evaluation: every image has MCs at A and B; `marks(i)` gives {place: score} of the method."""
-    kinds, crops = FailureClasses(), CropWriter(folder, 20.0)
-    handler = FROCHandler(contrast_gap_mm=0.5, cell_mm=5.0, image_keys=["density"], crops=crops, failure_classes=kinds)
+    crops, measures = CropWriter(folder, 20.0), [Contrast(gap_mm=0.5), Neighbourhood()]
+    handler = FROCHandler(cell_mm=5.0, measures=measures, image_keys=["density"], crops=crops)
     pixels = PixelCurvesHandler()
     rng = np.random.default_rng(0)
     for i in range(images):
@@ -59,13 +62,17 @@ def evaluated(folder, method, marks, images=6, note="", **options):
         handler.cases.append(handler.score(batch, item))
         pixels.add(item)
     return Evaluation(
-        *(folder, handler),
+        folder,
+        handler,
+        [
+            *(parts.FrocSection(), parts.OperatingPointSection(), parts.IouSection(), parts.AgreementSection()),
+            *(parts.ClusterSection(ClusterRule(40.0, 2, 1)), parts.CalibrationSection(pixels=pixels)),
+            *(parts.PixelSection(pixels), parts.FailureClassesSection(), parts.SizeSection((1.0, 3.0))),
+            parts.StrataSection({"diameter_mm": [1.0, 3.0], "contrast_to_noise": [1.0]}),
+        ],
+        bootstrap=Bootstrap(options.pop("bootstrap_samples", 40)),
         settings={"method": method, "dataset_dir": "data/hand", "section": "testing", "data_note": note},
-        pixel_curves=pixels,
-        failure_classes=kinds,
-        clusters=ClusterRule(40.0, 2, 1),
-        strata_edges={"diameter_mm": [1.0, 3.0], "contrast_to_noise": [1.0]},
-        **({"bootstrap_samples": 40, "operating_threshold": 0.5} | options),
+        **({"operating_threshold": 0.5} | options),
     ).write()
 
 
