@@ -79,9 +79,9 @@ def test_two_readers_by_hand():
     first = labels((2, 8, 2, 2), (22, 22, 2, 2))
     second = labels((2, 10, 2, 2), (33, 3, 2, 2), (37, 7, 2, 2))
     case = readers(first, second)
-    held = match(case, 1.0)
-    assert held.tolist() == [0, -1]
-    assert cell_table(case, held, case.predictions.kept(1.0)).tolist() == [1, 1, 1, 13]
+    matched = match_case(case, 1.0)
+    assert matched.partner.tolist() == [0, -1]
+    assert cell_table(matched).tolist() == [1, 1, 1, 13]
     found = agreement([case], 1.0, ONCE)
     assert found["specific_agreement"].value == pytest.approx(2 / 5) and specific_agreement(1, 2, 1) == 2 / 5
     expected = cohen_kappa_score([1, 1, 0] + [0] * 13, [1, 0, 1] + [0] * 13)

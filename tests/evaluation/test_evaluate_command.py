@@ -31,6 +31,8 @@ def configured(root, monkeypatch, phantoms, tiny_weights, tmp_path):
         values |= {"device": "$torch.device('cpu')", "objects_from": "candidates"}  # untrained maps hold no spots
         if "evaluate.json" in overlays:
             values |= {"dataset_dir": str(phantoms[0]), "datalist": phantoms[1], "bootstrap_samples": 20}
+        if "objects" not in parser.config:
+            values["objects"] = None
         for key, value in (values | overrides).items():
             parser[key.replace("__", "::")] = value
         parser.parse()
@@ -145,3 +147,12 @@ def test_slim_fcn_is_evaluated_by_the_same_overlay(configured, tiny_weights, tmp
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     assert metrics["provenance"]["settings"]["method"] == "slim FCN"
     assert metrics["provenance"]["settings"]["score_threshold"] == 0.3
+
+
+def test_sizes_of_all_labels_need_no_network(configured, phantoms, tmp_path):
+    parser = configured("evaluate.json", weights="gone.pt", label_histogram__progress=False)
+    parser.get_parsed_content("label_sizes", instantiate=True, eval_expr=True)
+    found = json.loads((tmp_path / "label_sizes.json").read_text())
+    assert list(found) == list(phantoms[1]) and found["training"]["images"] == 3
+    truth = [np.asarray(Image.open(item["label"])) == 1 for item in phantoms[1]["training"]]
+    assert found["training"]["annotated"] == sum(ndimage.label(t, np.ones((3, 3)))[1] for t in truth)

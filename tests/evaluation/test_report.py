@@ -12,6 +12,7 @@ from monai.data import MetaTensor
 from PIL import Image
 
 from scripts.evaluation import sections as parts
+from scripts.evaluation.cases import number_objects
 from scripts.evaluation.cluster_froc import ClusterRule
 from scripts.evaluation.contrast import Contrast
 from scripts.evaluation.crops import CropWriter, read_crop, read_crops
@@ -70,7 +71,7 @@ def evaluated(folder, method, marks, images=6, note="", **options):
             *(parts.PixelSection(pixels), parts.FailureClassesSection(), parts.SizeSection((1.0, 3.0))),
             parts.StrataSection({"diameter_mm": [1.0, 3.0], "contrast_to_noise": [1.0]}),
         ],
-        bootstrap=Bootstrap(options.pop("bootstrap_samples", 40)),
+        bootstrap=Bootstrap(options.pop("bootstrap_samples", 40), seed=options.pop("seed", 0)),
         settings={"method": method, "dataset_dir": "data/hand", "section": "testing", "data_note": note},
         **({"operating_threshold": 0.5} | options),
     ).write()
@@ -278,14 +279,18 @@ def test_crops_hold_the_window_of_most_mcs(folders):
 def test_crops_of_a_former_run_go_and_images_without_mcs_have_none(make_case, tmp_path):
     writer, image = CropWriter(tmp_path, 1.0), np.zeros((60, 60), np.float32)
     label, none = np.zeros((60, 60), np.uint8), np.zeros((60, 60), np.int32)
-    assert writer.write(make_case(), image, label, none) is None
+
+    def arrays():
+        return number_objects(label, none, np.zeros(1), label < 3, (0.07, 0.07), image)
+
+    assert writer.write(make_case(), arrays()) is None
     label[10:12, 10:12] = 1
-    path = writer.write(make_case([(10, 10, 2, 2)], case_id="x"), image, label, none)
+    path = writer.write(make_case([(10, 10, 2, 2)], case_id="x"), arrays())
     assert path.name == "00002.npz" and list(read_crops(tmp_path)) == ["x"]
     (tmp_path / "crops" / "mine.npz").write_bytes(b"")
     writer.clear()
     assert [file.name for file in (tmp_path / "crops").iterdir()] == ["mine.npz"]
-    assert CropWriter(tmp_path, 0).write(make_case([(10, 10, 2, 2)]), image, label, none) is None
+    assert CropWriter(tmp_path, 0).write(make_case([(10, 10, 2, 2)]), arrays()) is None
     with pytest.raises(ValueError, match="side_mm"):
         CropWriter(tmp_path, -1)
 

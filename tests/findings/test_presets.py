@@ -2,10 +2,11 @@
 
 import hashlib
 import json
+from types import SimpleNamespace
 
 import pytest
 
-from scripts.findings.presets import chosen_setting, preset_threshold, publish_presets
+from scripts.findings.presets import chosen_setting, operating_threshold, preset_threshold, publish_presets
 
 POINTS = {"presets": {"balanced": {"threshold": 0.4}, "specific": {"threshold": 0.7}}}
 
@@ -77,3 +78,10 @@ def test_a_setting_that_the_points_were_chosen_with(tmp_path):
             chosen_setting(file, method, name)
     with pytest.raises(FileNotFoundError, match="run choosing"):
         chosen_setting(tmp_path / "none.json", "A", "overlap_fraction")
+
+
+def test_a_method_whose_own_output_is_a_mask_is_evaluated_at_it(tmp_path):
+    file = publish_presets(tmp_path / "points.json", "A", POINTS)
+    assert operating_threshold(SimpleNamespace(own_threshold=0.0), file, "A") == 0.0
+    assert operating_threshold(SimpleNamespace(own_threshold=None), file, "A", preset="specific") == 0.7
+    assert operating_threshold(None, file, "B") is None and operating_threshold(None, tmp_path / "no", "A") is None
