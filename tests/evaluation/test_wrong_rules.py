@@ -22,7 +22,7 @@ from tests.evaluation import brute_force as brute
 
 
 def boundary_image():
-    """Distances of exactly 0.35 mm, IoU of exactly 0.3, an object half in an ignore region, diagonal neighbours, one taken back."""
+    """0.35 mm and IoU 0.3 exactly, half in an ignore region, diagonal neighbours, a prediction that is taken back."""
     label, instances = np.zeros((60, 60), np.uint8), np.zeros((60, 60), np.int32)
     label[5, 5], instances[5, 10] = 1, 1  # 5 px of 0.07 mm
     label[20, 5:25], instances[20, 5:11] = 1, 2  # 6 of 20 px
