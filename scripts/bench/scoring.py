@@ -9,6 +9,7 @@ import numpy as np
 from scripts.bench.report import Row, Section
 from scripts.evaluation.cases import CaseScores, HitRule, score_case
 from scripts.evaluation.froc import CM2, IMAGE, FrocTable
+from scripts.evaluation.matching import match_case
 from scripts.evaluation.statistics import bootstrap_weights
 from scripts.evaluation.tables import case_row
 
@@ -57,7 +58,7 @@ def _row(images: int, thresholds: int, froc_images: int, samples: int, shape: tu
     start = time.perf_counter()
     for threshold in np.linspace(0, 1, thresholds):
         for case in cases:
-            case_row(case, float(threshold), "greedy")
+            case_row(match_case(case, float(threshold)))
     counted = time.perf_counter() - start
     score = rng.random(froc_images * count)
     arrays = {"score": score, "hit": rng.random(score.size) < np.minimum(0.3 * score, 30 / count)}

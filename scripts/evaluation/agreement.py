@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from scripts.common.labels import IGNORE
 from scripts.common.objects import Spacing
 from scripts.evaluation.cases import (
-    IGNORE,
     Annotations,
     CaseScores,
     Cells,
@@ -24,8 +24,8 @@ from scripts.evaluation.cases import (
     annotated_objects,
     score_case,
 )
-from scripts.evaluation.matching import GREEDY, match
-from scripts.evaluation.statistics import Interval, interval, ratio_interval
+from scripts.evaluation.matching import GREEDY, Matched, match_case
+from scripts.evaluation.statistics import interval, ratio_interval
 
 
 def specific_agreement(tp: float, fp: float, fn: float) -> float:
@@ -70,28 +70,24 @@ def make_cells(counted: np.ndarray, spacing_mm: Spacing, side_mm: float) -> Cell
     return Cells(side_mm, 2 * sums > np.multiply.outer(*sizes))
 
 
-def cell_table(case: CaseScores, held: np.ndarray, kept: np.ndarray) -> np.ndarray:
+def cell_table(matched: Matched) -> np.ndarray:
     """Cells that both marked, the first alone, the second alone, neither; int (4,).
 
     A cell is marked by an object whose centroid lies in it. A prediction that is matched marks the cell of its
     partner, so that a border between cells does not part them. Objects in cells that do not count are left out.
 
     Args:
-        case: the scored image, with cells.
-        held: int (annotations,) from `match`.
-        kept: bool (predictions,), which take part.
+        matched: the image, with cells, at a threshold.
     """
+    case = matched.case
     if case.cells is None:
         raise ValueError(f"case {case.case_id}: got no cells, want them made by make_cells")
     inside = case.cells.inside
     first, second = np.zeros_like(inside), np.zeros_like(inside)
     annotated = _cells_of(case, case.annotations)
     first[annotated] = True
-    matched = held >= 0
-    second[tuple(axis[matched] for axis in annotated)] = True
-    alone = kept.copy()
-    alone[held[matched]] = False
-    second[tuple(axis[alone] for axis in _cells_of(case, case.predictions))] = True
+    second[tuple(axis[matched.hit] for axis in annotated)] = True
+    second[tuple(axis[matched.false_positive] for axis in _cells_of(case, case.predictions))] = True
     first, second = first[inside], second[inside]
     return np.array(
         [(first & second).sum(), (first & ~second).sum(), (~first & second).sum(), (~first & ~second).sum()]
@@ -101,27 +97,28 @@ def cell_table(case: CaseScores, held: np.ndarray, kept: np.ndarray) -> np.ndarr
 def agreement(
     cases: Sequence[CaseScores], threshold: float, weights: np.ndarray, matching: str = GREEDY
 ) -> dict[str, Any]:
-    """Agreement of the annotation with the predictions of score >= threshold, pooled, with 95 % intervals.
+    """`pooled_agreement` of scored images, matched at a threshold."""
+    return pooled_agreement([match_case(case, threshold, matching) for case in cases], weights)
+
+
+def pooled_agreement(images: Sequence[Matched], weights: np.ndarray) -> dict[str, Any]:
+    """Agreement of the annotation with the predictions, pooled, with 95 % intervals.
 
     Args:
-        cases: the scored images.
-        threshold: lowest score that takes part.
+        images: matched at a threshold.
         weights: (samples, images) from `bootstrap_weights`.
-        matching: "greedy" or "optimal".
 
     Returns:
         {"specific_agreement": Interval, "kappa": Interval or None without cells, "cells": {"both", "first", "second",
         "neither", "side_mm"} or None}. "first" is the annotation.
     """
-    held = [match(case, threshold, matching) for case in cases]
-    kept = [case.predictions.kept(threshold) for case in cases]
-    twice = np.array([2 * (h >= 0).sum() for h in held], np.float64)
-    marked = np.array([h.size + k.sum() for h, k in zip(held, kept, strict=True)], np.float64)
+    twice = np.array([2 * m.hit.sum() for m in images], np.float64)
+    marked = np.array([m.hit.size + m.kept.sum() for m in images], np.float64)
     found: dict[str, Any] = {"specific_agreement": ratio_interval(twice, marked, weights), "kappa": None, "cells": None}
-    sides = {case.cells.side_mm for case in cases if case.cells is not None}
-    if cases and len(sides) == 1 and all(case.cells is not None for case in cases):
-        tables = np.stack([cell_table(*each) for each in zip(cases, held, kept, strict=True)])
-        found["kappa"] = _kappa_interval(tables, weights)
+    sides = {m.case.cells.side_mm for m in images if m.case.cells is not None}
+    if images and len(sides) == 1 and all(m.case.cells is not None for m in images):
+        tables = np.stack([cell_table(m) for m in images])
+        found["kappa"] = interval(float(cohen_kappa(tables.sum(0))), cohen_kappa(weights @ tables))
         names = ("both", "first", "second", "neither")
         found["cells"] = dict(zip(names, tables.sum(0).tolist(), strict=True)) | {"side_mm": sides.pop()}
     return found
@@ -151,7 +148,7 @@ def reader_case(
         case_id, patient: names.
     """
     if first.shape != second.shape:
-        raise ValueError(f"first {first.shape} and second {second.shape} must have one shape")
+        raise ValueError(f"first, second: got {first.shape} and {second.shape}, want one shape")
     objects, ignored = annotated_objects(first), second == IGNORE
     count = int(objects.max(initial=0)) + 1
     area, lost = (np.bincount(numbers, minlength=count) for numbers in (objects.ravel(), objects[ignored]))
@@ -166,10 +163,6 @@ def reader_case(
 def with_cells(case: CaseScores, label: np.ndarray, breast: np.ndarray, cell_mm: float) -> CaseScores:
     """The same scored image with cells of `cell_mm`."""
     return replace(case, cells=make_cells(breast & (label != IGNORE), case.spacing_mm, cell_mm))
-
-
-def _kappa_interval(tables: np.ndarray, weights: np.ndarray) -> Interval:
-    return interval(float(cohen_kappa(tables.sum(0))), cohen_kappa(weights @ tables))
 
 
 def _cell(place: np.ndarray, spacing_mm: float, side_mm: float) -> np.ndarray:

@@ -1,7 +1,8 @@
 """Scoring once: an image becomes a small table that answers every threshold without its pixels.
 
 Objects that a method scores and keeps whole do not change shape with the threshold. So areas, overlaps and distances
-are computed once, and a threshold only chooses which predictions take part.
+are computed once, and a threshold only chooses which predictions take part (`CaseScores`). Components of {P >= t} do
+change: such an image has one table for each threshold of a grid (`CaseLevels`).
 """
 
 from __future__ import annotations
@@ -12,9 +13,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy.spatial import cKDTree
 
+from scripts.common.labels import IGNORE, MC
 from scripts.common.objects import Spacing, label_objects
 
-MC, IGNORE = 1, 2
 #: Centroids are rounded sums: 5 px of 0.07 mm must not fall outside of 0.35 mm.
 ROUNDING_MM = 1e-9
 
@@ -148,6 +149,91 @@ class CaseScores:
     prediction_values: Mapping[str, np.ndarray] = field(default_factory=dict)
     image_values: Mapping[str, str] = field(default_factory=dict)
 
+    def at(self, threshold: float) -> CaseScores:
+        """The table that holds at a threshold: this one, at any."""
+        return self
+
+
+@dataclass(frozen=True, eq=False)
+class CaseLevels(CaseScores):
+    """An image whose objects are formed anew at every threshold. The predictions are those of the lowest threshold.
+
+    Attributes:
+        thresholds: float (levels,), descending.
+        levels: one scored image per threshold.
+    """
+
+    thresholds: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    levels: tuple[CaseScores, ...] = ()
+
+    def at(self, threshold: float) -> CaseScores:
+        """The table of the nearest threshold of the grid."""
+        return self.levels[nearest_level(self.thresholds, threshold)]
+
+
+def nearest_level(thresholds: np.ndarray, threshold: float) -> int:
+    """Place of the nearest of some thresholds; beyond their range that of the last one on that side."""
+    return int(np.abs(thresholds - np.clip(threshold, thresholds.min(), thresholds.max())).argmin())
+
+
+@dataclass(frozen=True, eq=False)
+class ImageArrays:
+    """One image's pixels with its objects numbered 1..n in label order.
+
+    Label order is the raster order (row, then column) of the objects' first pixels, for annotated objects and
+    predictions alike, so that nothing depends on how the objects happen to be numbered.
+
+    Attributes:
+        label: (rows, cols), 0 background, 1 MC, 2 ignore.
+        annotated, predicted: int64 (rows, cols), 0 or the number of the object.
+        score: float64 (n,), of the predictions.
+        breast: bool (rows, cols), the area that false positives are counted per.
+        spacing_mm: (row, col) pixel spacing in mm.
+        image: float (rows, cols), [0, 1], where it is at hand.
+    """
+
+    label: np.ndarray
+    annotated: np.ndarray
+    predicted: np.ndarray
+    score: np.ndarray
+    breast: np.ndarray
+    spacing_mm: Spacing
+    image: np.ndarray | None = None
+
+
+def number_objects(
+    label: np.ndarray,
+    instances: np.ndarray,
+    scores: np.ndarray,
+    breast: np.ndarray,
+    spacing_mm: Spacing,
+    image: np.ndarray | None = None,
+    annotated: np.ndarray | None = None,
+) -> ImageArrays:
+    """Number annotated objects (8-connected components of label 1) and predictions in label order.
+
+    Args:
+        label, breast, spacing_mm, image: see `ImageArrays`.
+        instances: int (rows, cols), 0 background, else the number of the object, gaps allowed.
+        scores: float (n + 1,), the score of object i at index i, n at least the highest number.
+        annotated: what an earlier call found of this label.
+
+    Raises:
+        ValueError: shapes differ, a number has no score, or a score is not finite.
+    """
+    if not label.shape == instances.shape == breast.shape or label.ndim != 2:
+        raise ValueError(
+            f"label, instances, breast: got {label.shape}, {instances.shape} and {breast.shape}; want one 2-D shape"
+        )
+    predicted, numbers = _raster_order(instances)
+    if numbers.size and numbers.max() >= len(scores):
+        raise ValueError(f"scores: got {len(scores)} entries, want {numbers.max() + 1} (index = number of the object)")
+    score = np.asarray(scores, np.float64)[numbers]
+    if not np.isfinite(score).all():
+        raise ValueError("scores: got NaN or infinity, want finite numbers")
+    annotated = annotated_objects(label) if annotated is None else annotated
+    return ImageArrays(label, annotated, predicted, score, breast, spacing_mm, image)
+
 
 def score_case(
     label: np.ndarray,
@@ -159,64 +245,51 @@ def score_case(
     case_id: str = "",
     patient: str = "",
 ) -> CaseScores:
-    """Turn one image's annotation and scored objects into tables.
+    """Turn one image's annotation and scored objects into tables: `number_objects`, then `score_arrays`."""
+    return score_arrays(number_objects(label, instances, scores, breast, spacing_mm), rule, case_id, patient)
 
-    Label order is the raster order (row, then column) of the objects' first pixels, for annotated objects and
-    predictions alike, so that nothing depends on how the objects happen to be numbered.
+
+def score_arrays(arrays: ImageArrays, rule: HitRule | None = None, case_id: str = "", patient: str = "") -> CaseScores:
+    """Turn numbered objects into tables.
 
     Args:
-        label: (rows, cols), 0 background, 1 MC, 2 ignore. Annotated objects are the 8-connected components of 1.
-        instances: int (rows, cols), 0 background, else the number of the object, gaps allowed.
-        scores: float (n + 1,), the score of object i at index i, n at least the highest number.
-        breast: bool (rows, cols), the area that false positives are counted per.
-        spacing_mm: (row, col) pixel spacing in mm.
+        arrays: the image.
         rule: hit rule; None is the paper's.
         case_id: name of the image.
         patient: name of the patient; "" takes `case_id`.
-
-    Raises:
-        ValueError: shapes differ, a number has no score, or a score is not finite.
     """
-    if not label.shape == instances.shape == breast.shape or label.ndim != 2:
-        raise ValueError(
-            f"label {label.shape}, instances {instances.shape} and breast {breast.shape} must have one 2-D shape"
-        )
-    rule, ignore = rule or HitRule(), label == IGNORE
-    truth = annotated_objects(label)
-    found, numbers = _raster_order(instances)
-    if numbers.size and numbers.max() >= len(scores):
-        raise ValueError(f"scores: got {len(scores)} entries, want {numbers.max() + 1} (index = number of the object)")
-    score = np.asarray(scores, np.float64)[numbers]
-    if not np.isfinite(score).all():
-        raise ValueError("scores: got NaN or infinity, want finite numbers")
-
-    row, col, area = _geometry(truth)
-    annotations = Annotations(row, col, area)
-    row, col, area = _geometry(found)
-    count = area.size
-    truth_px = np.bincount(found[truth > 0], minlength=count + 1)[1:]
-    ignored_px = np.bincount(found[ignore], minlength=count + 1)[1:]
-    predictions = Predictions(score, row, col, area, truth_px, area - ignored_px, 2 * ignored_px > area)
-    row_mm, col_mm = spacing_mm
+    ignore = arrays.label == IGNORE
+    annotations = Annotations(*_geometry(arrays.annotated))
+    row, col, area = _geometry(arrays.predicted)
+    truth_px, ignored_px = (
+        np.bincount(arrays.predicted[where], minlength=area.size + 1)[1:] for where in (arrays.annotated > 0, ignore)
+    )
+    predictions = Predictions(arrays.score, row, col, area, truth_px, area - ignored_px, 2 * ignored_px > area)
+    row_mm, col_mm = arrays.spacing_mm
     return CaseScores(
         case_id=case_id,
         patient=patient or case_id,
-        spacing_mm=spacing_mm,
-        breast_cm2=float(np.count_nonzero(breast & ~ignore) * row_mm * col_mm / 100),
-        counted_px=int(label.size - np.count_nonzero(ignore)),
+        spacing_mm=arrays.spacing_mm,
+        breast_cm2=float(np.count_nonzero(arrays.breast & ~ignore) * row_mm * col_mm / 100),
+        counted_px=int(ignore.size - np.count_nonzero(ignore)),
         annotations=annotations,
         predictions=predictions,
-        pairs=_pairs(truth, found, annotations, predictions, spacing_mm, rule),
+        pairs=_pairs(arrays, annotations, predictions, rule or HitRule()),
     )
 
 
+def places_mm(objects: Annotations | Predictions, spacing_mm: Spacing) -> np.ndarray:
+    """Centroids, (n, 2) row and column in mm."""
+    return np.stack([objects.row, objects.col], 1) * spacing_mm
+
+
 def annotated_objects(label: np.ndarray) -> np.ndarray:
-    """Number the annotated objects 1..n in label order, int64 (rows, cols); see `score_case`."""
+    """Number the 8-connected components of label 1 in label order, int64 (rows, cols)."""
     return _raster_order(label_objects(label == MC)[0])[0]
 
 
 def predicted_objects(instances: np.ndarray) -> np.ndarray:
-    """Renumber a method's objects 1..n in label order, int64 (rows, cols); see `score_case`."""
+    """Renumber a method's objects 1..n in label order, int64 (rows, cols); see `ImageArrays`."""
     return _raster_order(instances)[0]
 
 
@@ -241,18 +314,13 @@ def _geometry(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return row, col, area
 
 
-def _pairs(
-    truth: np.ndarray,
-    found: np.ndarray,
-    annotations: Annotations,
-    predictions: Predictions,
-    spacing_mm: Spacing,
-    rule: HitRule,
-) -> Pairs:
+def _pairs(arrays: ImageArrays, annotations: Annotations, predictions: Predictions, rule: HitRule) -> Pairs:
     width = len(predictions) + 1
-    both = (truth > 0) & (found > 0)
-    overlaps, shared_px = np.unique((truth[both] - 1) * width + found[both] - 1, return_counts=True)
-    wanted, offered = (np.stack([o.row, o.col], 1) * spacing_mm for o in (annotations, predictions))
+    both = (arrays.annotated > 0) & (arrays.predicted > 0)
+    overlaps, shared_px = np.unique(
+        (arrays.annotated[both] - 1) * width + arrays.predicted[both] - 1, return_counts=True
+    )
+    wanted, offered = (places_mm(objects, arrays.spacing_mm) for objects in (annotations, predictions))
     keys = np.union1d(overlaps, _near(wanted, offered, rule.distance_mm + ROUNDING_MM, width))
     keys = keys[~predictions.ignored[keys % width]]
     a, p = keys // width, keys % width

@@ -14,9 +14,9 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components, minimum_spanning_tree
 from scipy.spatial import cKDTree
 
-from scripts.evaluation.cases import ROUNDING_MM, Annotations, CaseScores, Predictions
-from scripts.evaluation.froc import Froc, rate
-from scripts.evaluation.matching import GREEDY, walk
+from scripts.evaluation.cases import ROUNDING_MM, CaseLevels, CaseScores, places_mm
+from scripts.evaluation.froc import EventTable, breast_areas, joined, level_changes
+from scripts.evaluation.matching import GREEDY, Matched, match_events
 
 
 @dataclass(frozen=True)
@@ -54,8 +54,11 @@ def single_linkage(points_mm: np.ndarray, distance_mm: float) -> np.ndarray:
     return connected_components(graph, directed=False)[1].astype(np.int64)
 
 
-class ClusterTable:
-    """Events of all images, sorted once: a cluster is found, false-positive clusters become more or fewer.
+class ClusterTable(EventTable):
+    """Events of all images: a cluster is found, false-positive clusters become more or fewer.
+
+    At low thresholds false positives run together into few large groups. So that a method gains nothing by that, the
+    curve's `fp` is the largest number at this threshold or any higher one, summed over images first.
 
     Args:
         cases: the scored images.
@@ -64,42 +67,10 @@ class ClusterTable:
     """
 
     def __init__(self, cases: Sequence[CaseScores], rule: ClusterRule | None = None, matching: str = GREEDY) -> None:
-        rule = rule or ClusterRule()
-        tables = [cluster_events(case, rule, matching) for case in cases]
-        self.annotated = np.array([count for count, _, _ in tables], np.int64)
-        self.breast_cm2 = np.array([case.breast_cm2 for case in cases], np.float64)
-        score = np.concatenate([scores for _, scores, _ in tables] + [np.zeros(0)])
-        change = np.concatenate([changes for _, _, changes in tables] + [np.zeros((0, 2), np.int64)])
-        order = np.argsort(-score, kind="stable")
-        score, self._change = score[order], change[order]
-        sizes = np.array([scores.size for _, scores, _ in tables], np.int64)
-        self._case = np.repeat(np.arange(len(cases)), sizes)[order]
-        self._ends = np.flatnonzero(np.append(np.diff(score) != 0, [True] * bool(score.size)))
-        self._threshold = np.append(np.inf, score[self._ends])
-
-    def curve(self, weights: np.ndarray | None = None) -> Froc:
-        """The curve: `tp` clusters found, `fp` false-positive clusters, rates per cm^2 of breast and per image.
-
-        At low thresholds false positives run together into few large groups. So that a method gains nothing by that,
-        `fp` is the largest number at this threshold or any higher one, summed over images first.
-
-        Args:
-            weights: int (cases,), how often each image is in the sample; None takes each once.
-        """
-        weights = np.ones(self.annotated.size, np.int64) if weights is None else np.asarray(weights)
-        if weights.shape != self.annotated.shape:
-            raise ValueError(f"weights: got shape {weights.shape}, want one per image {self.annotated.shape}")
-        totals = np.cumsum(self._change * weights[self._case][:, None], axis=0)[self._ends]
-        found, false = np.concatenate([np.zeros((1, 2), np.int64), totals]).T
-        false = np.maximum.accumulate(false)
-        return Froc(
-            threshold=self._threshold,
-            tp=found,
-            fp=false,
-            tpr=rate(found, weights @ self.annotated),
-            fp_per_cm2=rate(false, weights @ self.breast_cm2),
-            fp_per_image=rate(false, weights.sum()),
-        )
+        tables = [cluster_events(case, rule or ClusterRule(), matching) for case in cases]
+        events = [(score, change[:, 0], change[:, 1]) for _, score, change in tables]
+        annotated = np.array([count for count, _, _ in tables], np.int64)
+        super().__init__(*joined(events, np.zeros(0, np.int64)), annotated, breast_areas(cases))
 
 
 def cluster_events(case: CaseScores, rule: ClusterRule, matching: str = GREEDY) -> tuple[int, np.ndarray, np.ndarray]:
@@ -112,21 +83,32 @@ def cluster_events(case: CaseScores, rule: ClusterRule, matching: str = GREEDY) 
 
     Returns:
         number of annotated clusters; score (n,) descending; change int (n, 2): more clusters found, more
-        false-positive clusters (negative when two of them join), one row per counted prediction.
+        false-positive clusters (negative when two of them join), one row per counted prediction (of `CaseLevels` per
+        threshold at which anything changes).
     """
-    order, gained, dropped = walk(case, matching)
-    change = np.zeros((order.size, 2), np.int64)
-    group = single_linkage(_places(case, case.annotations), rule.distance_mm)
+    group = single_linkage(places_mm(case.annotations, case.spacing_mm), rule.distance_mm)
     clusters = np.bincount(group, minlength=1) >= rule.least
-    hits = np.zeros(clusters.size, np.int64)
-    for step in np.flatnonzero(gained >= 0):
-        hits[group[gained[step]]] += 1
-        change[step, 0] = clusters[group[gained[step]]] and hits[group[gained[step]]] == rule.hits
+    if isinstance(case, CaseLevels):
 
-    false = np.flatnonzero(dropped >= 0)
-    points = _places(case, case.predictions)[dropped[false]]
+        def count(matched: Matched) -> tuple[int, int]:
+            found = clusters & (np.bincount(group[matched.hit], minlength=clusters.size) >= rule.hits)
+            points = places_mm(matched.case.predictions, case.spacing_mm)[matched.false_positive]
+            false = np.bincount(single_linkage(points, rule.distance_mm), minlength=1) >= rule.least
+            return int(found.sum()), int(false.sum())
+
+        return int(clusters.sum()), *level_changes(case, matching, count)
+    prediction, annotation, false_positive = match_events(case, matching)
+    change = np.zeros((prediction.size, 2), np.int64)
+    hits = np.zeros(clusters.size, np.int64)
+    for step in np.flatnonzero(annotation >= 0):
+        own = group[annotation[step]]
+        hits[own] += 1
+        change[step, 0] = clusters[own] and hits[own] == rule.hits
+
+    false = np.flatnonzero(false_positive >= 0)
+    points = places_mm(case.predictions, case.spacing_mm)[false_positive[false]]
     change[false, 1] = _group_changes(points, rule)
-    return int(clusters.sum()), case.predictions.score[order], change
+    return int(clusters.sum()), case.predictions.score[prediction], change
 
 
 def _group_changes(points_mm: np.ndarray, rule: ClusterRule) -> np.ndarray:
@@ -163,7 +145,3 @@ def _graph(points_mm: np.ndarray, distance_mm: float, moment: np.ndarray) -> csr
         pairs = cKDTree(points_mm).query_pairs(distance_mm + ROUNDING_MM, output_type="ndarray")
     weight = np.maximum(moment[pairs[:, 0]], moment[pairs[:, 1]]).astype(np.float64)
     return csr_array((weight, (pairs[:, 0], pairs[:, 1])), shape=(count, count))
-
-
-def _places(case: CaseScores, objects: Annotations | Predictions) -> np.ndarray:
-    return np.stack([objects.row, objects.col], 1) * case.spacing_mm

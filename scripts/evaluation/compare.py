@@ -12,10 +12,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from scripts.common.files import json_values, write_atomically
+from scripts.common.files import json_values
 from scripts.common.tables import read_csv
-from scripts.evaluation.cases import CaseScores
-from scripts.evaluation.froc import CM2, FrocTable
+from scripts.evaluation.froc import CM2, TABLE_NAME, FrocTable
 from scripts.evaluation.froc import IMAGE as PER_IMAGE
 from scripts.evaluation.statistics import (
     IMAGE,
@@ -27,7 +26,7 @@ from scripts.evaluation.statistics import (
     paired_wilcoxon,
 )
 
-TABLE_NAME, CASES_NAME, OBJECTS_NAME, METRICS_NAME = "froc_table.npz", "cases.csv", "objects.csv", "metrics.json"
+CASES_NAME, OBJECTS_NAME, METRICS_NAME = "cases.csv", "objects.csv", "metrics.json"
 #: {(case_id, place in label order from 1): (area in px, best IoU)} of annotated objects.
 ObjectIoU = dict[tuple[str, int], tuple[int, float]]
 #: Per-image values that are compared, columns of cases.csv.
@@ -102,16 +101,6 @@ def object_test(first: ObjectIoU, second: ObjectIoU) -> Wilcoxon:
         raise ValueError("second: got other annotated objects than first; want the same annotations")
     pairs = np.array([(iou, second[key][1]) for key, (area, iou) in first.items() if area > 1], np.float64)
     return paired_wilcoxon(*pairs.reshape(-1, 2).T)
-
-
-def save_table(path: str | Path, table: FrocTable, cases: Sequence[CaseScores]) -> Path:
-    """Write what comparing with another method needs: NumPy arrays, no pickle."""
-    arrays: dict[str, Any] = {
-        "case_id": np.array([case.case_id for case in cases], dtype=str),
-        "patient": np.array([case.patient for case in cases], dtype=str),
-        **table.arrays(),
-    }
-    return write_atomically(path, lambda temporary: np.savez_compressed(temporary, **arrays))
 
 
 def compare(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 import numpy as np
 from scipy import ndimage
 
+from scripts.common.labels import BACKGROUND
 from scripts.common.objects import Spacing
-from scripts.evaluation.cases import annotated_objects, predicted_objects
+from scripts.evaluation.cases import CaseScores, ImageArrays
 
 #: name of the value in tables
 CONTRAST = "contrast_to_noise"
@@ -16,10 +18,60 @@ CONTRAST = "contrast_to_noise"
 LEAST_RING_PX = 10
 
 
+@dataclass(frozen=True)
+class Contrast:
+    """Measures the CNR of annotated objects and of the predictions of the highest scores.
+
+    Attributes:
+        gap_mm: keeps blurred borders out of the ring; see `contrast_to_noise`.
+        width_mm: of the ring.
+        predictions: so many of an image get a value, which takes about a millisecond each; NaN for the others.
+    """
+
+    gap_mm: float = 0.2
+    width_mm: float = 1.0
+    predictions: int = 200
+
+    def __post_init__(self) -> None:
+        if self.gap_mm < 0 or not self.width_mm > 0:
+            raise ValueError(
+                f"gap_mm, width_mm: got {self.gap_mm} and {self.width_mm}, want 0 or more and a value above 0"
+            )
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the values."""
+        return (CONTRAST,)
+
+    def of_annotations(self, arrays: ImageArrays, case: CaseScores) -> dict[str, np.ndarray]:
+        """CNR of the annotated objects, (annotations,)."""
+        return {CONTRAST: self._measure(arrays, arrays.annotated, range(1, len(case.annotations) + 1))}
+
+    def of_predictions(self, arrays: ImageArrays, case: CaseScores) -> dict[str, np.ndarray]:
+        """CNR of the predictions of the highest scores, (predictions,)."""
+        values = np.full(arrays.score.size, np.nan)
+        chosen = np.sort(np.argsort(-arrays.score, kind="stable")[: self.predictions])
+        values[chosen] = self._measure(arrays, arrays.predicted, (chosen + 1).tolist())
+        return {CONTRAST: values}
+
+    def _measure(self, arrays: ImageArrays, objects: np.ndarray, numbers: Iterable[int]) -> np.ndarray:
+        if arrays.image is None:
+            raise ValueError(f"{CONTRAST}: got no image, want the grey values of the objects")
+        return contrast_to_noise(
+            *(arrays.image, arrays.label, objects, numbers, arrays.spacing_mm, self.gap_mm, self.width_mm)
+        )
+
+
 def contrast_to_noise(
-    image: np.ndarray, label: np.ndarray, spacing_mm: Spacing, gap_mm: float = 0.2, width_mm: float = 1.0
+    image: np.ndarray,
+    label: np.ndarray,
+    objects: np.ndarray,
+    numbers: Iterable[int],
+    spacing_mm: Spacing,
+    gap_mm: float = 0.2,
+    width_mm: float = 1.0,
 ) -> np.ndarray:
-    """CNR of every annotated object: (mean of the object - mean of the ring) / standard deviation of the ring.
+    """CNR of objects: (mean of the object - mean of the ring) / standard deviation of the ring.
 
     The ring holds the unlabelled pixels farther than `gap_mm` from the object's pixels, and at most `gap_mm` +
     `width_mm`. The standard deviation is the population's, anatomy included.
@@ -27,58 +79,17 @@ def contrast_to_noise(
     Args:
         image: float (rows, cols), MCs bright.
         label: (rows, cols), 0 background, 1 MC, 2 ignore.
+        objects: int (rows, cols), objects by number.
+        numbers: those to measure.
         spacing_mm: (row, col) pixel spacing in mm.
         gap_mm: keeps blurred borders out of the ring.
         width_mm: of the ring.
 
     Returns:
-        float (objects,) in label order; NaN where the ring has fewer than 10 px or is flat.
+        float (numbers,); NaN where the ring has fewer than 10 px or is flat.
     """
-    objects = annotated_objects(label)
-    return _contrasts(image, label, objects, range(1, int(objects.max(initial=0)) + 1), spacing_mm, gap_mm, width_mm)
-
-
-def contrast_of_marks(
-    image: np.ndarray,
-    label: np.ndarray,
-    instances: np.ndarray,
-    scores: np.ndarray,
-    spacing_mm: Spacing,
-    most: int,
-    gap_mm: float = 0.2,
-    width_mm: float = 1.0,
-) -> np.ndarray:
-    """CNR of the predictions of the highest scores, as `contrast_to_noise` defines it.
-
-    Args:
-        image, label, spacing_mm, gap_mm, width_mm: as there.
-        instances: int (rows, cols), a number per prediction.
-        scores: float (predictions,), in label order (see `score_case`).
-        most: so many get a value, which takes about a millisecond each.
-
-    Returns:
-        float (predictions,); NaN for the others too.
-    """
-    values = np.full(len(scores), np.nan)
-    chosen = np.sort(np.argsort(-np.asarray(scores), kind="stable")[:most])
-    objects = predicted_objects(instances)
-    values[chosen] = _contrasts(image, label, objects, (chosen + 1).tolist(), spacing_mm, gap_mm, width_mm)
-    return values
-
-
-def _contrasts(
-    image: np.ndarray,
-    label: np.ndarray,
-    objects: np.ndarray,
-    numbers: Iterable[int],
-    spacing_mm: Spacing,
-    gap_mm: float,
-    width_mm: float,
-) -> np.ndarray:
     if not image.shape == label.shape == objects.shape:
-        raise ValueError(f"image {image.shape}, label {label.shape}, objects {objects.shape}: want one shape")
-    if gap_mm < 0 or not width_mm > 0:
-        raise ValueError(f"gap_mm, width_mm: got {gap_mm} and {width_mm}, want 0 or more and a value above 0")
+        raise ValueError(f"image, label, objects: got {image.shape}, {label.shape}, {objects.shape}; want one shape")
     reach, boxes = gap_mm + width_mm, ndimage.find_objects(objects)
     margin = [int(np.ceil(reach / side)) for side in spacing_mm]
     values = []
@@ -87,7 +98,7 @@ def _contrasts(
         crop = tuple(slice(max(s.start - m, 0), s.stop + m) for s, m in box)
         inside = objects[crop] == number
         distance = ndimage.distance_transform_edt(~inside, sampling=spacing_mm)
-        ring = image[crop][(distance > gap_mm) & (distance <= reach) & (label[crop] == 0)].astype(np.float64)
+        ring = image[crop][(distance > gap_mm) & (distance <= reach) & (label[crop] == BACKGROUND)].astype(np.float64)
         noise = ring.std() if ring.size >= LEAST_RING_PX else 0.0
         values.append((image[crop][inside].mean(dtype=np.float64) - ring.mean()) / noise if noise > 0 else np.nan)
     return np.array(values, np.float64)

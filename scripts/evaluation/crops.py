@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from scripts.common.files import write_atomically
+from scripts.common.labels import IGNORE
 from scripts.common.objects import measure_objects
-from scripts.evaluation.cases import CaseScores, annotated_objects, predicted_objects
+from scripts.evaluation.cases import CaseScores, ImageArrays
 from scripts.outputs.pictures import densest_regions
 
 FOLDER = "crops"
@@ -49,32 +50,31 @@ class Crop:
     uncounted: np.ndarray
 
 
-def cut_crop(case: CaseScores, image: np.ndarray, label: np.ndarray, instances: np.ndarray, side_mm: float) -> Crop:
+def cut_crop(case: CaseScores, arrays: ImageArrays, side_mm: float) -> Crop:
     """The window with most annotated objects.
 
     Args:
         case: the scored image, with at least one annotated object.
-        image: float (rows, cols), [0, 1].
-        label: (rows, cols), 0 background, 1 MC, 2 ignore.
-        instances: int (rows, cols), the method's objects, numbered as they were scored.
+        arrays: what it was scored from, with the image.
         side_mm: side of the window in mm (cut to the image).
     """
-    truth = annotated_objects(label)
+    if arrays.image is None:
+        raise ValueError("image: got none, want the grey values of the crop")
     side = max(1, round(side_mm / case.spacing_mm[0]))
-    findings = measure_objects(truth, np.zeros(len(case.annotations) + 1), case.spacing_mm)
-    (row, col), *_ = densest_regions(findings, (image.shape[0], image.shape[1]), side, 1)
+    findings = measure_objects(arrays.annotated, np.zeros(len(case.annotations) + 1), case.spacing_mm)
+    (row, col), *_ = densest_regions(findings, (arrays.image.shape[0], arrays.image.shape[1]), side, 1)
     part = np.s_[row : row + side, col : col + side]
-    found = predicted_objects(instances)[part].astype(np.int32)
+    found = arrays.predicted[part].astype(np.int32)
     numbers = np.unique(found[found > 0])
-    low, high = np.percentile(image[part], WINDOW_PERCENTILES)
-    grey = np.clip((image[part] - low) / max(high - low, 1e-6), 0, 1)
+    low, high = np.percentile(arrays.image[part], WINDOW_PERCENTILES)
+    grey = np.clip((arrays.image[part] - low) / max(high - low, 1e-6), 0, 1)
     return Crop(
         case_id=case.case_id,
         corner=(row, col),
         spacing_mm=case.spacing_mm,
         image=(255 * grey).round().astype(np.uint8),
-        annotated=truth[part].astype(np.int32),
-        ignored=label[part] == 2,
+        annotated=arrays.annotated[part].astype(np.int32),
+        ignored=arrays.label[part] == IGNORE,
         found=found,
         numbers=numbers,
         scores=case.predictions.score[numbers - 1],
@@ -90,12 +90,14 @@ class CropWriter:
     Args:
         output_dir: folder of the evaluation.
         side_mm: side of the window in mm; 0 writes nothing.
+        level: where objects are formed anew at every threshold, those of the threshold nearest to this are shown.
     """
 
-    def __init__(self, output_dir: str | Path, side_mm: float = 12.0) -> None:
+    def __init__(self, output_dir: str | Path, side_mm: float = 12.0, level: float | None = None) -> None:
         if side_mm < 0:
             raise ValueError(f"side_mm: got {side_mm}, want 0 or more")
         self.folder, self.side_mm, self.count = Path(output_dir) / FOLDER, side_mm, 0
+        self.level = 0.5 if level is None else level
 
     def clear(self) -> None:
         """Remove the crops of a former run."""
@@ -103,12 +105,12 @@ class CropWriter:
         for file in self.folder.glob("[0-9]*.npz"):
             file.unlink()
 
-    def write(self, case: CaseScores, image: np.ndarray, label: np.ndarray, instances: np.ndarray) -> Path | None:
+    def write(self, case: CaseScores, arrays: ImageArrays) -> Path | None:
         """Write one image's crop (see `cut_crop`); None where nothing is kept."""
         self.count += 1
         if not self.side_mm or not len(case.annotations):
             return None
-        crop = cut_crop(case, image, label, instances, self.side_mm)
+        crop = cut_crop(case, arrays, self.side_mm)
         path = self.folder / f"{self.count:05d}.npz"
         return write_atomically(path, lambda temporary: np.savez_compressed(temporary, **vars(crop)))
 

@@ -7,14 +7,16 @@ rate between two points is the point before it. Source: arXiv 2102.00754, sectio
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from scripts.evaluation.cases import CaseScores
-from scripts.evaluation.matching import GREEDY, gains
+from scripts.common.files import write_atomically
+from scripts.evaluation.cases import CaseLevels, CaseScores
+from scripts.evaluation.matching import GREEDY, Matched, match_case, match_events
 
 #: 4 FP on an area summed to 9.999999999 cm^2 do not exceed a rate of 0.4.
 ROUNDING = 1e-9
@@ -22,6 +24,7 @@ ROUNDING = 1e-9
 CM2, IMAGE = "cm2", "image"
 #: Points that a curve with an end is tried with first.
 FIRST_POINTS = 4096
+TABLE_NAME = "froc_table.npz"
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +35,8 @@ class Froc:
 
     Attributes:
         threshold: predictions with score >= threshold take part.
-        tp, fp: hits and false positives.
+        tp, fp: hits and false positives; of false positives the largest number at this threshold or any higher one
+            (objects that a method keeps whole never become fewer; objects formed anew, and clusters, may).
         tpr: in [0, 1]; NaN without annotated objects.
         fp_per_cm2, fp_per_image: NaN when there is no breast area, or no image.
     """
@@ -52,7 +56,9 @@ class Froc:
             per: what they are per, "cm2" (of breast) or "image".
         """
         rates, place = np.asarray(fp_rate, np.float64), self._place(fp_rate, per)
-        return np.full(rates.shape, np.nan) if place is None else np.where(rates >= 0, self.tpr[place], np.nan)
+        if place is None:
+            return np.full(rates.shape, np.nan)
+        return np.where(rates >= 0, np.maximum.accumulate(self.tpr)[place], np.nan)
 
     def threshold_at(self, fp_rate: float | np.ndarray, per: str = CM2) -> np.ndarray:
         """Lowest threshold whose FP rate does not exceed the given rates: where `tpr_at` reads its values.
@@ -81,7 +87,7 @@ class Froc:
         if np.isnan(fp).any():
             return float("nan")
         widths = np.diff(np.minimum(np.append(fp, np.inf), fp_limit))
-        return float((widths * self.tpr).sum() / fp_limit)
+        return float((widths * np.maximum.accumulate(self.tpr)).sum() / fp_limit)
 
     def fp_rate(self, per: str = CM2) -> np.ndarray:
         """FP per "cm2" of breast or per "image"."""
@@ -98,65 +104,40 @@ class Froc:
         distance = np.hypot(self.fp_per_cm2[1:], 1 - self.tpr[1:])
         return None if not distance.size or np.isnan(distance).any() else int(np.argmin(distance)) + 1
 
-    def lowest_within(self, fp_per_cm2: float) -> int | None:
-        """Index of the lowest threshold whose FP per cm^2 does not exceed the given rate; None when there is none."""
-        within = np.flatnonzero(self.fp_per_cm2[1:] <= fp_per_cm2 * (1 + ROUNDING))
-        return int(within[-1]) + 1 if within.size else None
+    def best_within(self, fp_per_cm2: float) -> int | None:
+        """Index of the largest TPR whose FP per cm^2 does not exceed the given rate, of equal TPRs the highest
+        threshold; None when there is none."""
+        within = np.flatnonzero(self.fp_per_cm2[1:] <= fp_per_cm2 * (1 + ROUNDING)) + 1
+        return int(within[np.argmax(self.tpr[within])]) if within.size else None
 
     def corners(self) -> np.ndarray:
         """Indices of the points that the step function is made of: those before and after a rise, first and last."""
-        rises = np.flatnonzero(np.diff(self.tp) > 0)
+        rises = np.flatnonzero(np.diff(self.tp) != 0)
         return np.unique(np.concatenate([[0], rises, rises + 1, [self.tp.size - 1]]))
 
 
-class FrocTable:
-    """All counted predictions of all images, sorted once; each bootstrap sample is two cumulative sums.
+class EventTable:
+    """What happens as the threshold falls, in all images, sorted once; each bootstrap sample is two cumulative sums.
 
     Args:
-        cases: the scored images.
-        matching: "greedy" or "optimal".
+        score: (n,), threshold from which each event holds.
+        case: int (n,), image of each event.
+        tp, fp: bool or int (n,), by how much hits and false positives change.
+        annotated, breast_cm2: (cases,), what TPR and FP are divided by.
     """
 
-    def __init__(self, cases: Sequence[CaseScores], matching: str = GREEDY) -> None:
-        self.annotated = np.array([len(case.annotations) for case in cases], np.int64)
-        self.breast_cm2 = np.array([case.breast_cm2 for case in cases], np.float64)
-        walks = [gains(case, matching) for case in cases]
-        #: per image: highest threshold at which each annotated object is hit; -inf for never
-        self.hit_from = []
-        for case, (order, gained) in zip(cases, walks, strict=True):
-            hit_from = np.full(len(case.annotations), -np.inf)
-            hit_from[gained[gained >= 0]] = case.predictions.score[order[gained >= 0]]
-            self.hit_from.append(hit_from)
-        empty = [np.zeros(0)]
-        score = np.concatenate([case.predictions.score[o] for case, (o, _) in zip(cases, walks, strict=True)] + empty)
-        hit = np.concatenate([gained for _, gained in walks] + empty) >= 0
-        self._sort(score, np.repeat(np.arange(len(cases)), np.array([o.size for o, _ in walks], np.int64)), hit)
-
-    @classmethod
-    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> FrocTable:
-        """A table from what `arrays` gave. It has no `hit_from`."""
-        table = cls([])
-        table.annotated, table.breast_cm2 = arrays["annotated"], arrays["breast_cm2"]
-        table._sort(arrays["score"], arrays["case"], arrays["hit"])
-        return table
-
-    def arrays(self) -> dict[str, np.ndarray]:
-        """All that the curve of any sample needs.
-
-        Returns:
-            {"score", "case", "hit"}: per counted prediction, scores descending; {"annotated", "breast_cm2"}: per image.
-        """
-        return {
-            "score": self._score,
-            "case": self._case,
-            "hit": self._hit,
-            "annotated": self.annotated,
-            "breast_cm2": self.breast_cm2,
-        }
-
-    def _sort(self, score: np.ndarray, case: np.ndarray, hit: np.ndarray) -> None:
+    def __init__(
+        self,
+        score: np.ndarray,
+        case: np.ndarray,
+        tp: np.ndarray,
+        fp: np.ndarray,
+        annotated: np.ndarray,
+        breast_cm2: np.ndarray,
+    ) -> None:
+        self.annotated, self.breast_cm2 = annotated, breast_cm2
         order = np.argsort(-score, kind="stable")
-        self._score, self._case, self._hit = score[order], case[order], hit[order]
+        self._score, self._case, self._tp, self._fp = score[order], case[order], tp[order], fp[order]
         self._ends = np.flatnonzero(np.append(np.diff(self._score) != 0, [True] * bool(score.size)))
         self._threshold = np.append(np.inf, self._score[self._ends])
 
@@ -168,9 +149,7 @@ class FrocTable:
             until: {CM2 or IMAGE: rate} to end at a point beyond all these rates, where the many predictions of low
                 score are not worth their time: up to the rates nothing changes. None gives the whole curve.
         """
-        weights = np.ones(self.annotated.size, np.int64) if weights is None else np.asarray(weights)
-        if weights.shape != self.annotated.shape:
-            raise ValueError(f"weights: got shape {weights.shape}, want one per image {self.annotated.shape}")
+        weights = self._checked(weights)
         size = self._ends.size if until is None else min(self._ends.size, FIRST_POINTS)
         curve = self._points(weights, size)
         while until is not None and size < self._ends.size and not _beyond(curve, until):
@@ -178,12 +157,26 @@ class FrocTable:
             curve = self._points(weights, size)
         return curve
 
+    def tpr(self, thresholds: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
+        """TPR at thresholds (n,), inclusive; NaN gives NaN, and so does a sample without annotated objects."""
+        weights, asked = self._checked(weights), np.asarray(thresholds, np.float64)
+        hits = np.append(0, np.cumsum(weights[self._case] * self._tp))
+        found = hits[np.searchsorted(-self._score, -asked, side="right")]
+        return np.where(np.isnan(asked), np.nan, rate(found, weights @ self.annotated))
+
+    def _checked(self, weights: np.ndarray | None) -> np.ndarray:
+        weights = np.ones(self.annotated.size, np.int64) if weights is None else np.asarray(weights)
+        if weights.shape != self.annotated.shape:
+            raise ValueError(f"weights: got shape {weights.shape}, want one per image {self.annotated.shape}")
+        return weights
+
     def _points(self, weights: np.ndarray, size: int) -> Froc:
         """The empty point and the first `size` others."""
         ends = self._ends[:size]
         rows = int(ends[-1]) + 1 if size else 0
-        each, hit = weights[self._case[:rows]], self._hit[:rows]
-        tp, fp = (np.append(0, np.cumsum(each * kind)[ends]) for kind in (hit, ~hit))
+        each = weights[self._case[:rows]]
+        tp, fp = (np.append(0, np.cumsum(each * change[:rows])[ends]) for change in (self._tp, self._fp))
+        fp = np.maximum.accumulate(fp)
         return Froc(
             threshold=self._threshold[: size + 1],
             tp=tp,
@@ -194,6 +187,121 @@ class FrocTable:
         )
 
 
+class FrocTable(EventTable):
+    """All counted predictions of all images (of `CaseLevels` what changes from one threshold to the next).
+
+    Args:
+        cases: the scored images.
+        matching: "greedy" or "optimal".
+    """
+
+    def __init__(self, cases: Sequence[CaseScores], matching: str = GREEDY) -> None:
+        events = [_froc_events(case, matching) for case in cases]
+        #: per image: highest threshold at which each annotated object is hit; -inf for never
+        self.hit_from = [hit_from for *_, hit_from in events]
+        annotated = np.array([len(case.annotations) for case in cases], np.int64)
+        super().__init__(*joined([event[:3] for event in events], np.zeros(0, bool)), annotated, breast_areas(cases))
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> FrocTable:
+        """A table from what `arrays` gave. It has no `hit_from`."""
+        table, hit = cls([]), arrays.get("hit")
+        tp, fp = (arrays["tp"], arrays["fp"]) if hit is None else (hit, ~hit)
+        EventTable.__init__(table, arrays["score"], arrays["case"], tp, fp, arrays["annotated"], arrays["breast_cm2"])
+        return table
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """All that the curve of any sample needs.
+
+        Returns:
+            {"score", "case", "hit"}: per counted prediction, scores descending; {"annotated", "breast_cm2"}: per image.
+            Where objects are formed anew at every threshold, "tp" and "fp" (changes) in place of "hit".
+        """
+        changes = {"hit": self._tp} if self._tp.dtype == bool else {"tp": self._tp, "fp": self._fp}
+        places = {"score": self._score, "case": self._case, **changes}
+        return places | {"annotated": self.annotated, "breast_cm2": self.breast_cm2}
+
+    def of_part(self, cases: Sequence[CaseScores], chosen: Sequence[np.ndarray], matching: str = GREEDY) -> EventTable:
+        """Hits of a part of the annotated objects, such as the large ones. It has no false positives.
+
+        Args:
+            cases: the scored images that this table was made of.
+            chosen: per image bool (annotations,), which are of the part.
+            matching: as of this table.
+        """
+        parts = [_part_events(*each, matching) for each in zip(cases, self.hit_from, chosen, strict=True)]
+        annotated = np.array([part.sum() for part in chosen], np.int64)
+        score, case, tp, fp = joined([(score, tp, np.zeros_like(tp)) for score, tp in parts], np.zeros(0, bool))
+        return EventTable(score, case, tp, fp, annotated, self.breast_cm2)
+
+
+def save_table(path: str | Path, table: FrocTable, cases: Sequence[CaseScores]) -> Path:
+    """Write what comparing with another method needs: NumPy arrays, no pickle."""
+    names = {name: np.array([getattr(case, name) for case in cases], dtype=str) for name in ("case_id", "patient")}
+    arrays: dict[str, Any] = names | table.arrays()
+    return write_atomically(path, lambda temporary: np.savez_compressed(temporary, **arrays))
+
+
+def level_changes(case: CaseLevels, matching: str, count: Callable[[Matched], Any]) -> tuple[np.ndarray, np.ndarray]:
+    """Counts of an image whose objects are formed anew at every threshold, as changes from one to the next.
+
+    Args:
+        case: the scored image.
+        matching: "greedy" or "optimal".
+        count: from the image matched at a threshold to counts (k,), 0 when nothing is there.
+
+    Returns:
+        thresholds (n,) at which anything changes, descending; changes int (n, k).
+    """
+    counts = np.array([count(match_case(case, float(t), matching)) for t in case.thresholds], np.int64)
+    changes = np.diff(counts, axis=0, prepend=0)
+    some = changes.any(axis=1)
+    return case.thresholds[some], changes[some]
+
+
+def joined(
+    events: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]], nothing: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """(score, tp, fp) of each image, one after the other, as (score, case, tp, fp); `nothing` keeps the type."""
+    case = np.repeat(np.arange(len(events)), np.array([score.size for score, _, _ in events], np.int64))
+    score = np.concatenate([event[0] for event in events] + [np.zeros(0)])
+    tp, fp = (np.concatenate([event[place] for event in events] + [nothing]) for place in (1, 2))
+    return score, case, tp, fp
+
+
+def breast_areas(cases: Sequence[CaseScores]) -> np.ndarray:
+    """Breast area of every image in cm^2, (cases,)."""
+    return np.array([case.breast_cm2 for case in cases], np.float64)
+
+
+def _froc_events(case: CaseScores, matching: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Score, change of hits, change of false positives, and `hit_from`."""
+    hit_from = np.full(len(case.annotations), -np.inf)
+    if isinstance(case, CaseLevels):
+
+        def count(matched: Matched) -> tuple[int, int]:
+            hit_from[matched.hit] = np.maximum(hit_from[matched.hit], matched.threshold)
+            return int(matched.hit.sum()), int(matched.false_positive.sum())
+
+        score, change = level_changes(case, matching, count)
+        return score, change[:, 0], change[:, 1], hit_from
+    prediction, annotation, _ = match_events(case, matching)
+    score, hit = case.predictions.score[prediction], annotation >= 0
+    hit_from[annotation[hit]] = score[hit]
+    return score, hit, ~hit, hit_from
+
+
+def _part_events(
+    case: CaseScores, hit_from: np.ndarray, chosen: np.ndarray, matching: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Score and change of hits within a part of an image's annotated objects."""
+    if isinstance(case, CaseLevels):
+        score, change = level_changes(case, matching, lambda matched: [int((matched.hit & chosen).sum())])
+        return score, change[:, 0]
+    score = hit_from[chosen & (hit_from > -np.inf)]
+    return score, np.ones(score.size, bool)
+
+
 def _beyond(curve: Froc, until: Mapping[str, float]) -> bool:
     """Whether the last point has more false positives than each rate; never where a rate is undefined."""
     return all(curve.fp_rate(per)[-1] > rate * (1 + 2 * ROUNDING) for per, rate in until.items())
@@ -202,35 +310,6 @@ def _beyond(curve: Froc, until: Mapping[str, float]) -> bool:
 def froc(cases: Sequence[CaseScores], matching: str = GREEDY) -> Froc:
     """The FROC curve of a set of scored images (see `FrocTable` for bootstrapping)."""
     return FrocTable(cases, matching).curve()
-
-
-def choose_presets(
-    curve: Froc, sensitive_fp_per_cm2: float = 1.0, specific_fp_per_cm2: float = 0.1
-) -> dict[str, dict[str, Any]]:
-    """Operating thresholds for three uses, from the curve of a validation set.
-
-    Args:
-        curve: FROC of the validation set.
-        sensitive_fp_per_cm2: "sensitive" is the lowest threshold with no more FP per cm^2.
-        specific_fp_per_cm2: "specific" likewise.
-
-    Returns:
-        {"sensitive", "balanced", "specific"}: each {"threshold", "tpr", "fp_per_cm2", "fp_per_image",
-        "within_limit"}. "balanced" is the paper's point nearest to (0, 1). When even the highest score has too
-        many FP, it is given with "within_limit" false.
-
-    Raises:
-        ValueError: there is no prediction, no annotated object or no breast area to choose from.
-    """
-    balanced = curve.nearest_to_ideal()
-    if balanced is None:
-        raise ValueError("curve: got no predictions, annotated objects or breast area; want a labelled validation set")
-    chosen = {
-        "sensitive": curve.lowest_within(sensitive_fp_per_cm2),
-        "balanced": balanced,
-        "specific": curve.lowest_within(specific_fp_per_cm2),
-    }
-    return {name: point_of(curve, index or 1) | {"within_limit": index is not None} for name, index in chosen.items()}
 
 
 def point_of(curve: Froc, index: int) -> dict[str, float]:

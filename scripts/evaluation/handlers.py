@@ -4,54 +4,67 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from ignite.engine import Engine, Events
 from monai.engines import IterationEvents
 
+from scripts.common.labels import IGNORE
 from scripts.common.tensors import plane, spacing_of
 from scripts.evaluation.agreement import make_cells
-from scripts.evaluation.cases import IGNORE, CaseScores, HitRule, score_case
-from scripts.evaluation.contrast import CONTRAST, contrast_of_marks, contrast_to_noise
+from scripts.evaluation.cases import (
+    CaseLevels,
+    CaseScores,
+    HitRule,
+    ImageArrays,
+    nearest_level,
+    number_objects,
+    score_arrays,
+)
 from scripts.evaluation.crops import CropWriter
-from scripts.evaluation.failure_classes import FailureClasses
+
+
+class Measure(Protocol):
+    """Further values of an image's objects, such as `Contrast` and `Neighbourhood`."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the values."""
+
+    def of_annotations(self, arrays: ImageArrays, case: CaseScores) -> dict[str, np.ndarray]:
+        """{name: (annotations,)}."""
+
+    def of_predictions(self, arrays: ImageArrays, case: CaseScores) -> dict[str, np.ndarray]:
+        """{name: (predictions,)}."""
 
 
 class FROCHandler:
     """Collect `CaseScores` of every image that an evaluator completes.
 
     It runs inside the evaluator's iteration, after postprocessing, which must leave `label` (loaded with
-    `LoadLabeld`), `instances`, `scores`, `findings` and `breast`. An image that fails is noted in `failures`.
+    `LoadLabeld`), `instances`, `scores`, `image` and `breast`. Where objects change with the threshold it also leaves
+    `objects_at` (from a threshold to instances and scores) and `thresholds` (descending): then the image is scored at
+    each of these. An image that fails is noted in `failures`.
 
     Args:
-        distance_mm: largest centroid distance of a hit, mm.
-        iou: smallest intersection over union of a hit.
+        rule: hit rule; None is the paper's.
         cell_mm: side of the cells of Cohen's kappa; None leaves them out.
-        contrast_gap_mm, contrast_width_mm: of the ring of `contrast_to_noise`; a gap of None leaves the ratio out.
-        contrast_marks: the ratio is also taken of so many predictions of the highest scores per image.
+        measures: further values of the objects.
         image_keys: keys of the data list's items to group images by, such as "density".
-        failure_classes: collects what the section of that name needs; None leaves it out.
         crops: writes a window of each image, for the report's pictures of cases; None leaves that out.
     """
 
     def __init__(
         self,
-        distance_mm: float = 0.35,
-        iou: float = 0.3,
+        rule: HitRule | None = None,
         cell_mm: float | None = None,
-        contrast_gap_mm: float | None = None,
-        contrast_width_mm: float = 1.0,
-        contrast_marks: int = 0,
+        measures: Sequence[Measure] = (),
         image_keys: Sequence[str] = (),
-        failure_classes: FailureClasses | None = None,
         crops: CropWriter | None = None,
     ) -> None:
-        self.rule = HitRule(distance_mm, iou)
-        self.cell_mm, self.image_keys, self.crops = cell_mm, tuple(image_keys), crops
-        self.contrast_gap_mm, self.contrast_width_mm = contrast_gap_mm, contrast_width_mm
-        self.contrast_marks = contrast_marks
-        self.failure_classes = failure_classes
+        self.rule, self.cell_mm, self.measures = rule or HitRule(), cell_mm, tuple(measures)
+        self.image_keys, self.crops = tuple(image_keys), crops
         self.cases: list[CaseScores] = []
         self.failures: list[dict[str, str]] = []
 
@@ -73,40 +86,48 @@ class FROCHandler:
             batch: the data list's item (image_id, patient).
             item: what postprocessing left.
         """
+        image, label, breast = (plane(item[key]) for key in ("image", "label", "breast"))
+        spacing_mm = spacing_of(item["image"])
+        arrays = number_objects(label, plane(item["instances"]), item["scores"], breast, spacing_mm, image)
         case_id = str(batch.get("image_id") or item["report"]["file"])
-        label, breast, instances = plane(item["label"]), plane(item["breast"]), plane(item["instances"])
-        case = score_case(
-            label=label,
-            instances=instances,
-            scores=np.asarray(item["scores"], np.float64),
-            breast=breast,
-            spacing_mm=spacing_of(item["image"]),
-            rule=self.rule,
-            case_id=case_id,
-            patient=str(batch.get("patient") or case_id),
-        )
-        if self.crops is not None:
-            self.crops.write(case, plane(item["image"]), label, instances)
-        values = {key: str(batch.get(key) or "") for key in self.image_keys}
-        extras = self._extras(case, plane(item["image"]), label, breast, instances)
-        return replace(case, image_values=values, **extras)
-
-    def _extras(
-        self, case: CaseScores, image: np.ndarray, label: np.ndarray, breast: np.ndarray, instances: np.ndarray
-    ) -> dict[str, Any]:
-        extras: dict[str, Any] = {"object_values": {}, "prediction_values": {}}
+        case = score_arrays(arrays, self.rule, case_id, str(batch.get("patient") or case_id))
+        values: dict[str, np.ndarray] = {}
+        for measure in self.measures:
+            values |= measure.of_annotations(arrays, case)
+        cells = None
         if self.cell_mm is not None:
-            extras["cells"] = make_cells(breast & (label != IGNORE), case.spacing_mm, self.cell_mm)
-        if self.contrast_gap_mm is not None:
-            ring = {"gap_mm": self.contrast_gap_mm, "width_mm": self.contrast_width_mm}
-            extras["object_values"][CONTRAST] = contrast_to_noise(image, label, case.spacing_mm, **ring)
-            extras["prediction_values"][CONTRAST] = contrast_of_marks(
-                image, label, instances, case.predictions.score, case.spacing_mm, self.contrast_marks, **ring
+            cells = make_cells(breast & (label != IGNORE), case.spacing_mm, self.cell_mm)
+        names = {key: str(batch.get(key) or "") for key in self.image_keys}
+        case = replace(case, cells=cells, object_values=values, image_values=names)
+        if item.get("objects_at") is None:
+            return self._finished(case, arrays)
+        return self._levels(case, arrays, item)
+
+    def _finished(self, case: CaseScores, arrays: ImageArrays, crop: bool = True) -> CaseScores:
+        """With the predictions' values; its crop is written."""
+        values: dict[str, np.ndarray] = {}
+        for measure in self.measures:
+            values |= measure.of_predictions(arrays, case)
+        if crop and self.crops is not None:
+            self.crops.write(case, arrays)
+        return replace(case, prediction_values=values)
+
+    def _levels(self, case: CaseScores, arrays: ImageArrays, item: Mapping[str, Any]) -> CaseLevels:
+        """The image scored at each threshold of its grid; only tables are kept."""
+        thresholds = np.asarray(item["thresholds"], np.float64)
+        if not thresholds.size or (np.diff(thresholds) >= 0).any():
+            raise ValueError(f"thresholds: got {thresholds.tolist()}, want one or more descending numbers")
+        shown = -1 if self.crops is None else nearest_level(thresholds, self.crops.level)
+        levels = []
+        for place, threshold in enumerate(thresholds):
+            instances, scores = item["objects_at"](float(threshold))
+            here = number_objects(
+                *(arrays.label, instances, scores, arrays.breast, arrays.spacing_mm, arrays.image, arrays.annotated)
             )
-        if self.failure_classes is not None:
-            extras["object_values"] |= self.failure_classes.object_values(case, label)
-            extras["prediction_values"] |= self.failure_classes.prediction_values(case, label, instances)
-        return extras
+            scored = score_arrays(here, self.rule)
+            table = replace(case, predictions=scored.predictions, pairs=scored.pairs)
+            levels.append(self._finished(table, here, place == shown))
+        return CaseLevels(**vars(levels[-1]), thresholds=thresholds, levels=tuple(levels))
 
     def _start(self, engine: Engine) -> None:
         self.cases.clear()

@@ -2,12 +2,15 @@
 
 Both use every prediction at most once, and both are stated for a *set* of predictions, so that a threshold is answered
 by the set it keeps. Adding one prediction to the set never loses an annotated object that is hit, and gains at most
-one; `gains` uses that to walk through all thresholds at the price of one.
+one; `match_events` uses that to answer all thresholds at the price of one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
@@ -15,6 +18,66 @@ from scipy.optimize import linear_sum_assignment
 from scripts.evaluation.cases import CaseScores
 
 GREEDY, OPTIMAL = "greedy", "optimal"
+
+
+@dataclass(frozen=True, eq=False)
+class Matched:
+    """An image matched at a threshold.
+
+    Attributes:
+        case: the table that holds at the threshold.
+        threshold: predictions with score >= threshold take part; ignored ones never.
+        partner: int (annotations,), place of the prediction that each annotated object is hit by, or -1.
+    """
+
+    case: CaseScores
+    threshold: float
+    partner: np.ndarray
+
+    @cached_property
+    def kept(self) -> np.ndarray:
+        """bool (predictions,), which take part."""
+        return self.case.predictions.kept(self.threshold)
+
+    @cached_property
+    def hit(self) -> np.ndarray:
+        """bool (annotations,)."""
+        return self.partner >= 0
+
+    @cached_property
+    def true_positive(self) -> np.ndarray:
+        """bool (predictions,)."""
+        found = np.zeros(len(self.case.predictions), bool)
+        found[self.partner[self.hit]] = True
+        return found
+
+    @cached_property
+    def false_positive(self) -> np.ndarray:
+        """bool (predictions,)."""
+        return self.kept & ~self.true_positive
+
+
+class MatchEvents(NamedTuple):
+    """What every counted prediction changes, by descending score (equal scores in label order); (n,) each.
+
+    Attributes:
+        prediction: its place.
+        annotation: the annotated object that is hit from that prediction on, or -1. After any prefix the objects hit
+            so far are exactly those that matching the prefix anew hits.
+        false_positive: the prediction that is a false positive from that one on (itself, or one that it pushed out),
+            or -1 when an object is hit. What is once a false positive stays one. For "greedy" the false positives
+            after any prefix are exactly those of matching it anew; for "optimal" they are as many.
+    """
+
+    prediction: np.ndarray
+    annotation: np.ndarray
+    false_positive: np.ndarray
+
+
+def match_case(case: CaseScores, threshold: float, matching: str = GREEDY) -> Matched:
+    """Match an image at a threshold; `CaseLevels` with the objects formed at the nearest threshold of its grid."""
+    table = case.at(threshold)
+    return Matched(table, threshold, match(table, threshold, matching))
 
 
 def match(case: CaseScores, threshold: float, matching: str = GREEDY) -> np.ndarray:
@@ -43,12 +106,12 @@ def greedy_match(case: CaseScores, kept: np.ndarray) -> np.ndarray:
     Returns:
         int (annotations,): place of the prediction, or -1.
     """
-    pairs, held = case.pairs, np.full(len(case.annotations), -1)
+    pairs, partner = case.pairs, np.full(len(case.annotations), -1)
     free = kept.copy()
     for a, p in zip(pairs.annotation[pairs.hit], pairs.prediction[pairs.hit], strict=True):
-        if held[a] < 0 and free[p]:
-            held[a], free[p] = p, False
-    return held
+        if partner[a] < 0 and free[p]:
+            partner[a], free[p] = p, False
+    return partner
 
 
 def optimal_match(case: CaseScores, kept: np.ndarray) -> np.ndarray:
@@ -61,10 +124,10 @@ def optimal_match(case: CaseScores, kept: np.ndarray) -> np.ndarray:
     Returns:
         int (annotations,): place of the prediction, or -1.
     """
-    pairs, held = case.pairs, np.full(len(case.annotations), -1)
+    pairs, partner = case.pairs, np.full(len(case.annotations), -1)
     use = pairs.hit & kept[pairs.prediction]
     if not use.any():
-        return held
+        return partner
     a, row = np.unique(pairs.annotation[use], return_inverse=True)
     p, col = np.unique(pairs.prediction[use], return_inverse=True)
     distance = pairs.distance_mm[use]
@@ -73,34 +136,12 @@ def optimal_match(case: CaseScores, kept: np.ndarray) -> np.ndarray:
     cost[row, col] = distance / (distance.max() + 1.0)
     rows, cols = linear_sum_assignment(cost)
     real = cost[rows, cols] < none
-    held[a[rows[real]]] = p[cols[real]]
-    return held
+    partner[a[rows[real]]] = p[cols[real]]
+    return partner
 
 
-def gains(case: CaseScores, matching: str = GREEDY) -> tuple[np.ndarray, np.ndarray]:
-    """Walk down all thresholds at once: the predictions in order, and the annotated object that each gains.
-
-    Args:
-        case: the scored image.
-        matching: "greedy" or "optimal".
-
-    Returns:
-        order: int (n,), the counted predictions by descending score (equal scores in label order);
-        gained: int (n,), the annotated object that is hit from that prediction on, or -1 for none. After any
-        prefix of `order`, the objects gained so far are exactly those that matching the prefix anew hits.
-    """
-    return walk(case, matching)[:2]
-
-
-def walk(case: CaseScores, matching: str = GREEDY) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """`gains`, and what becomes a false positive.
-
-    Returns:
-        order, gained: as `gains`;
-        dropped: int (n,), the prediction that is a false positive from that one on (itself, or one that it pushed
-        out), or -1 when an object is gained. What is once a false positive stays one. For "greedy" the false
-        positives after any prefix are exactly those of matching it anew; for "optimal" they are as many.
-    """
+def match_events(case: CaseScores, matching: str = GREEDY) -> MatchEvents:
+    """Match at all thresholds at once, one prediction after the other."""
     _check(matching)
     predictions, pairs = case.predictions, case.pairs
     counted = np.flatnonzero(~predictions.ignored)
@@ -108,15 +149,15 @@ def walk(case: CaseScores, matching: str = GREEDY) -> tuple[np.ndarray, np.ndarr
     hits: dict[int, list[int]] = {}
     for a, p in zip(pairs.annotation[pairs.hit].tolist(), pairs.prediction[pairs.hit].tolist(), strict=True):
         hits.setdefault(p, []).append(a)
-    held = [-1] * len(case.annotations)
+    partner = [-1] * len(case.annotations)
     add = _add_greedily if matching == GREEDY else _augment
-    gained, dropped = np.full(order.size, -1), order.copy()
+    gained, false_positive = np.full(order.size, -1), order.copy()
     for place in np.flatnonzero(np.isin(order, list(hits))):
-        gained[place], dropped[place] = add(int(order[place]), held, hits.__getitem__)
-    return order, gained, dropped
+        gained[place], false_positive[place] = add(int(order[place]), partner, hits.__getitem__)
+    return MatchEvents(order, gained, false_positive)
 
 
-def _add_greedily(prediction: int, held: list[int], hits: Callable[[int], Sequence[int]]) -> tuple[int, int]:
+def _add_greedily(prediction: int, partner: list[int], hits: Callable[[int], Sequence[int]]) -> tuple[int, int]:
     """Add one prediction to a greedy matching, in place; (annotated object gained or -1, prediction left over or -1).
 
     The new prediction is taken by the first object that it hits and that holds none or a later one; what that object
@@ -124,16 +165,16 @@ def _add_greedily(prediction: int, held: list[int], hits: Callable[[int], Sequen
     """
     while True:
         for a in hits(prediction):
-            if held[a] < 0 or held[a] > prediction:
+            if partner[a] < 0 or partner[a] > prediction:
                 break
         else:
             return -1, prediction
-        held[a], prediction = prediction, held[a]
+        partner[a], prediction = prediction, partner[a]
         if prediction < 0:
             return a, -1
 
 
-def _augment(prediction: int, held: list[int], hits: Callable[[int], Sequence[int]]) -> tuple[int, int]:
+def _augment(prediction: int, partner: list[int], hits: Callable[[int], Sequence[int]]) -> tuple[int, int]:
     """Add one prediction to a maximum matching by an augmenting path (breadth first), in place; as `_add_greedily`."""
     came_from: dict[int, int] = {}  # annotated object -> prediction that reached it
     queue = [prediction]
@@ -142,14 +183,14 @@ def _augment(prediction: int, held: list[int], hits: Callable[[int], Sequence[in
             if a in came_from:
                 continue
             came_from[a] = p
-            if held[a] >= 0:
-                queue.append(held[a])
+            if partner[a] >= 0:
+                queue.append(partner[a])
                 continue
-            holder = {held[b]: b for b in came_from if held[b] >= 0}
+            holder = {partner[b]: b for b in came_from if partner[b] >= 0}
             gained = a
             while True:  # hand the predictions on along the path, from its end to its start
                 p = came_from[a]
-                held[a] = p
+                partner[a] = p
                 if p == prediction:
                     return gained, -1
                 a = holder[p]

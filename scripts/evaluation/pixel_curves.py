@@ -15,8 +15,8 @@ import torch
 from ignite.engine import Engine, Events
 from monai.engines import IterationEvents
 
+from scripts.common.labels import IGNORE, MC
 from scripts.common.tensors import plane
-from scripts.evaluation.cases import IGNORE, MC
 
 #: Scores below 2^-32 share a bin, and so do those above 1 - 2^-32.
 OCTAVES = 31
@@ -227,7 +227,9 @@ class PixelCurvesHandler:
         label, breast = plane(item["label"]), plane(item["breast"]).astype(bool)
         scores = _channel(item[self.map_key], self.channel)
         if not scores.shape == label.shape == breast.shape:
-            raise ValueError(f"map {scores.shape}, label {label.shape} and breast {breast.shape} must have one shape")
+            raise ValueError(
+                f"map, label, breast: got {scores.shape}, {label.shape} and {breast.shape}; want one shape"
+            )
         counted = breast & (label != IGNORE)
         scores, positive = scores[counted], label[counted] == MC
         self.histogram.add(scores, positive)
@@ -250,7 +252,7 @@ def _channel(tensor: Any, channel: int) -> np.ndarray:
 def _checked(scores: np.ndarray, positive: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     scores, positive = np.asarray(scores), np.asarray(positive, bool)
     if scores.shape != positive.shape or scores.ndim != 1:
-        raise ValueError(f"scores {scores.shape} and positive {positive.shape} must be two lists of one length")
+        raise ValueError(f"scores, positive: got {scores.shape} and {positive.shape}, want two lists of one length")
     if not ((scores >= 0) & (scores <= 1)).all():
         raise ValueError("scores: got NaN or a value outside of [0, 1]")
     return scores, positive

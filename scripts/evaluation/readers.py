@@ -22,7 +22,7 @@ from scripts.data.lists.folder import REPORT_NAME
 from scripts.data.reader.mammogram_reader import Reading, read_mammogram, read_values
 from scripts.evaluation.agreement import agreement, cell_table, cohen_kappa, reader_case, specific_agreement
 from scripts.evaluation.cases import CaseScores, HitRule
-from scripts.evaluation.matching import GREEDY, match
+from scripts.evaluation.matching import GREEDY, match_case
 from scripts.evaluation.statistics import Interval, bootstrap_weights
 
 logger = logging.getLogger(__name__)
@@ -109,7 +109,7 @@ def compare_readers(
         {
             "images": len(cases),
             "objects": {key: sum(row[key] for row in rows) for key in ("both", "first_alone", "second_alone")},
-            **{key: value._asdict() if isinstance(value, Interval) else value for key, value in found.items()},
+            **{key: value.as_json() if isinstance(value, Interval) else value for key, value in found.items()},
             "per_image": rows,
             "unmatched": unmatched,
             "failures": failures,
@@ -158,14 +158,14 @@ def _case(
 
 
 def _row(case: CaseScores, matching: str) -> dict[str, Any]:
-    held, kept = match(case, 1.0, matching), case.predictions.kept(1.0)
-    both = int((held >= 0).sum())
-    alone, other = int(held.size) - both, int(kept.sum()) - both
+    matched = match_case(case, 1.0, matching)
+    both, other = int(matched.hit.sum()), int(matched.false_positive.sum())
+    alone = int(matched.hit.size) - both
     return {
         "image": case.case_id,
         "both": both,
         "first_alone": alone,
         "second_alone": other,
         "specific_agreement": specific_agreement(both, other, alone),
-        "kappa": float(cohen_kappa(cell_table(case, held, kept))),
+        "kappa": float(cohen_kappa(cell_table(matched))),
     }

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 from scipy import stats
+
+from scripts.common.files import json_values
 
 #: what bootstrap resamples
 IMAGE, PATIENT = "image", "patient"
@@ -27,6 +30,10 @@ class Interval(NamedTuple):
     low: float
     high: float
     bootstrap_mean: float
+
+    def as_json(self) -> dict[str, float | None]:
+        """The fields as JSON types."""
+        return json_values(self._asdict())
 
 
 class Difference(NamedTuple):
@@ -58,6 +65,32 @@ class Wilcoxon(NamedTuple):
     median: float
     statistic: float
     p: float
+
+
+@dataclass(frozen=True)
+class Bootstrap:
+    """How intervals are made.
+
+    Attributes:
+        samples: number of samples.
+        unit: what is drawn with replacement, "image" or "patient" (with all its images).
+        seed: equal seeds give equal samples.
+    """
+
+    samples: int = 1000
+    unit: str = IMAGE
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.samples < 1:
+            raise ValueError(f"bootstrap_samples: got {self.samples}, want 1 or more")
+        if self.unit not in (IMAGE, PATIENT):
+            raise ValueError(f"bootstrap_unit: got {self.unit!r}, want {IMAGE!r} or {PATIENT!r}")
+
+    def weights(self, patients: Sequence[str]) -> np.ndarray:
+        """`bootstrap_weights` of images, given the patient of each."""
+        units = patients if self.unit == PATIENT else [str(i) for i in range(len(patients))]
+        return bootstrap_weights(units, self.samples, self.seed)
 
 
 def bootstrap_weights(units: Sequence[str], samples: int, seed: int) -> np.ndarray:
@@ -146,7 +179,7 @@ def paired_wilcoxon(first: Sequence[float] | np.ndarray, second: Sequence[float]
     """
     a, b = np.asarray(first, np.float64), np.asarray(second, np.float64)
     if a.shape != b.shape or a.ndim != 1:
-        raise ValueError(f"first {a.shape} and second {b.shape} must be pairs: two lists of one length")
+        raise ValueError(f"first, second: got {a.shape} and {b.shape}, want pairs: two lists of one length")
     if np.isnan(a).any() or np.isnan(b).any():
         raise ValueError("first, second: got NaN; leave out pairs without a value")
     median = float(np.median(a - b)) if a.size else float("nan")

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from scripts.common.objects import Spacing
-from scripts.evaluation.cases import CaseScores
-from scripts.evaluation.matching import match
+from scripts.evaluation.matching import Matched
 from scripts.evaluation.statistics import ratio_interval
 
 SINGLE_PIXEL, UNKNOWN = "single pixel", "unknown"
@@ -45,53 +44,51 @@ def bin_names(edges: Sequence[float]) -> list[str]:
 
 
 def sensitivity_by_object(
-    cases: Sequence[CaseScores],
-    hits: Sequence[np.ndarray],
+    images: Sequence[Matched],
     values: Sequence[np.ndarray],
     edges: Sequence[float],
     weights: np.ndarray,
     by: str,
-    marks: Sequence[tuple[np.ndarray, np.ndarray]] | None = None,
+    false_positives: Sequence[tuple[np.ndarray, np.ndarray]] | None = None,
 ) -> list[dict[str, Any]]:
     """TPR in bins of a value of the annotated objects, and false positives in bins of their own.
 
     Args:
-        cases: the scored images.
-        hits: per image bool (annotations,), whether each is hit.
+        images: matched at a threshold.
         values: per image float (annotations,); NaN is "unknown".
         edges: bins are [edge, next edge); a value below all edges and one from the last edge on have bins too.
         weights: (samples, images) from `bootstrap_weights`.
         by: name of the value.
-        marks: per image the value and the area in px of every false positive; None leaves `fp` out.
+        false_positives: per image the value and the area in px of every false positive; None leaves `fp` out.
 
     Returns:
         Rows under `STRATUM_FIELDS`: "single pixel", the bins in order, and "unknown" when there is any. The breast has
         no part that belongs to a bin, so there is no rate of false positives.
     """
     names = [SINGLE_PIXEL, *bin_names(edges), UNKNOWN]
-    annotated, hit, wrong = (np.zeros((len(cases), len(names)), np.int64) for _ in range(3))
+    annotated, hit, wrong = (np.zeros((len(images), len(names)), np.int64) for _ in range(3))
 
     def places(value: np.ndarray, area_px: np.ndarray) -> np.ndarray:
         value = np.asarray(value, np.float64)
         place = np.where(np.isnan(value), len(names) - 1, np.searchsorted(edges, value, side="right") + 1)
         return np.where(np.asarray(area_px) == 1, 0, place)
 
-    for i, (case, found, value) in enumerate(zip(cases, hits, values, strict=True)):
-        place = places(value, case.annotations.area_px)
+    for i, (matched, value) in enumerate(zip(images, values, strict=True)):
+        place = places(value, matched.case.annotations.area_px)
         annotated[i] = np.bincount(place, minlength=len(names))
-        hit[i] = np.bincount(place[found], minlength=len(names))
-    for i, mark in enumerate(marks or ()):
-        wrong[i] = np.bincount(places(*mark), minlength=len(names))
+        hit[i] = np.bincount(place[matched.hit], minlength=len(names))
+    for i, found in enumerate(false_positives or ()):
+        wrong[i] = np.bincount(places(*found), minlength=len(names))
     rows = []
     for name, total, some, false in zip(names, annotated.T, hit.T, wrong.T, strict=True):
         if name != UNKNOWN or total.any() or false.any():
             row = _row(by, name, int((total > 0).sum()), total, some, weights)
-            rows.append(row if marks is None else row | {"fp": int(false.sum())})
+            rows.append(row if false_positives is None else row | {"fp": int(false.sum())})
     return rows
 
 
 def sensitivity_by_image(
-    names: Sequence[str], rows: Sequence[dict[str, Any]], weights: np.ndarray, by: str
+    names: Sequence[str], rows: Sequence[Mapping[str, Any]], weights: np.ndarray, by: str
 ) -> list[dict[str, Any]]:
     """TPR and FP per cm^2 in groups of images.
 
@@ -117,15 +114,11 @@ def sensitivity_by_image(
     return found
 
 
-def size_histogram(
-    cases: Sequence[CaseScores], threshold: float, matching: str, edges: Sequence[float]
-) -> list[dict[str, Any]]:
+def size_histogram(images: Sequence[Matched], edges: Sequence[float]) -> list[dict[str, Any]]:
     """Annotated and predicted objects by equivalent diameter: the data of a figure.
 
     Args:
-        cases: the scored images.
-        threshold: predictions with score >= threshold take part; ignored ones never.
-        matching: "greedy" or "optimal".
+        images: matched at a threshold.
         edges: of the bins, mm.
 
     Returns:
@@ -133,14 +126,13 @@ def size_histogram(
     """
     names = [SINGLE_PIXEL, *bin_names(edges)]
     counts = np.zeros((4, len(names)), np.int64)
-    for case in cases:
-        held = match(case, threshold, matching)
-        kept, true = case.predictions.kept(threshold), np.zeros(len(case.predictions), bool)
-        true[held[held >= 0]] = True
+    for matched in images:
+        case = matched.case
         predicted = _size_bins(case.predictions.area_px, case.spacing_mm, edges)
         counts[0] += np.bincount(_size_bins(case.annotations.area_px, case.spacing_mm, edges), minlength=len(names))
-        for row, chosen in zip(counts[1:], (kept, true, kept & ~true), strict=True):
-            row += np.bincount(predicted[chosen], minlength=len(names))
+        chosen = (matched.kept, matched.true_positive, matched.false_positive)
+        for row, which in zip(counts[1:], chosen, strict=True):
+            row += np.bincount(predicted[which], minlength=len(names))
     low, high = [math.nan, 0.0, *edges], [math.nan, *edges, math.nan]
     return [
         dict(zip(SIZE_FIELDS, (name, *row), strict=True))

@@ -1,21 +1,16 @@
-"""One row per image and one per object, at an operating threshold."""
+"""One row per image and one per object, at an operating threshold; one row per point of a curve."""
 
 from __future__ import annotations
 
-import csv
-import io
 import math
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from scripts.common.files import write_atomically
-from scripts.evaluation.cases import CaseScores
+from scripts.evaluation.cases import Annotations, Predictions
 from scripts.evaluation.froc import Froc
 from scripts.evaluation.iou import best_iou, iou_per_image, iou_per_object
-from scripts.evaluation.matching import match
+from scripts.evaluation.matching import Matched
 
 CASE_FIELDS = (
     *("case_id", "patient", "breast_cm2", "annotated", "annotated_single_px", "predicted", "ignored"),
@@ -31,21 +26,16 @@ FROC_FIELDS = ("threshold", "fp_per_cm2", "fp_per_image", "tpr", "tp", "fp")
 MOST_POINTS = 20_000
 
 
-def case_row(case: CaseScores, threshold: float, matching: str) -> dict[str, Any]:
+def case_row(matched: Matched) -> dict[str, Any]:
     """One image at a threshold.
-
-    Args:
-        case: the scored image.
-        threshold: predictions with score >= threshold take part.
-        matching: "greedy" or "optimal".
 
     Returns:
         Values under `CASE_FIELDS`; rates without a denominator are NaN. `ignored` counts predictions of that score
         that lie in ignore regions; `iou_sum` / `iou_objects` is the image's mean IoU per object.
     """
-    held = match(case, threshold, matching)
-    predicted, single = int(case.predictions.kept(threshold).sum()), case.annotations.area_px == 1
-    tp, per_object = int((held >= 0).sum()), iou_per_object(case, threshold)
+    case, threshold = matched.case, matched.threshold
+    predicted, single = int(matched.kept.sum()), case.annotations.area_px == 1
+    tp, per_object = int(matched.hit.sum()), iou_per_object(case, threshold)
     per_image = iou_per_image(case, threshold)
     return {
         "case_id": case.case_id,
@@ -56,7 +46,7 @@ def case_row(case: CaseScores, threshold: float, matching: str) -> dict[str, Any
         "predicted": predicted,
         "ignored": int((case.predictions.ignored & (case.predictions.score >= threshold)).sum()),
         "tp": tp,
-        "tp_single_px": int((held[single] >= 0).sum()),
+        "tp_single_px": int(matched.hit[single].sum()),
         "fp": predicted - tp,
         "tpr": tp / len(case.annotations) if len(case.annotations) else math.nan,
         "fp_per_cm2": (predicted - tp) / case.breast_cm2 if case.breast_cm2 > 0 else math.nan,
@@ -68,37 +58,40 @@ def case_row(case: CaseScores, threshold: float, matching: str) -> dict[str, Any
     }
 
 
-def object_rows(case: CaseScores, threshold: float, matching: str, hit_from: np.ndarray) -> list[dict[str, Any]]:
-    """Every annotated object, then every prediction with score >= threshold, in label order.
+def object_rows(matched: Matched, hit_from: np.ndarray) -> list[dict[str, Any]]:
+    """Every annotated object, then every prediction that takes part or is ignored, in label order.
 
     Args:
-        case: the scored image.
-        threshold, matching: as for `case_row`.
+        matched: the image at a threshold.
         hit_from: (annotations,) from `FrocTable.hit_from`.
 
     Returns:
         Rows under `OBJECT_FIELDS`. `partner` is the 1-based place, among the image's predictions (annotated objects)
         in label order, of the other one of a hit, and `distance_mm` between them; `hit_from` the highest threshold
-        at which an annotated object is hit.
+        at which an annotated object is hit. Annotated objects are the same rows in every method's table.
     """
-    held, best = match(case, threshold, matching), best_iou(case, threshold)
-    pairs = case.pairs
-    pair_at = {ap: i for i, ap in enumerate(zip(pairs.annotation.tolist(), pairs.prediction.tolist(), strict=True))}
+    case, best, pairs = matched.case, best_iou(matched.case, matched.threshold), matched.case.pairs
+    distance = dict(
+        zip(zip(pairs.annotation.tolist(), pairs.prediction.tolist(), strict=True), pairs.distance_mm, strict=True)
+    )
     pixel_mm2 = case.spacing_mm[0] * case.spacing_mm[1]
     names = {"case_id": case.case_id, "patient": case.patient}
-    rows, holder = [], {int(p): a for a, p in enumerate(held) if p >= 0}
+    rows, annotation = [], {int(p): a for a, p in enumerate(matched.partner) if p >= 0}
     annotations, predictions = case.annotations, case.predictions
-    for a, p in enumerate(held.tolist()):
+    for a, p in enumerate(matched.partner.tolist()):
         row = names | {"kind": "annotated"} | _place(annotations, a, pixel_mm2)
         row |= {"outcome": "hit" if p >= 0 else "missed", "hit_from": hit_from[a], "best_iou": best[a]}
         if p >= 0:
-            row |= {"partner": p + 1, "distance_mm": pairs.distance_mm[pair_at[a, p]]}
+            row |= {"partner": p + 1, "distance_mm": distance[a, p]}
         rows.append(row)
-    for p in np.flatnonzero(predictions.score >= threshold).tolist():
+    for p in np.flatnonzero(predictions.score >= matched.threshold).tolist():
         row = names | {"kind": "predicted", "score": predictions.score[p]} | _place(predictions, p, pixel_mm2)
-        row["outcome"] = "ignored" if predictions.ignored[p] else "true positive" if p in holder else "false positive"
-        if p in holder:
-            row |= {"partner": holder[p] + 1, "distance_mm": pairs.distance_mm[pair_at[holder[p], p]]}
+        row["outcome"] = "false positive"
+        if predictions.ignored[p]:
+            row["outcome"] = "ignored"
+        if p in annotation:
+            a = annotation[p]
+            row |= {"outcome": "true positive", "partner": a + 1, "distance_mm": distance[a, p]}
         rows.append(row)
     return rows
 
@@ -110,21 +103,6 @@ def froc_rows(curve: Froc) -> list[dict[str, Any]]:
     return [{name: getattr(curve, name)[i] for name in FROC_FIELDS} for i in places]
 
 
-def write_csv(path: str | Path, fields: Sequence[str], rows: Sequence[dict[str, Any]]) -> Path:
-    """Write rows; NaN, minus infinity and missing values are empty cells, numbers have nine significant digits."""
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(fields)
-    table.writerows([_cell(row.get(field)) for field in fields] for row in rows)
-    return write_atomically(path, lambda temporary: temporary.write_text(text.getvalue(), encoding="utf-8"))
-
-
-def _place(objects: Any, index: int, pixel_mm2: float) -> dict[str, Any]:
+def _place(objects: Annotations | Predictions, index: int, pixel_mm2: float) -> dict[str, Any]:
     area = int(objects.area_px[index])
     return {"row": objects.row[index], "col": objects.col[index], "area_px": area, "area_mm2": area * pixel_mm2}
-
-
-def _cell(value: Any) -> str:
-    if isinstance(value, float | np.floating):
-        return "" if math.isnan(value) or value == -math.inf else f"{value:.9g}"
-    return "" if value is None else str(value)

@@ -15,6 +15,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 from tqdm import tqdm
 
+from scripts.common.files import json_values
 from scripts.common.settings import describe
 from scripts.sweeps.report import Row, SweepReport, row_of, write_rows
 from scripts.sweeps.space import Space, check_space, grid_cells, same_values, sampler_of, suggest, values_of
@@ -207,8 +208,8 @@ class Sweep:
             raise
         for name, violation in outcome.constraints.items():
             trial.set_constraint(name, float(violation))
-        trial.set_user_attr("values", describe(outcome.values))
-        trial.set_user_attr("overlay", describe(outcome.overlay))
+        trial.set_user_attr("values", json_values(outcome.values))
+        trial.set_user_attr("overlay", json_values(outcome.overlay))
         trial.set_user_attr("seconds", round(time.perf_counter() - started, 3))
         return outcome.value
 

@@ -7,7 +7,7 @@ import pytest
 from sklearn.metrics import cohen_kappa_score, f1_score
 
 from scripts.evaluation.agreement import agreement, cell_table, cohen_kappa, make_cells, reader_case, specific_agreement
-from scripts.evaluation.matching import match
+from scripts.evaluation.matching import match_case
 from scripts.evaluation.statistics import bootstrap_weights
 
 ONCE = np.ones((1, 1), np.int64)
@@ -79,9 +79,9 @@ def test_two_readers_by_hand():
     first = labels((2, 8, 2, 2), (22, 22, 2, 2))
     second = labels((2, 10, 2, 2), (33, 3, 2, 2), (37, 7, 2, 2))
     case = readers(first, second)
-    held = match(case, 1.0)
-    assert held.tolist() == [0, -1]
-    assert cell_table(case, held, case.predictions.kept(1.0)).tolist() == [1, 1, 1, 13]
+    matched = match_case(case, 1.0)
+    assert matched.partner.tolist() == [0, -1]
+    assert cell_table(matched).tolist() == [1, 1, 1, 13]
     found = agreement([case], 1.0, ONCE)
     assert found["specific_agreement"].value == pytest.approx(2 / 5) and specific_agreement(1, 2, 1) == 2 / 5
     expected = cohen_kappa_score([1, 1, 0] + [0] * 13, [1, 0, 1] + [0] * 13)
@@ -112,7 +112,7 @@ def test_cells_outside_of_the_breast_count_nowhere():
     breast = np.zeros((40, 40), bool)
     breast[:20] = True
     case = readers(labels((5, 5, 1, 1), (30, 5, 1, 1)), labels((5, 5, 1, 1), (30, 25, 1, 1)), breast)
-    assert cell_table(case, match(case, 0), case.predictions.kept(0)).tolist() == [1, 0, 0, 7]
+    assert cell_table(match_case(case, 0)).tolist() == [1, 0, 0, 7]
 
 
 def test_intervals_are_pooled_over_images():
@@ -137,7 +137,7 @@ def test_the_threshold_decides_and_cells_may_be_left_out(make_case):
     low = agreement([case], 0.3, ONCE)
     assert low["specific_agreement"].value == pytest.approx(2 / 3) and low["kappa"] is None is low["cells"]
     with pytest.raises(ValueError, match="make_cells"):
-        cell_table(case, match(case, 0), case.predictions.kept(0))
+        cell_table(match_case(case, 0))
 
 
 def test_empty_prediction_empty_truth_and_both():

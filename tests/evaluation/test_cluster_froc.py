@@ -9,7 +9,7 @@ from scipy.cluster.hierarchy import fcluster, linkage
 from scripts.evaluation.cases import HitRule, score_case
 from scripts.evaluation.cluster_froc import ClusterRule, ClusterTable, cluster_events, single_linkage
 from scripts.evaluation.froc import IMAGE
-from scripts.evaluation.matching import match, walk
+from scripts.evaluation.matching import match, match_events
 
 #: 1 mm pixels, hits within 1 mm
 MM = {"spacing": (1.0, 1.0), "rule": HitRule(distance_mm=1.0), "shape": (60, 60)}
@@ -106,7 +106,7 @@ def test_the_walks_false_positives_are_those_of_matching_anew(random_image, seed
     label, instances, scores, spacing = random_image(seed)
     case = score_case(label, instances, scores, label < 3, spacing)
     for matching in ("greedy", "optimal"):
-        order, gained, dropped = walk(case, matching)
+        order, gained, dropped = match_events(case, matching)
         assert ((gained >= 0) != (dropped >= 0)).all()
         for threshold in np.unique(scores):
             taken = case.predictions.score[order] >= threshold

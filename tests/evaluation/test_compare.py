@@ -14,14 +14,13 @@ from scripts.evaluation.compare import (
     CASES_NAME,
     METRICS_NAME,
     OBJECTS_NAME,
-    TABLE_NAME,
     compare,
     froc_differences,
     object_test,
-    save_table,
     value_tests,
 )
-from scripts.evaluation.froc import FrocTable
+from scripts.evaluation.froc import TABLE_NAME, FrocTable, save_table
+from scripts.evaluation.matching import match_case
 from scripts.evaluation.statistics import bootstrap_weights
 from scripts.evaluation.tables import CASE_FIELDS, OBJECT_FIELDS, case_row, object_rows
 
@@ -33,9 +32,9 @@ def written(folder, cases):
     """What an evaluation at threshold 0.3 leaves for comparing."""
     table = FrocTable(cases)
     save_table(folder / TABLE_NAME, table, cases)
-    write_csv(folder / CASES_NAME, CASE_FIELDS, [case_row(case, 0.3, "greedy") for case in cases])
+    write_csv(folder / CASES_NAME, CASE_FIELDS, [case_row(match_case(case, 0.3)) for case in cases])
     pairs = zip(cases, table.hit_from, strict=True)
-    rows = [row for case, hit_from in pairs for row in object_rows(case, 0.3, "greedy", hit_from)]
+    rows = [row for case, hit_from in pairs for row in object_rows(match_case(case, 0.3), hit_from)]
     write_csv(folder / OBJECTS_NAME, OBJECT_FIELDS, rows)
     point = {"threshold": 0.3, "chosen_by": "given", "tp": 1}
     (folder / METRICS_NAME).write_text(json.dumps({"operating_point": point}))

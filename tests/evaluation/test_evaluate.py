@@ -5,6 +5,7 @@ import json
 import math
 import re
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,18 +13,36 @@ from PIL import Image
 
 from scripts.evaluation.agreement import cohen_kappa, make_cells
 from scripts.evaluation.cluster_froc import ClusterRule
+from scripts.evaluation.contrast import Contrast
 from scripts.evaluation.evaluate import Evaluation
 from scripts.evaluation.handlers import FROCHandler
+from scripts.evaluation.matching import match_case
 from scripts.evaluation.pixel_curves import PixelCurvesHandler
+from scripts.evaluation.sections import (
+    AgreementSection,
+    CalibrationSection,
+    ClusterSection,
+    FrocSection,
+    IouSection,
+    OperatingPointSection,
+    PixelSection,
+    SizeSection,
+    StrataSection,
+)
+from scripts.evaluation.statistics import Bootstrap
 from scripts.evaluation.tables import case_row, object_rows
 
 A, B, FAR = (10, 10, 2, 2), (30, 30, 1, 1), (50, 10, 2, 2)
 
 
-def evaluation(folder, cases, **options):
-    handler = FROCHandler()
+SECTIONS = [FrocSection(), OperatingPointSection(), IouSection(), AgreementSection(), CalibrationSection()]
+SECTIONS += [StrataSection(), SizeSection()]
+
+
+def evaluation(folder, cases, bootstrap=None, sections=SECTIONS, handler=None, **options):
+    handler = handler or FROCHandler()
     handler.cases = list(cases)
-    return Evaluation(folder, handler, **({"bootstrap_samples": 50} | options))
+    return Evaluation(folder, handler, sections, bootstrap=bootstrap or Bootstrap(50), **options)
 
 
 def rows_of(path):
@@ -94,11 +113,11 @@ def test_tables_by_hand(two_cases, tmp_path):
 
 def test_missed_and_ignored_objects_are_named(make_case):
     case = make_case([A], [((5, 45, 1, 3), 0.7)], [(0, 40, 20, 20)])
-    rows = object_rows(case, 0.0, "greedy", np.array([-math.inf]))
+    rows = object_rows(match_case(case, 0.0), np.array([-math.inf]))
     assert [row["outcome"] for row in rows] == ["missed", "ignored"]
-    row = case_row(case, 0.0, "greedy")
+    row = case_row(match_case(case, 0.0))
     assert (row["predicted"], row["ignored"], row["fp"], row["tpr"]) == (0, 1, 0, 0)
-    assert case_row(case, 0.8, "greedy")["ignored"] == 0
+    assert case_row(match_case(case, 0.8))["ignored"] == 0
 
 
 @pytest.mark.parametrize("kind", ["no image", "no prediction", "no truth", "neither", "no breast"])
@@ -126,18 +145,18 @@ def test_resampling_patients_is_wider_than_resampling_their_equal_images(make_ca
         cases.append(make_case([A], found, case_id=str(number), patient=str(number // 3)))
     widths = {}
     for unit in ("image", "patient"):
-        tpr = evaluation(tmp_path, cases, bootstrap_unit=unit, bootstrap_samples=400).write()["operating_point"]["tpr"]
+        tpr = evaluation(tmp_path, cases, Bootstrap(400, unit)).write()["operating_point"]["tpr"]
         widths[unit] = tpr["high"] - tpr["low"]
         assert tpr["value"] == 0.5
     assert widths["patient"] > 1.4 * widths["image"] > 0
     with pytest.raises(ValueError, match="bootstrap_unit"):
-        evaluation(tmp_path, cases, bootstrap_unit="breast")
+        Bootstrap(unit="breast")
 
 
 def test_equal_seeds_give_equal_files(two_cases, tmp_path):
     texts = []
     for name in "ab":
-        evaluation(tmp_path / name, two_cases, seed=4).write()
+        evaluation(tmp_path / name, two_cases, Bootstrap(50, seed=4)).write()
         files = [path for path in (tmp_path / name).iterdir() if path.suffix != ".png"]
         texts.append({path.name: re.sub(rb'"date": "[^"]+"', b"", path.read_bytes()) for path in files})
     assert texts[0] == texts[1]
@@ -149,6 +168,7 @@ def test_equal_seeds_give_equal_files(two_cases, tmp_path):
         "froc_table.npz",
         "reliability.csv",
         "strata.csv",
+        "sizes.csv",
     }
     assert set(texts[0]) == expected
 
@@ -167,18 +187,22 @@ def test_further_sections_by_hand(two_cases, tmp_path):
     map_ = np.zeros((1, 4, 4), np.float32)
     map_[0, 0] = 0.75
     pixels.add({"map": map_, "label": (map_ > 0.5).astype(np.uint8), "breast": np.ones((1, 4, 4), bool)})
-    handler = FROCHandler(contrast_gap_mm=0.2)
-    handler.cases = [with_extras(two_cases[0], "dense"), with_extras(two_cases[1], "fatty")]
-    metrics = Evaluation(
-        *(tmp_path, handler),
-        bootstrap_samples=20,
+    sections = [
+        FrocSection(fp_rates_per_image=(0.4, 0.5)),
+        OperatingPointSection(),
+        AgreementSection(),
+        ClusterSection(ClusterRule(40.0, 2, 1), (0,)),  # A and B, 28 mm apart
+        CalibrationSection(10, pixels),
+        PixelSection(pixels),
+        StrataSection({"diameter_mm": [2.0], "contrast_to_noise": [1.0]}),
+        SizeSection((2.0,)),
+    ]
+    metrics = evaluation(
+        tmp_path,
+        [with_extras(two_cases[0], "dense"), with_extras(two_cases[1], "fatty")],
+        sections=sections,
+        handler=FROCHandler(measures=[Contrast()]),
         operating_threshold=0.5,  # of A and the single pixel B, A is hit; one false positive; nothing in the other
-        fp_rates_per_image=[0.4, 0.5],
-        pixel_curves=pixels,
-        clusters=ClusterRule(40.0, 2, 1),  # A and B, 28 mm apart
-        cluster_fp_rates_per_image=[0],
-        strata_edges={"diameter_mm": [2.0], "contrast_to_noise": [1.0]},
-        calibration_bins=10,
     ).write()
     assert json.loads((tmp_path / "metrics.json").read_text()) == metrics
     per_image = metrics["froc"]["tpr_at_fp_per_image"]
@@ -212,9 +236,50 @@ def test_further_sections_by_hand(two_cases, tmp_path):
 
 
 def test_strata_that_are_not_collected_are_refused_at_the_start(tmp_path):
-    for edges in ({"contrast_to_noise": [1.0]}, {"size": [1.0]}, {"diameter_mm": []}):
-        with pytest.raises(ValueError, match="edges"):
-            Evaluation(tmp_path, FROCHandler(), strata_edges=edges)
+    for edges in ({"contrast_to_noise": [1.0]}, {"size": [1.0]}):
+        with pytest.raises(ValueError, match="StrataSection: got no measure"):
+            evaluation(tmp_path, [], sections=[StrataSection(edges)])
+    with pytest.raises(ValueError, match="edges"):
+        StrataSection({"diameter_mm": []})
+
+
+def test_a_section_that_is_left_out_is_not_in_the_results(two_cases, tmp_path):
+    metrics = evaluation(tmp_path, two_cases, sections=[OperatingPointSection()]).write()
+    assert list(metrics) == ["counts", "operating_point", "provenance"]
+    assert {path.name for path in tmp_path.iterdir()} == {
+        *("metrics.json", "froc_table.npz", "cases.csv", "objects.csv")
+    }
+
+
+def test_the_methods_own_output_is_its_operating_point(two_cases, tmp_path):
+    mask = SimpleNamespace(own_threshold=0.0)
+    metrics = evaluation(tmp_path, two_cases, operating_threshold=0.0, objects=mask).write()
+    point = metrics["operating_point"]
+    assert (point["threshold"], point["chosen_by"]) == (0.0, "the method's own output")
+    assert (point["tp"], point["fp"]) == (2, 2)  # every object takes part
+    assert [row["predicted"] for row in rows_of(tmp_path / "cases.csv")] == ["3", "1"]
+    other = evaluation(tmp_path, two_cases, operating_threshold=0.5, objects=SimpleNamespace(own_threshold=None))
+    assert other.write()["operating_point"]["chosen_by"] == "given"
+
+
+def test_froc_per_image_is_drawn(two_cases, tmp_path):
+    evaluation(tmp_path, two_cases).write()
+    pictures = [np.asarray(Image.open(tmp_path / name)) for name in ("froc.png", "froc_per_image.png")]
+    assert all(picture.std() > 5 for picture in pictures) and not np.array_equal(*pictures)
+
+
+def test_every_methods_table_lists_the_same_annotated_objects(two_cases, make_case, tmp_path):
+    """So that values per object, such as the IoU, are paired by place."""
+    spacing = {"spacing": (1.0, 1.0)}
+    others = [make_case([A, B], [((9, 9, 3, 3), 0.7)], case_id="a", **spacing), make_case([], case_id="b", **spacing)]
+    tables = []
+    for name, cases in (("first", two_cases), ("second", others)):
+        evaluation(tmp_path / name, cases, operating_threshold=0.1).write()
+        tables.append([row for row in rows_of(tmp_path / name / "objects.csv") if row["kind"] == "annotated"])
+    keys = ("case_id", "row", "col", "area_px")
+    assert [[row[key] for key in keys] for row in tables[0]] == [[row[key] for key in keys] for row in tables[1]]
+    assert [row["best_iou"] for row in tables[0]] == ["1", "1"]
+    assert [float(row["best_iou"]) for row in tables[1]] == pytest.approx([4 / 9, 0])
 
 
 def test_scores_that_are_no_probabilities_have_no_reliability(make_case, tmp_path):

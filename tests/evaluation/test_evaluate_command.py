@@ -9,6 +9,7 @@ from monai.bundle import ConfigParser
 from PIL import Image
 from scipy import ndimage
 
+from scripts.evaluation.matching import match_case
 from scripts.evaluation.tables import case_row
 from scripts.findings.presets import publish_presets
 
@@ -30,6 +31,8 @@ def configured(root, monkeypatch, phantoms, tiny_weights, tmp_path):
         values |= {"device": "$torch.device('cpu')", "objects_from": "candidates"}  # untrained maps hold no spots
         if "evaluate.json" in overlays:
             values |= {"dataset_dir": str(phantoms[0]), "datalist": phantoms[1], "bootstrap_samples": 20}
+        if "objects" not in parser.config:
+            values["objects"] = None
         for key, value in (values | overrides).items():
             parser[key.replace("__", "::")] = value
         parser.parse()
@@ -76,7 +79,7 @@ def test_the_command_agrees_with_inference_at_the_operating_threshold(configured
     assert kept < 0.5 * truth[0].size  # tables, no images
 
     for threshold in (metrics["operating_point"]["threshold"], 0.05):
-        rows = [case_row(case, threshold, "greedy") for case in parser.get_parsed_content("froc").cases]
+        rows = [case_row(match_case(case, threshold)) for case in parser.get_parsed_content("froc").cases]
         plain = configured(
             datalist=items,
             output_dir=str(tmp_path / "plain"),
@@ -144,3 +147,12 @@ def test_slim_fcn_is_evaluated_by_the_same_overlay(configured, tiny_weights, tmp
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     assert metrics["provenance"]["settings"]["method"] == "slim FCN"
     assert metrics["provenance"]["settings"]["score_threshold"] == 0.3
+
+
+def test_sizes_of_all_labels_need_no_network(configured, phantoms, tmp_path):
+    parser = configured("evaluate.json", weights="gone.pt", label_histogram__progress=False)
+    parser.get_parsed_content("label_sizes", instantiate=True, eval_expr=True)
+    found = json.loads((tmp_path / "label_sizes.json").read_text())
+    assert list(found) == list(phantoms[1]) and found["training"]["images"] == 3
+    truth = [np.asarray(Image.open(item["label"])) == 1 for item in phantoms[1]["training"]]
+    assert found["training"]["annotated"] == sum(ndimage.label(t, np.ones((3, 3)))[1] for t in truth)

@@ -8,29 +8,44 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import cdist
 
-from scripts.evaluation.cases import annotated_objects, predicted_objects, score_case
+from scripts.evaluation.cases import annotated_objects, number_objects, predicted_objects, score_arrays
 from scripts.evaluation.evaluate import Evaluation
-from scripts.evaluation.failure_classes import FailureClasses, failure_section
 from scripts.evaluation.handlers import FROCHandler
-from scripts.evaluation.surroundings import (
+from scripts.evaluation.neighbourhood import (
     GAP,
     NEIGHBOURS,
     TO_LARGE,
+    Neighbourhood,
     distances_mm,
     nearest_gaps_px,
     neighbours_within,
 )
+from scripts.evaluation.scored_set import ScoredSet
+from scripts.evaluation.sections import FailureClassesSection, StrataSection
 from tests.evaluation import brute_force as brute
 
-RULE = FailureClasses(large_mm=0.5, margin_mm=0.3, gap_px=3, radius_mm=1.0, neighbours=2, contrast=2)
+
+def failure_rule(large_mm=0.5, radius_mm=1.0, margin_mm=0.3, gap_px=3, neighbours=2, contrast=2):
+    return FailureClassesSection(margin_mm, gap_px, neighbours, contrast, Neighbourhood(radius_mm, large_mm))
+
+
+RULE = failure_rule()
+
+
+def failure_section(cases, threshold, matching, rule, weights):
+    """The section's metrics, with given bootstrap samples."""
+    scored = ScoredSet(cases, matching, operating_threshold=threshold)
+    scored.weights = weights
+    return rule.results(scored).metrics["failure_classes"]
 
 
 def collected(label, instances, scores, spacing, rule, contrast=None):
     """A scored image with the values that the handler collects."""
-    case = score_case(label, instances, scores, label < 3, spacing)
-    values = rule.object_values(case, label)
+    arrays = number_objects(label, instances, scores, label < 3, spacing)
+    case = score_arrays(arrays)
+    values = rule.neighbourhood.of_annotations(arrays, case)
     values["contrast_to_noise"] = np.full(len(case.annotations), 9.0) if contrast is None else np.array(contrast)
-    return replace(case, object_values=values, prediction_values=rule.prediction_values(case, label, instances))
+    return replace(case, object_values=values, prediction_values=rule.neighbourhood.of_predictions(arrays, case))
 
 
 def draw(boxes, shape=(60, 60)):
@@ -101,7 +116,7 @@ def test_figures_by_hand(by_hand):
 
 def test_bounds_are_the_stated_ones(by_hand):
     def members(**changes):
-        return {name: chosen.tolist() for name, chosen in replace(RULE, **changes).members(by_hand).items()}
+        return {name: chosen.tolist() for name, chosen in failure_rule(**changes).members(by_hand).items()}
 
     large = 2 * math.sqrt(0.36 / math.pi)
     assert members(large_mm=large - 1e-9)["large"][0] and not any(members(large_mm=large + 1e-9)["large"])
@@ -113,7 +128,7 @@ def test_bounds_are_the_stated_ones(by_hand):
     assert not RULE.members(point)["faint"].any()  # a point label has no contrast
     for wrong in ({"large_mm": 0}, {"margin_mm": -1}, {"neighbours": 0}):
         with pytest.raises(ValueError, match=next(iter(wrong))):
-            FailureClasses(**wrong)
+            failure_rule(**wrong)
 
 
 def gaps_of(objects):
@@ -128,7 +143,7 @@ def test_gaps_and_distances_equal_all_pairs_of_pixels(random_image, seed, monkey
     label, instances, _, spacing = random_image(seed)
     objects, found = annotated_objects(label), predicted_objects(instances)
     np.testing.assert_allclose(nearest_gaps_px(objects), gaps_of(objects))
-    monkeypatch.setattr("scripts.evaluation.surroundings.LONG_OUTLINE_PX", 2)
+    monkeypatch.setattr("scripts.evaluation.neighbourhood.LONG_OUTLINE_PX", 2)
     np.testing.assert_allclose(nearest_gaps_px(objects), gaps_of(objects))
     goals = np.argwhere(label == 1) * spacing
     expected = [
@@ -164,15 +179,22 @@ def plain_figures(images, threshold, rule):
                 hit.add(a)
                 used.add(p)
         sizes = [2 * math.sqrt(len(t) * spacing[0] * spacing[1] / math.pi) for t in truth]
-        large = [np.array(sorted(t)) * spacing for t, size in zip(truth, sizes, strict=True) if size >= rule.large_mm]
+        large = [
+            np.array(sorted(t)) * spacing
+            for t, size in zip(truth, sizes, strict=True)
+            if size >= rule.neighbourhood.large_mm
+        ]
         kinds = []
         for a, pixels in enumerate(truth):
             others = [t for b, t in enumerate(truth) if b != a]
             gap = min((cdist(sorted(pixels), sorted(o)).min() for o in others), default=math.inf)
             centre = np.mean(sorted(pixels), axis=0) * spacing
-            near = sum(math.dist(np.mean(sorted(o), axis=0) * spacing, centre) <= rule.radius_mm + 1e-9 for o in others)
+            near = sum(
+                math.dist(np.mean(sorted(o), axis=0) * spacing, centre) <= rule.neighbourhood.radius_mm + 1e-9
+                for o in others
+            )
             kind = {"all"}
-            if sizes[a] >= rule.large_mm:
+            if sizes[a] >= rule.neighbourhood.large_mm:
                 kind.add("large")
             if gap < rule.gap_px:
                 kind.add("close")
@@ -243,7 +265,7 @@ def crowded(seed):
 
 
 def test_equals_counting_in_sets_of_pixels():
-    rule = FailureClasses(large_mm=0.2, margin_mm=0.25, gap_px=4, radius_mm=0.7, neighbours=2, contrast=2)
+    rule = failure_rule(large_mm=0.2, margin_mm=0.25, gap_px=4, radius_mm=0.7)
     seen = dict.fromkeys(("large", "close", "dense", "faint", "none of these"), 0)
     events = {"false_around": 0, "false_on": 0, "merged_predictions": 0}
     for seed in range(40):
@@ -290,9 +312,9 @@ def test_empty_prediction_empty_truth_both_and_no_image():
     assert none["all"]["annotated"] == 0 and none["large"]["tpr"]["value"] is None
 
 
-def test_handler_and_evaluation_must_agree(tmp_path):
-    with pytest.raises(ValueError, match="failure_classes"):
-        Evaluation(tmp_path, FROCHandler(), failure_classes=RULE)
+def test_what_a_section_reads_must_be_measured(tmp_path):
+    with pytest.raises(ValueError, match="FailureClassesSection: got no measure of"):
+        Evaluation(tmp_path, FROCHandler(), [RULE])
     with pytest.raises(ValueError, match="gap_px"):
-        Evaluation(tmp_path, FROCHandler(), strata_edges={"gap_px": [3]})
-    Evaluation(tmp_path, FROCHandler(failure_classes=RULE), failure_classes=RULE, strata_edges={"gap_px": [3]})
+        Evaluation(tmp_path, FROCHandler(), [StrataSection({"gap_px": [3]})])
+    Evaluation(tmp_path, FROCHandler(measures=[Neighbourhood()]), [RULE, StrataSection({"gap_px": [3]})])

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scripts.evaluation.cases import Annotations, CaseScores, Pairs, Predictions, score_case
-from scripts.evaluation.froc import CM2, IMAGE, FrocTable, choose_presets, froc, point_of
+from scripts.evaluation.froc import CM2, IMAGE, FrocTable, froc, point_of
+from scripts.evaluation.presets import PresetLimits, choose_presets
 from tests.evaluation import brute_force as brute
 
 A, B, FAR, FURTHER = (10, 10, 2, 2), (30, 30, 2, 2), (50, 10, 2, 2), (10, 50, 2, 2)
@@ -271,3 +272,21 @@ def test_bad_weights_and_matching(hand_worked):
         FrocTable(hand_worked).curve(np.ones(3))
     with pytest.raises(ValueError, match="matching"):
         froc(hand_worked, "anything")
+
+
+def test_presets_are_in_order_and_a_tie_goes_to_the_higher_threshold():
+    # reported: the rate of 0.1 is first passed below the balanced point, with no hit more
+    curve = curve_of([(0.9679, 0.0, 0.9), (0.9553, 0.1, 0.9), (0.5, 0.2, 0.9), (0.4, 1.0, 0.9)])
+    thresholds = {name: point["threshold"] for name, point in choose_presets(curve).items()}
+    assert thresholds == {"specific": 0.9679, "balanced": 0.9679, "sensitive": 0.9679}
+    # more hits within the limit of "specific", below the balanced point
+    curve = curve_of([(0.9679, 0.0, 0.9), (0.9553, 0.2, 1.0)])
+    presets = choose_presets(curve, PresetLimits(1.0, 0.5))
+    assert presets["balanced"]["threshold"] == presets["specific"]["threshold"] == 0.9679
+    assert presets["sensitive"]["threshold"] == 0.9553 and presets["specific"]["within_limit"]
+    # the balanced point has more false positives than "sensitive" may have: the order comes first, and it says so
+    presets = choose_presets(curve_of([(0.9, 0.0, 0.1), (0.8, 0.5, 0.9)]), PresetLimits(0.2, 0.1))
+    assert presets["balanced"]["threshold"] == presets["sensitive"]["threshold"] == 0.8
+    assert presets["specific"]["threshold"] == 0.9 and presets["sensitive"]["within_limit"] is False
+    with pytest.raises(ValueError, match="specific_fp_per_cm2"):
+        PresetLimits(0.1, 1.0)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from scripts.evaluation.cases import HitRule, score_case
-from scripts.evaluation.matching import gains, match
+from scripts.evaluation.matching import match, match_events
 from scripts.findings.combining import combine
 from tests.evaluation import brute_force as brute
 
@@ -76,7 +76,7 @@ def test_majority_in_an_ignore_region_counts_nowhere(make_case):
     assert case.predictions.ignored.tolist() == [False, True]  # 4 of 8 is no majority, 5 of 9 is
     assert case.predictions.kept(0).tolist() == [True, False]
     near = make_case([(20, 31, 1, 1)], [((20, 28, 1, 2), 0.5)], [region])  # near an object, but ignored
-    assert near.pairs.hit.size == 0 and gains(near)[0].size == 0
+    assert near.pairs.hit.size == 0 and match_events(near).prediction.size == 0
     assert case.breast_cm2 == pytest.approx(60 * 30 * 0.0049 / 100) and case.counted_px == 60 * 30
 
 
@@ -124,11 +124,11 @@ def test_equals_brute_force_at_every_threshold(random_image, seed):
 
 @pytest.mark.parametrize("matching", ["greedy", "optimal"])
 @pytest.mark.parametrize("seed", range(60))
-def test_gains_equal_matching_anew_after_every_single_prediction(random_image, seed, matching):
+def test_events_equal_matching_anew_after_every_single_prediction(random_image, seed, matching):
     label, instances, scores, spacing = random_image(seed)
     distinct = scores + np.random.default_rng(seed).permutation(scores.size) * 1e-6
     case = score_case(label, instances, distinct, label < 3, spacing)
-    order, gained = gains(case, matching)
+    order, gained, _ = match_events(case, matching)
     for end in range(order.size + 1):
         threshold = 2.0 if end == 0 else case.predictions.score[order[end - 1]]
         hit = match(case, threshold, matching) >= 0

@@ -9,13 +9,17 @@ from scripts.evaluation.cases import score_case
 from scripts.evaluation.evaluate import Evaluation
 from scripts.evaluation.froc import FrocTable
 from scripts.evaluation.handlers import FROCHandler
-from scripts.evaluation.part_tpr import PartTable, large_objects
-from scripts.evaluation.statistics import bootstrap_weights
+from scripts.evaluation.sections import FrocSection
+from scripts.evaluation.statistics import Bootstrap, bootstrap_weights
 from scripts.evaluation.strata import equivalent_diameter_mm
 from tests.evaluation import brute_force as brute
 
 #: 3 x 3, 2 x 2 and 1 x 1 px; with pixels of 0.1 mm circles of 0.339, 0.226 and 0.113 mm
 BIG, MIDDLE, SMALL, FAR = (10, 10, 3, 3), (30, 30, 2, 2), (50, 10, 1, 1), (10, 50, 4, 4)
+
+
+def large_objects(cases, least_mm):
+    return [equivalent_diameter_mm(case.annotations.area_px, case.spacing_mm) >= least_mm for case in cases]
 
 
 def cm2(area, shape=(60, 60)):
@@ -37,7 +41,7 @@ def hand_worked(make_case):
 def test_a_hand_worked_example(hand_worked):
     table = FrocTable(hand_worked)
     curve = table.curve()
-    large = PartTable(table.hit_from, large_objects(hand_worked, 0.2))
+    large = table.of_part(hand_worked, large_objects(hand_worked, 0.2))
     assert large.annotated.tolist() == [2, 1]  # BIG and MIDDLE, BIG
     rates = np.array([0, 4.9, 5, 9.9, 10])  # false positives 0, 1, 1, 1, 2 on 0.2 cm^2: 0, 5, 5, 5, 10 per cm^2
     thresholds = curve.threshold_at(rates)
@@ -57,8 +61,12 @@ def test_a_hand_worked_example(hand_worked):
 def test_it_is_in_the_metrics_with_intervals_over_the_same_images(hand_worked, tmp_path):
     handler = FROCHandler()
     handler.cases = hand_worked * 3
-    options = {"fp_rates": [5.0], "fp_rates_per_image": [0.5], "bootstrap_samples": 200, "seed": 2}
-    found = Evaluation(tmp_path, handler, large_mc_mm=0.2, **options).write()["froc"]
+
+    def evaluated(least_mm):
+        section = FrocSection(fp_rates_per_cm2=(5.0,), fp_rates_per_image=(0.5,), large_mc_mm=least_mm)
+        return Evaluation(tmp_path, handler, [section], bootstrap=Bootstrap(200, seed=2)).write()["froc"]
+
+    found = evaluated(0.2)
     assert (found["tpr_large"]["large_mc_mm"], found["tpr_large"]["annotated"]) == (0.2, 9)
     per_cm2, per_image = (found["tpr_large"][f"tpr_at_fp_per_{name}"] for name in ("cm2", "image"))
     assert per_cm2["5.0"]["value"] == per_image["0.5"]["value"] == pytest.approx(2 / 3)
@@ -67,10 +75,10 @@ def test_it_is_in_the_metrics_with_intervals_over_the_same_images(hand_worked, t
     known = [value for value in sampled if not math.isnan(value)]
     assert (per_cm2["5.0"]["low"], per_cm2["5.0"]["high"]) == pytest.approx(tuple(np.quantile(known, [0.025, 0.975])))
     assert per_cm2["5.0"]["bootstrap_mean"] == pytest.approx(np.mean(known)) and np.std(known) > 0.05
-    everything = Evaluation(tmp_path, handler, large_mc_mm=1e-6, **options).write()["froc"]
+    everything = evaluated(1e-6)
     assert everything["tpr_large"]["tpr_at_fp_per_cm2"] == everything["tpr_at_fp_per_cm2"] == found["tpr_at_fp_per_cm2"]
     with pytest.raises(ValueError, match="large_mc_mm"):
-        large_objects(hand_worked, 0)
+        FrocSection(large_mc_mm=0)
 
 
 def plain_tpr(weighted, rate, least_mm):
@@ -101,7 +109,7 @@ def test_equals_matching_anew_in_pixels(random_image, seed):
     images = [random_image(700 + 3 * seed + i) for i in range(3)]
     cases = [score_case(label, inst, scores, label < 3, spacing) for label, inst, scores, spacing in images]
     table, least = FrocTable(cases), 0.15
-    part = PartTable(table.hit_from, large_objects(cases, least))
+    part = table.of_part(cases, large_objects(cases, least))
     rates = np.array([0.0, 20.0, 60.0, 150.0, 1e6])
     for times in ((1, 1, 1), (2, 0, 1), (0, 3, 1)):
         found = part.tpr(table.curve(np.array(times)).threshold_at(rates), np.array(times))
@@ -130,11 +138,11 @@ def pixel_tpr(images, rate, least_mm):
 def test_no_large_mc_no_prediction_no_breast(make_case):
     def found(case):
         table = FrocTable([case])
-        part = PartTable(table.hit_from, large_objects([case], 0.2))
+        part = table.of_part([case], large_objects([case], 0.2))
         return float(part.tpr(table.curve().threshold_at(np.array([0.4])))[0])
 
     assert math.isnan(found(make_case([SMALL], [(SMALL, 0.5)])))
     assert found(make_case([FAR])) == 0 == found(make_case([FAR], [(BIG, 0.5)]))
     assert math.isnan(found(make_case([FAR], [(FAR, 0.5)], breast=np.zeros((60, 60), bool))))
     assert math.isnan(found(make_case()))
-    assert PartTable([], []).tpr(np.array([0.5])).shape == (1,)
+    assert FrocTable([]).of_part([], []).tpr(np.array([0.5])).shape == (1,)

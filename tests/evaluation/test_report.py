@@ -12,12 +12,15 @@ from monai.data import MetaTensor
 from PIL import Image
 
 from scripts.common.tables import write_csv
+from scripts.evaluation import sections as parts
 from scripts.evaluation.__main__ import main
+from scripts.evaluation.cases import number_objects
 from scripts.evaluation.cluster_froc import ClusterRule
+from scripts.evaluation.contrast import Contrast
 from scripts.evaluation.crops import CropWriter, read_crop, read_crops
 from scripts.evaluation.evaluate import Evaluation
-from scripts.evaluation.failure_classes import FailureClasses
 from scripts.evaluation.handlers import FROCHandler
+from scripts.evaluation.neighbourhood import Neighbourhood
 from scripts.evaluation.pixel_curves import PixelCurvesHandler
 from scripts.evaluation.report import build
 from scripts.evaluation.report.build import write_report
@@ -28,6 +31,7 @@ from scripts.evaluation.report.panels import choose_cases
 from scripts.evaluation.report.runs import load_runs
 from scripts.evaluation.report.strata import failure_tables, strata_tables
 from scripts.evaluation.report.tables import NONE, Cell, metric_tables, value
+from scripts.evaluation.statistics import Bootstrap
 
 SIDE, SPACING = 80, 0.5  # 16 cm^2 each
 A, B, FAR, EDGE = (20, 20), (30, 30), (60, 10), (70, 70)
@@ -43,8 +47,8 @@ def squares(shape, places, values):
 
 def evaluated(folder, method, marks, images=6, note="", **options):
     """A finished evaluation: every image has MCs at A and B; `marks(i)` gives {place: score} of the method."""
-    kinds, crops = FailureClasses(), CropWriter(folder, 20.0)
-    handler = FROCHandler(contrast_gap_mm=0.5, cell_mm=5.0, image_keys=["density"], crops=crops, failure_classes=kinds)
+    crops, measures = CropWriter(folder, 20.0), [Contrast(gap_mm=0.5), Neighbourhood()]
+    handler = FROCHandler(cell_mm=5.0, measures=measures, image_keys=["density"], crops=crops)
     pixels = PixelCurvesHandler()
     rng = np.random.default_rng(0)
     for i in range(images):
@@ -62,13 +66,17 @@ def evaluated(folder, method, marks, images=6, note="", **options):
         handler.cases.append(handler.score(batch, item))
         pixels.add(item)
     return Evaluation(
-        *(folder, handler),
+        folder,
+        handler,
+        [
+            *(parts.FrocSection(), parts.OperatingPointSection(), parts.IouSection(), parts.AgreementSection()),
+            *(parts.ClusterSection(ClusterRule(40.0, 2, 1)), parts.CalibrationSection(pixels=pixels)),
+            *(parts.PixelSection(pixels), parts.FailureClassesSection(), parts.SizeSection((1.0, 3.0))),
+            parts.StrataSection({"diameter_mm": [1.0, 3.0], "contrast_to_noise": [1.0]}),
+        ],
+        bootstrap=Bootstrap(options.pop("bootstrap_samples", 40), seed=options.pop("seed", 0)),
         settings={"method": method, "dataset_dir": "data/hand", "section": "testing", "data_note": note},
-        pixel_curves=pixels,
-        failure_classes=kinds,
-        clusters=ClusterRule(40.0, 2, 1),
-        strata_edges={"diameter_mm": [1.0, 3.0], "contrast_to_noise": [1.0]},
-        **({"bootstrap_samples": 40, "operating_threshold": 0.5} | options),
+        **({"operating_threshold": 0.5} | options),
     ).write()
 
 
@@ -277,14 +285,18 @@ def test_crops_hold_the_window_of_most_mcs(folders):
 def test_crops_of_a_former_run_go_and_images_without_mcs_have_none(make_case, tmp_path):
     writer, image = CropWriter(tmp_path, 1.0), np.zeros((60, 60), np.float32)
     label, none = np.zeros((60, 60), np.uint8), np.zeros((60, 60), np.int32)
-    assert writer.write(make_case(), image, label, none) is None
+
+    def arrays():
+        return number_objects(label, none, np.zeros(1), label < 3, (0.07, 0.07), image)
+
+    assert writer.write(make_case(), arrays()) is None
     label[10:12, 10:12] = 1
-    path = writer.write(make_case([(10, 10, 2, 2)], case_id="x"), image, label, none)
+    path = writer.write(make_case([(10, 10, 2, 2)], case_id="x"), arrays())
     assert path.name == "00002.npz" and list(read_crops(tmp_path)) == ["x"]
     (tmp_path / "crops" / "mine.npz").write_bytes(b"")
     writer.clear()
     assert [file.name for file in (tmp_path / "crops").iterdir()] == ["mine.npz"]
-    assert CropWriter(tmp_path, 0).write(make_case([(10, 10, 2, 2)]), image, label, none) is None
+    assert CropWriter(tmp_path, 0).write(make_case([(10, 10, 2, 2)]), arrays()) is None
     with pytest.raises(ValueError, match="side_mm"):
         CropWriter(tmp_path, -1)
 

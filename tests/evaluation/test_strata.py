@@ -6,9 +6,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from scripts.evaluation.contrast import contrast_of_marks, contrast_to_noise
-from scripts.evaluation.matching import match
-from scripts.evaluation.sections import strata_section
+from scripts.evaluation.cases import annotated_objects, number_objects, score_arrays
+from scripts.evaluation.contrast import Contrast
+from scripts.evaluation.contrast import contrast_to_noise as contrast_of_numbers
+from scripts.evaluation.matching import match_case
+from scripts.evaluation.scored_set import ScoredSet
+from scripts.evaluation.sections import StrataSection
 from scripts.evaluation.statistics import bootstrap_weights
 from scripts.evaluation.strata import (
     bin_names,
@@ -17,10 +20,14 @@ from scripts.evaluation.strata import (
     sensitivity_by_object,
     size_histogram,
 )
-from scripts.evaluation.tables import case_row
 
 A, B, C, POINT = (10, 10, 2, 2), (30, 30, 4, 4), (50, 10, 2, 2), (10, 50, 1, 1)
 WEIGHTS = bootstrap_weights(["a", "b"], 200, 0)
+
+
+def contrast_to_noise(image, label, spacing, gap_mm=0.2, width_mm=1.0):
+    objects = annotated_objects(label)
+    return contrast_of_numbers(image, label, objects, range(1, objects.max() + 1), spacing, gap_mm, width_mm)
 
 
 @pytest.fixture
@@ -41,10 +48,10 @@ def test_diameter_is_that_of_the_circle_of_the_same_area():
 
 
 def test_bins_have_inclusive_lower_ends_and_single_pixels_are_apart(cases):
-    hits = [match(case, 0.5) >= 0 for case in cases]
+    matched = [match_case(case, 0.5) for case in cases]
     values = [np.array([0.2, math.nan, 0.5, 0.3]), np.array([0.5])]  # label order: A, POINT, B, C
     values[0] = np.where(cases[0].annotations.area_px == 16, 0.5, np.array([0.2, 0.9, 0.9, math.nan]))
-    rows = sensitivity_by_object(cases, hits, values, [0.2, 0.5], WEIGHTS, "size")
+    rows = sensitivity_by_object(matched, values, [0.2, 0.5], WEIGHTS, "size")
     assert summary(rows) == {
         "single pixel": (1, 1, 1),
         "below 0.2": (0, 0, 0),
@@ -54,17 +61,14 @@ def test_bins_have_inclusive_lower_ends_and_single_pixels_are_apart(cases):
     }
     assert rows[3]["tpr"] == 0.5 and (rows[3]["tpr_low"], rows[3]["tpr_high"]) == (0, 1)
     assert math.isnan(rows[1]["tpr"]) and all(row["by"] == "size" for row in rows)
-    everything = [np.ones(case.annotations.area_px.size, bool) for case in cases]
-    assert (
-        sum(tp for tp, _, _ in summary(sensitivity_by_object(cases, everything, values, [1], WEIGHTS, "")).values())
-        == 5
-    )
+    everything = [replace(m, partner=np.zeros_like(m.partner)) for m in matched]
+    assert sum(tp for tp, _, _ in summary(sensitivity_by_object(everything, values, [1], WEIGHTS, "")).values()) == 5
 
 
 def test_no_unknown_stratum_without_unknown_values(cases):
-    hits = [match(case, 0) >= 0 for case in cases]
+    matched = [match_case(case, 0) for case in cases]
     values = [np.ones(len(case.annotations)) for case in cases]
-    assert [row["stratum"] for row in sensitivity_by_object(cases, hits, values, [1], WEIGHTS, "x")] == [
+    assert [row["stratum"] for row in sensitivity_by_object(matched, values, [1], WEIGHTS, "x")] == [
         *("single pixel", "below 1", "1 or more")
     ]
 
@@ -88,7 +92,7 @@ def test_images_are_grouped_by_name():
 def test_size_histogram_counts_each_object_once(make_case):
     # 1 mm pixels: 4 px are 2.26 mm, 16 px are 4.51 mm; hits within 0.35 mm
     case = make_case([A, B, POINT], [(A, 0.5), (C, 0.5), (POINT, 0.1), ((40, 50, 1, 1), 0.9)], spacing=(1.0, 1.0))
-    table = {row["diameter_mm"]: row for row in size_histogram([case, case], 0.5, "greedy", [2.0, 4.0])}
+    table = {row["diameter_mm"]: row for row in size_histogram([match_case(case, 0.5)] * 2, [2.0, 4.0])}
     assert list(table) == ["single pixel", "below 2", "2 to 4", "4 or more"]
     counts = {
         k: [r[n] for n in ("annotated", "predicted", "true_positive", "false_positive")] for k, r in table.items()
@@ -105,16 +109,16 @@ def test_size_histogram_counts_each_object_once(make_case):
 
 def test_ignored_predictions_are_in_no_histogram(make_case):
     case = make_case([], [(A, 0.5)], [(0, 0, 30, 30)])
-    assert sum(row["predicted"] for row in size_histogram([case], 0, "greedy", [1.0])) == 0
+    assert sum(row["predicted"] for row in size_histogram([match_case(case, 0)], [1.0])) == 0
 
 
 def test_empty_prediction_empty_truth_and_both(make_case):
     for case in (make_case([A]), make_case([], [(A, 0.5)]), make_case()):
-        hits, values = [match(case, 0) >= 0], [np.ones(len(case.annotations))]
-        rows = sensitivity_by_object([case], hits, values, [0.5], np.ones((3, 1)), "x")
+        matched, values = [match_case(case, 0)], [np.ones(len(case.annotations))]
+        rows = sensitivity_by_object(matched, values, [0.5], np.ones((3, 1)), "x")
         tpr = rows[2]["tpr"]
         assert tpr == 0 if len(case.annotations) else math.isnan(tpr)
-        total = sum(row["annotated"] + row["predicted"] for row in size_histogram([case], 0, "greedy", [0.5]))
+        total = sum(row["annotated"] + row["predicted"] for row in size_histogram(matched, [0.5]))
         assert total == len(case.annotations) + len(case.predictions)
 
 
@@ -158,17 +162,24 @@ def test_marks_have_the_contrast_of_an_annotated_object_of_that_shape():
     instances = np.zeros((50, 50), np.int32)
     instances[10:12, 10:13], instances[30, 30], instances[40:43, 8] = 9, 2, 5  # label order: 9, 2, 5
     shape[10:12, 10:13] = 1
-    found = contrast_of_marks(image, label, instances, np.array([0.5, 0.1, 0.9]), (0.07, 0.07), most=2)
+    scores = np.zeros(10)
+    scores[[9, 2, 5]] = 0.5, 0.1, 0.9
+
+    def measured(instances):
+        arrays = number_objects(label, instances, scores, label < 3, (0.07, 0.07), image)
+        return Contrast(predictions=2).of_predictions(arrays, score_arrays(arrays))["contrast_to_noise"]
+
+    found = measured(instances)
     assert found[0] == pytest.approx(contrast_to_noise(image, shape, (0.07, 0.07))[0])
     assert np.isnan(found).tolist() == [False, True, False]
-    assert contrast_of_marks(image, label, instances * 0, np.zeros(0), (0.07, 0.07), most=2).size == 0
+    assert measured(instances * 0).size == 0
 
 
 def test_false_positives_have_bins_of_their_own(cases):
-    hits = [match(case, 0) >= 0 for case in cases]
+    matched = [match_case(case, 0) for case in cases]
     values = [np.ones(len(case.annotations)) for case in cases]
     marks = [(np.array([0.5, math.nan, 3.0]), np.array([9, 4, 1])), (np.array([1.0]), np.array([2]))]
-    rows = sensitivity_by_object(cases, hits, values, [1], WEIGHTS, "x", marks)
+    rows = sensitivity_by_object(matched, values, [1], WEIGHTS, "x", marks)
     assert {row["stratum"]: row["fp"] for row in rows} == {
         "single pixel": 1,
         "below 1": 1,
@@ -180,11 +191,10 @@ def test_false_positives_have_bins_of_their_own(cases):
 def test_the_section_counts_every_false_positive_once(make_case):
     case = make_case([A], [(A, 0.9), ((40, 40, 3, 3), 0.6), ((20, 50, 1, 1), 0.1), ((50, 20, 9, 9), 0.7)])
     for threshold, expected in ((0.0, [1, 0, 1, 1]), (0.5, [0, 0, 1, 1]), (0.8, [0, 0, 0, 0])):
-        rows = [case_row(case, threshold, "greedy")]
-        edges = {"diameter_mm": [0.2, 0.5], "other": [1]}
-        found = strata_section([case], threshold, "greedy", edges, rows, np.ones((3, 1)))
+        scored = ScoredSet([case], operating_threshold=threshold)
+        found = StrataSection({"diameter_mm": [0.2, 0.5], "other": [1]}).results(scored).metrics["strata"]
         assert [row["fp"] for row in found if row["by"] == "diameter_mm"] == expected
-        assert sum(expected) == rows[0]["fp"]
+        assert sum(expected) == scored.rows[0]["fp"]
         assert all("fp" not in row for row in found if row["by"] == "other")  # predictions have no such value
 
 
@@ -196,9 +206,9 @@ def test_contrast_is_undefined_on_flat_or_missing_rings():
     assert np.isnan(contrast_to_noise(np.random.default_rng(0).random((3, 3)), full, (1, 1))).all()
     assert contrast_to_noise(np.zeros((3, 3)), np.zeros((3, 3)), (1, 1)).size == 0
     with pytest.raises(ValueError, match="one shape"):
-        contrast_to_noise(np.zeros((3, 3)), full[:2], (1, 1))
+        contrast_of_numbers(np.zeros((3, 3)), full[:2], full, [1], (1, 1))
     with pytest.raises(ValueError, match="width_mm"):
-        contrast_to_noise(np.zeros((3, 3)), full, (1, 1), width_mm=0)
+        Contrast(width_mm=0)
 
 
 def test_contrast_is_in_label_order(make_case):

@@ -1,15 +1,18 @@
-"""What lies around annotated objects: gap to the nearest one, neighbours, and predictions near chosen ones.
+"""What lies around objects: gap to the nearest annotated one, number of neighbours, distance to large ones.
 
 Distances between objects are the shortest ones between the centres of their pixels.
 """
 
 from __future__ import annotations
 
+from dataclasses import asdict, dataclass
+
 import numpy as np
 from scipy.spatial import cKDTree
 
 from scripts.common.objects import Spacing
-from scripts.evaluation.cases import ROUNDING_MM
+from scripts.evaluation.cases import ROUNDING_MM, Annotations, CaseScores, ImageArrays, places_mm
+from scripts.evaluation.strata import equivalent_diameter_mm
 
 #: names of the values in tables
 GAP, NEIGHBOURS = "gap_px", "neighbours"
@@ -17,6 +20,43 @@ GAP, NEIGHBOURS = "gap_px", "neighbours"
 TO_LARGE = "to_large_mm"
 #: For an outline of more pixels a search tree of all others is cheaper than asking for that many neighbours.
 LONG_OUTLINE_PX = 300
+
+
+@dataclass(frozen=True)
+class Neighbourhood:
+    """Measures what lies around annotated objects and predictions.
+
+    Attributes:
+        radius_mm: neighbours are other annotated objects with centroids at most this far away, mm.
+        large_mm: "large" annotated objects have a circle of equal area of at least this diameter, mm.
+    """
+
+    radius_mm: float = 5.0
+    large_mm: float = 0.5
+
+    def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            if not value > 0:
+                raise ValueError(f"{name}: got {value}, want a value above 0")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the values."""
+        return (GAP, NEIGHBOURS, TO_LARGE)
+
+    def of_annotations(self, arrays: ImageArrays, case: CaseScores) -> dict[str, np.ndarray]:
+        """Gap and number of neighbours of the annotated objects, (annotations,) each."""
+        near = neighbours_within(places_mm(case.annotations, case.spacing_mm), self.radius_mm)
+        return {GAP: nearest_gaps_px(arrays.annotated), NEIGHBOURS: near.astype(np.float64)}
+
+    def of_predictions(self, arrays: ImageArrays, case: CaseScores) -> dict[str, np.ndarray]:
+        """Distance of the predictions to the nearest large annotated object, (predictions,)."""
+        large = np.append(False, self.large(case.annotations, case.spacing_mm))[arrays.annotated]
+        return {TO_LARGE: distances_mm(arrays.predicted, large, case.spacing_mm)}
+
+    def large(self, annotations: Annotations, spacing_mm: Spacing) -> np.ndarray:
+        """bool (annotations,)."""
+        return equivalent_diameter_mm(annotations.area_px, spacing_mm) >= self.large_mm
 
 
 def nearest_gaps_px(objects: np.ndarray) -> np.ndarray:
@@ -63,7 +103,7 @@ def distances_mm(objects: np.ndarray, targets: np.ndarray, spacing_mm: Spacing) 
         float (n,); infinity without targets.
     """
     if objects.shape != targets.shape:
-        raise ValueError(f"objects {objects.shape} and targets {targets.shape} must have one shape")
+        raise ValueError(f"objects, targets: got {objects.shape} and {targets.shape}, want one shape")
     places, owner, count = _outlines(objects)
     found = np.full(count, np.inf)
     goals, _, _ = _outlines(targets.astype(np.int64))

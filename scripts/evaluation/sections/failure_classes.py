@@ -1,0 +1,159 @@
+"""Kinds of microcalcifications (MCs) on which methods fail, each with figures that show how; docs/metrics.md.
+
+Large ones come out hollow, in pieces, or with false objects around them; close ones merge; in dense clusters and on
+faint ones objects are lost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+from scripts.evaluation.cases import CaseScores
+from scripts.evaluation.contrast import CONTRAST
+from scripts.evaluation.iou import best_iou
+from scripts.evaluation.matching import Matched
+from scripts.evaluation.neighbourhood import GAP, NEIGHBOURS, TO_LARGE, Neighbourhood
+from scripts.evaluation.scored_set import ScoredSet
+from scripts.evaluation.sections.section import Results
+from scripts.evaluation.statistics import ratio_interval
+
+EVERY, LARGE, CLOSE, DENSE, FAINT, NONE = "all", "large", "close", "dense", "faint", "none of these"
+#: figures that are counted in every image: name -> what it is divided by
+RATIOS = {
+    "tpr": "annotated",
+    "iou_per_object": "iou_objects",
+    "share_covered": "iou_objects",
+    "pieces_per_object": "overlapped",
+    "share_in_pieces": "annotated",
+    "share_merged": "annotated",
+}
+
+
+@dataclass(frozen=True)
+class FailureClassesSection:
+    """Figures of each kind of annotated objects at the operating threshold. An object may be of several kinds.
+
+    Attributes:
+        margin_mm: a false positive is around a large MC when it lies beside it, at most this far away, mm.
+        gap_px: "close" is nearer than this to another annotated object, px between the nearest pixel centres.
+        neighbours: "dense" has at least so many neighbours.
+        contrast: "faint" has a lower contrast to noise; objects of one pixel and undefined ratios are not faint.
+        neighbourhood: what large objects and neighbours are, as measured.
+    """
+
+    margin_mm: float = 1.0
+    gap_px: float = 6.0
+    neighbours: int = 10
+    contrast: float = 2.0
+    neighbourhood: Neighbourhood = field(default_factory=Neighbourhood)
+
+    def __post_init__(self) -> None:
+        for name in ("margin_mm", "gap_px", "neighbours", "contrast"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name}: got {getattr(self, name)}, want a value above 0")
+
+    @property
+    def needs(self) -> Sequence[str]:
+        """Names of the measured values that it reads."""
+        return self.neighbourhood.names
+
+    @property
+    def rule(self) -> dict[str, float]:
+        """What each kind is."""
+        around = asdict(self.neighbourhood)
+        return {
+            "large_mm": around["large_mm"],
+            "margin_mm": self.margin_mm,
+            "gap_px": self.gap_px,
+            "radius_mm": around["radius_mm"],
+            "neighbours": self.neighbours,
+            "contrast": self.contrast,
+        }
+
+    def members(self, case: CaseScores) -> dict[str, np.ndarray]:
+        """Which annotated objects are of each kind: bool (annotations,) by name; "all" first."""
+        nothing = np.full(len(case.annotations), np.nan)
+        values = {name: case.object_values.get(name, nothing) for name in (GAP, NEIGHBOURS, CONTRAST)}
+        kinds = {
+            LARGE: self.neighbourhood.large(case.annotations, case.spacing_mm),
+            CLOSE: values[GAP] < self.gap_px,
+            DENSE: values[NEIGHBOURS] >= self.neighbours,
+            FAINT: (values[CONTRAST] < self.contrast) & (case.annotations.area_px > 1),
+        }
+        of_none = ~np.any(list(kinds.values()), axis=0)
+        return {EVERY: np.ones(of_none.size, bool), **kinds, NONE: of_none}
+
+    def results(self, scored: ScoredSet) -> Results:
+        """`failure_classes`: {"rule", "classes": `figures`}."""
+        return Results({"failure_classes": {"rule": self.rule, "classes": self.figures(scored)}})
+
+    def figures(self, scored: ScoredSet) -> dict[str, Any]:
+        """Figures of each kind at the operating threshold.
+
+        Returns:
+            {name: {"images", "annotated", "overlapped", "merged_predictions", and an interval for each of `RATIOS`}};
+            "large" also has "false_around", "false_on" and "false_around_per_object".
+        """
+        counted = [self._counts(matched) for matched in scored.operating]
+        classes: dict[str, Any] = {}
+        for name in (EVERY, LARGE, CLOSE, DENSE, FAINT, NONE):
+            keys = counted[0][name] if counted else {}
+            columns = {key: np.array([row[name][key] for row in counted], np.float64) for key in keys}
+            classes[name] = _summary(columns, scored.weights)
+        return classes
+
+    def _counts(self, matched: Matched) -> dict[str, dict[str, float]]:
+        """Sums over the annotated objects of each kind in one image, under the names in `RATIOS` and their divisors."""
+        case, pairs, predictions = matched.case, matched.case.pairs, matched.case.predictions
+        used = matched.kept[pairs.prediction] & (pairs.iou > 0)
+        a, p, iou = pairs.annotation[used], pairs.prediction[used], pairs.iou[used]
+        area, several_px = case.annotations.area_px, case.annotations.area_px > 1
+        shared = iou / (1 + iou) * (area[a] + predictions.area_px[p])  # from iou = shared / (both - shared)
+        pieces = np.bincount(a, minlength=area.size)
+        covered = np.bincount(a, shared, minlength=area.size) / area
+        merging = np.bincount(p, minlength=len(predictions)) > 1
+        merged = np.bincount(a[merging[p]], minlength=area.size) > 0
+        overlap = best_iou(case, matched.threshold)
+
+        found = {}
+        for name, of_kind in self.members(case).items():
+            sized = of_kind & several_px
+            found[name] = {
+                "annotated": of_kind.sum(),
+                "tpr": (of_kind & matched.hit).sum(),
+                "iou_objects": sized.sum(),
+                "iou_per_object": overlap[sized].sum(),
+                "share_covered": covered[sized].sum(),
+                "overlapped": (of_kind & (pieces > 0)).sum(),
+                "pieces_per_object": pieces[of_kind].sum(),
+                "share_in_pieces": (of_kind & (pieces > 1)).sum(),
+                "share_merged": (of_kind & merged).sum(),
+                "merged_predictions": np.unique(p[merging[p] & of_kind[a]]).size,
+            }
+        distance = case.prediction_values.get(TO_LARGE, np.full(len(predictions), np.inf))
+        false = matched.false_positive
+        found[LARGE]["false_around"] = (false & (distance > 0) & (distance <= self.margin_mm)).sum()
+        found[LARGE]["false_on"] = (false & (distance == 0)).sum()
+        return found
+
+
+def _summary(columns: dict[str, np.ndarray], sampled: np.ndarray) -> dict[str, Any]:
+    nothing = np.zeros(sampled.shape[1])
+
+    def column(name: str) -> np.ndarray:
+        return columns.get(name, nothing)
+
+    found: dict[str, Any] = {"images": int((column("annotated") > 0).sum())}
+    for name in ("annotated", "overlapped", "merged_predictions", "false_around", "false_on"):
+        if name in columns or not columns:
+            found[name] = int(column(name).sum())
+    for name, total in RATIOS.items():
+        found[name] = ratio_interval(column(name), column(total), sampled).as_json()
+    if "false_around" in found:
+        ratio = ratio_interval(column("false_around"), column("annotated"), sampled)
+        found["false_around_per_object"] = ratio.as_json()
+    return found

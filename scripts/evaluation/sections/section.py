@@ -1,0 +1,58 @@
+"""What a section of the results is, and words that several of them write."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from scripts.evaluation.scored_set import ScoredSet
+from scripts.evaluation.statistics import interval
+
+Rows = Sequence[Mapping[str, Any]]
+#: columns and rows of a CSV file
+Table = tuple[Sequence[str], Rows]
+
+
+class Results(NamedTuple):
+    """What a section adds to the results.
+
+    Attributes:
+        metrics: entries of metrics.json.
+        tables: name of the CSV file -> its columns and rows.
+        figures: name of the PNG file -> draws it.
+    """
+
+    metrics: Mapping[str, Any]
+    tables: Mapping[str, Table] = {}
+    figures: Mapping[str, Callable[[Path], object]] = {}
+
+
+class Section(Protocol):
+    """A part of the results, with its own parameters."""
+
+    @property
+    def needs(self) -> Sequence[str]:
+        """Names of the measured values that it reads."""
+
+    def results(self, scored: ScoredSet) -> Results:
+        """What it makes of the scored images."""
+
+
+class SectionBase:
+    """A section that reads no measured values."""
+
+    @property
+    def needs(self) -> Sequence[str]:
+        """Names of the measured values that it reads."""
+        return ()
+
+
+def tpr_at_rates(rates: np.ndarray, values: np.ndarray, sampled: np.ndarray) -> dict[str, Any]:
+    """{rate: interval} of TPRs (rates,); `sampled` is (samples, rates)."""
+    return {
+        str(float(rate)): interval(value, sample).as_json()
+        for rate, value, sample in zip(rates, values, sampled.T, strict=True)
+    }
