@@ -1,29 +1,57 @@
 """Every config parses, resolves, holds the ids that MONAI's tools want, and says the same where it must."""
 
+import importlib
 import json
 import re
 import shutil
+from dataclasses import MISSING, fields, is_dataclass
 
 import pytest
 import torch
 from monai.bundle import ConfigParser, ConfigWorkflow, ckpt_export, verify_metadata, verify_net_in_out
 
-OVERLAYS = {
-    "train.json": ["slim_fcn_train.json", "finetune.json", "data_inbreast.json", "data_cbis_ddsm.json"]
-    + ["data_generic.json", "data_phantom.json", "hdogreg_paper_train.json"]
-    + ["baseline_context_cnn_train.json", "baseline_deeplab_v3_train.json", "cross_validation_fold.json"]
-    + ["data_insertion.json", "data_insertion.json+hdogreg_recipe.json"]
-    + ["slim_fcn_train.json+data_insertion.json+slim_fcn_recipe.json"]
-    + ["baseline_deeplab_v3_train.json+data_insertion.json+deeplab_v3_recipe.json"],
-    "inference.json": ["slim_fcn_inference.json", "hdogreg_paper_inference.json", "evaluate.json"]
-    + ["baseline_ciecholewski.json", "baseline_hdog_alone.json", "baseline_network_alone.json"]
-    + ["baseline_context_cnn_inference.json", "baseline_deeplab_v3_inference.json"]
-    + ["hdogreg_candidates.json", "evaluate.json+sweep_hdog.json", "evaluate.json+sweep_combining.json"],
-    "data_benchmark.json": [],
-    "sweep_proximity.json": ["sweep_insertion.json"],
-    "cross_validation.json": [],
-}
-FILES = sorted({name for names in OVERLAYS.values() for entry in names for name in entry.split("+")} | set(OVERLAYS))
+from scripts.common.config_check import check_config
+
+TRAIN, INFER, EVALUATE = ["train.json"], ["inference.json"], ["inference.json", "evaluate.json"]
+#: Every combination of config files that the docs name.
+COMBINATIONS = [
+    TRAIN,
+    *(["train.json", name] for name in ("slim_fcn_train.json", "finetune.json", "data_inbreast.json")),
+    *(["train.json", name] for name in ("data_cbis_ddsm.json", "data_generic.json", "data_phantom.json")),
+    *(["train.json", name] for name in ("hdogreg_paper_train.json", "cross_validation_fold.json")),
+    *(["train.json", name] for name in ("baseline_context_cnn_train.json", "baseline_deeplab_v3_train.json")),
+    ["train.json", "hdogreg_paper_train.json", "finetune.json"],
+    ["train.json", "data_inbreast.json", "hdogreg_paper_train.json"],
+    ["train.json", "data_inbreast.json", "slim_fcn_train.json", "slim_fcn_paper_train.json"],
+    ["train.json", "slim_fcn_train.json", "finetune.json"],
+    ["train.json", "data_insertion.json"],
+    ["train.json", "data_insertion.json", "hdogreg_recipe.json"],
+    ["train.json", "hdogreg_paper_train.json", "data_insertion.json"],
+    ["train.json", "slim_fcn_train.json", "data_insertion.json", "slim_fcn_recipe.json"],
+    ["train.json", "baseline_deeplab_v3_train.json", "data_insertion.json", "deeplab_v3_recipe.json"],
+    INFER,
+    EVALUATE,
+    *(
+        [*base[:1], f"{name}.json", *base[1:]]
+        for base in (INFER, EVALUATE)
+        for name in (
+            *("slim_fcn_inference", "hdogreg_paper_inference", "slim_fcn_paper_inference", "hdogreg_candidates"),
+            *("baseline_ciecholewski", "baseline_hdog_alone", "baseline_network_alone"),
+            *("baseline_context_cnn_inference", "baseline_deeplab_v3_inference"),
+        )
+    ),
+    *([*EVALUATE, name] for name in ("data_inbreast.json", "data_generic.json", "data_benchmark.json")),
+    [*EVALUATE, "data_generic.json", "cross_validation_fold.json"],
+    ["inference.json", "hdogreg_candidates.json", "evaluate.json", "data_benchmark.json", "sweep_hdog.json"],
+    ["inference.json", "hdogreg_candidates.json", "evaluate.json", "data_benchmark.json", "sweep_combining.json"],
+    ["data_phantom.json"],
+    ["data_benchmark.json"],
+    ["sweep_proximity.json"],
+    ["sweep_proximity.json", "sweep_insertion.json"],
+    ["cross_validation.json"],
+]
+FILES = sorted({name for names in COMBINATIONS for name in names})
+METADATA = {"metadata.json", "metadata_one_map.json"}
 
 
 @pytest.fixture
@@ -34,7 +62,13 @@ def configs(root, monkeypatch):
 
 
 def test_every_config_is_known_to_these_tests(root):
-    assert {p.name for p in (root / "configs").glob("*.json")} == {"metadata.json", *FILES}
+    assert {p.name for p in (root / "configs").glob("*.json")} == {*METADATA, *FILES}
+
+
+def test_configs_are_short_and_say_things_once(root):
+    text = "".join(path.read_text() for path in (root / "configs").glob("*.json"))
+    assert text.count("\n") < 1100
+    assert len(re.findall(r'^\s*"[^"]+": "@[^"]*",?$', text, re.M)) < 120
 
 
 def test_the_two_metadata_files_are_one(root):
@@ -77,57 +111,68 @@ def test_config_style(configs, name):
     assert all(len(expression) <= 80 for expression in expressions(content))
 
 
-@pytest.mark.parametrize(("base", "overlay"), [(b, o) for b, names in OVERLAYS.items() for o in [None, *names]])
-def test_every_reference_resolves_and_every_key_is_read(configs, base, overlay):
-    added = [configs / name for name in (overlay.split("+") if overlay else [])]
+@pytest.mark.parametrize("names", COMBINATIONS, ids="+".join)
+def test_every_reference_resolves_every_key_is_read_and_every_argument_taken(configs, names):
     parser = ConfigParser()
-    parser.read_config([str(path) for path in (configs / base, *added)])
+    parser.read_config([str(configs / name) for name in names])
     parser.parse()
     items = parser.ref_resolver.items
-    for name in items:
-        for reference in re.findall(r"@([\w:]+)", json.dumps(parser[name])):
+    for name, item in items.items():
+        for reference in re.findall(r"@([\w:]+)", json.dumps(item.get_config())):
             assert reference in items, f"{name} refers to {reference}"
-    used = set(re.findall(r"@(\w+)", json.dumps(parser.config)))
-    entry = {"_desc_", "dataset_dir", "initialize", "training", "inference", "generate", "evaluating", "choosing"}
-    entry |= {"run", "train", "validate", "sweeping", "freezing", "picturing", "datalist_file", "source", "data_note"}
-    own = {key for path in added or [configs / base] for key in json.loads(path.read_text()) if "::" not in key}
-    assert not own - used - entry, "keys that nothing reads"
+    added = {key.partition("::")[0].lstrip("+") for key in json.loads((configs / names[-1]).read_text())}
+    check_config(parser, ("freezing", "picturing"), spared=set(parser.get()) - added | SPARED)
+
+
+#: Read by another use of the same file: a benchmark is frozen, or evaluated on.
+SPARED = {"background_dir", "sections", "shifted_sections", "phantoms", "benchmark", "gallery_file", "read_background"}
+SPARED |= {"bundle_root", "seed", "datalist_file", "data_note", "operating_points", "source"}
+
+
+def parameter_objects(node):
+    """Configured frozen dataclasses of this bundle, with the class."""
+    if isinstance(node, dict):
+        module, _, name = str(node.get("_target_", "")).rpartition(".")
+        cls = getattr(importlib.import_module(module), name) if module.startswith("scripts.") else None
+        if is_dataclass(cls):
+            yield node, cls
+    for below in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
+        yield from parameter_objects(below)
+
+
+def same(value, default):
+    """Whether a config's value is a Python default, lists for tuples; references and objects are not compared."""
+    if (isinstance(value, str) and value[:1] in "@$") or isinstance(value, dict):
+        return True
+    return list(default) == value if isinstance(default, tuple) else value == default
+
+
+@pytest.mark.parametrize(
+    "name", ["inference.json", "train.json", "evaluate.json", "data_insertion.json", "data_phantom.json"]
+)
+def test_python_defaults_and_config_defaults_are_the_same_number(configs, name):
+    objects = list(parameter_objects(json.loads((configs / name).read_text())))
+    assert objects
+    for node, cls in objects:
+        for field in fields(cls):
+            if field.name in node and field.default is not MISSING:
+                assert same(node[field.name], field.default), f"{cls.__name__}.{field.name}"
 
 
 def test_train_and_inference_define_the_same_network_and_reading(configs):
     train, infer = (json.loads((configs / name).read_text()) for name in ("train.json", "inference.json"))
-    for key in (
-        "encoder",
-        "maps",
-        "pyramid_channels",
-        "segmentation_channels",
-        "detail_channels",
-        "head_bias",
-        "voi",
-        "allow_for_processing",
-        "default_spacing_mm",
-        "working_spacing_mm",
-    ):
+    for key in ("voi", "default_spacing_mm", "reading", "working_grid"):
         assert train[key] == infer[key], key
     weights = {key: value for key, value in train["network_def"].items() if key != "encoder_weights"}
     assert weights == infer["network_def"]
-    assert train["load_labelled"]["transforms"][0] == infer["preprocessing"]["transforms"][0]
-    slim_train, slim_infer = (
-        json.loads((configs / f"slim_fcn_{name}.json").read_text()) for name in ("train", "inference")
-    )
-    assert slim_train["network_def"] == slim_infer["network_def"]
+    assert train["load_labelled"]["transforms"][0]["reading"] == "@reading"
+    for method in ("slim_fcn", "hdogreg_paper", "baseline_context_cnn", "baseline_deeplab_v3"):
+        names = [configs / f"{method}_{kind}.json" for kind in ("train", "inference")]
+        networks = [json.loads(name.read_text())["network_def"] for name in names]
+        assert len({json.dumps({k: v for k, v in n.items() if k not in WEIGHTS}) for n in networks}) == 1, method
 
 
-@pytest.mark.parametrize("overlay", [None, "slim_fcn_inference.json"])
-def test_every_setting_lands_in_the_run_report(configs, overlay):
-    config = json.loads((configs / "inference.json").read_text())
-    own = json.loads((configs / overlay).read_text()) if overlay else config
-    settings = own["settings"]
-    assert settings == {key: f"@{key}" for key in settings}
-    elsewhere = {"bundle_root", "save_picture", "save_map", "progress", "overlap_images"}  # no effect on results
-    elsewhere |= {"dropout", "head_bias"}
-    plain = {k for k, v in own.items() if not isinstance(v, dict | list) and not str(v).startswith(("$", "@", "%"))}
-    assert plain - elsewhere - {"_desc_"} <= set(settings)
+WEIGHTS = ("encoder_weights", "pretrained")
 
 
 def test_check_properties_of_inference(configs, phantoms, tiny_weights, tmp_path):
@@ -160,29 +205,25 @@ def test_check_properties_of_training(configs, phantoms, tmp_path):
 
 
 TINY = {
-    "phantom_training": 3,
-    "phantom_validation": 1,
-    "phantom_testing": 1,
-    "phantom_seed": 5,
-    "phantom_rows": 416,
-    "phantom_cols": 320,
+    "source::training": 3,
+    "source::validation": 1,
+    "source::testing": 1,
+    "source::seed": 5,
+    "source::shape": [416, 320],
     "source::empty_fraction": 0.0,
     "source::workers": 0,
-    "patch_px": 96,
-    "stride_px": 96,
-    "crop_px": 64,
+    "patches::patch_px": 96,
+    "patches::stride_px": 96,
+    "warp::crop_px": 64,
 }
 
 
 @pytest.mark.parametrize("overlay", [None, "slim_fcn_inference.json", "hdogreg_paper_inference.json"])
-def test_networks_take_and_give_what_the_metadata_says(configs, tmp_path, overlay):
-    meta = json.loads((configs / "metadata.json").read_text())
-    if overlay:  # the metadata are of the default network, which gives two maps
-        meta["network_data_format"]["outputs"]["pred"]["num_channels"] = 1
-    (tmp_path / "metadata.json").write_text(json.dumps(meta))
+def test_networks_take_and_give_what_the_metadata_says(configs, overlay):
+    metadata = ["metadata.json", *(["metadata_one_map.json"] if overlay else [])]
     verify_net_in_out(
         net_id="network_def",
-        meta_file=str(tmp_path / "metadata.json"),
+        meta_file=[str(configs / name) for name in metadata],
         config_file=[str(configs / name) for name in ("inference.json", overlay) if name],
         device="cpu",
         n=1,

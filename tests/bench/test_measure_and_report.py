@@ -15,7 +15,7 @@ from scripts.bench.references import iou, load_reference, same_objects
 from scripts.bench.report import Section, as_json, as_markdown, machine
 from scripts.bench.training import seconds_per_step
 from scripts.common.objects import label_objects
-from scripts.findings.peaks import peak_objects
+from scripts.findings.peaks import PeakObjects, peak_objects
 
 
 def test_stages_are_summed_within_a_run_and_medians_taken_over_runs():
@@ -114,7 +114,7 @@ def test_the_reference_is_that_of_the_tests():
 def test_drawn_spots_are_found_one_by_one(count):
     breast = np.ones((150, 160), bool)
     values = with_spots((150, 160), breast, count)
-    labels, _ = peak_objects(values)
+    labels, _ = peak_objects(values, PeakObjects())
     assert label_objects(values > 0.5)[1] == count == labels.max()
 
 

@@ -6,11 +6,14 @@ import torch
 from monai.data import MetaTensor
 from torch import nn
 
-from scripts.candidates.breast_mask import breast_mask, erode_breast
+from scripts.candidates.breast_mask import BreastRegion, breast_mask, erode_breast
 from scripts.candidates.dog_discs import dog_blobs
 from scripts.candidates.hdog import HDoGParameters
 from scripts.inference.candidate_inferer import CandidateInferer
 from scripts.networks.context_cnn import ContextCNN
+
+HDOG = HDoGParameters(1.6, 2.0, dog_threshold=0.01, reference_spacing_mm=0)
+BREAST = BreastRegion(45, 0)
 
 
 @pytest.fixture
@@ -88,9 +91,9 @@ def image():
 def test_every_candidate_in_the_eroded_breast_is_classified_once_in_batches(image):
     inputs = MetaTensor(torch.from_numpy(image)[None, None], meta={"spacing_mm": (0.07, 0.07)})
     network = MiddlePixel()
-    found = CandidateInferer(batch_size=2, patch_px=15, breast_erosion_px=5, precision="float32")(inputs, network)
+    found = CandidateInferer(HDOG, BreastRegion(5, 0), patch_px=15, batch_size=2, precision="float32")(inputs, network)
     within = erode_breast(breast_mask(image, 0.07), 5)
-    blobs = dog_blobs(image, HDoGParameters(1.6, 2.0, dog_threshold=0.01), within)
+    blobs = dog_blobs(image, HDOG, within)
     assert {(60, 20), (100, 70), (140, 50)} <= {(int(r), int(c)) for r, c, _ in blobs}
     assert found.shape == (1, 2, 200, 160) and max(network.batches) <= 2 and sum(network.batches) == len(blobs)
     expected = torch.full((200, 160), -20.0)
@@ -104,14 +107,14 @@ def test_every_candidate_in_the_eroded_breast_is_classified_once_in_batches(imag
 
 def test_an_image_without_candidates_never_reaches_the_network():
     network = MiddlePixel()
-    found = CandidateInferer(precision="float32")(torch.full((1, 1, 50, 50), 0.5), network)
+    found = CandidateInferer(HDOG, BREAST, precision="float32")(torch.full((1, 1, 50, 50), 0.5), network)
     assert network.batches == [] and (found[:, 0] == -20).all() and not found[:, 1].any()
 
 
 def test_bad_arguments_are_named():
     with pytest.raises(ValueError, match="batch_size: got 0"):
-        CandidateInferer(batch_size=0)
+        CandidateInferer(HDOG, BREAST, batch_size=0)
     with pytest.raises(ValueError, match="precision: got 'half'"):
-        CandidateInferer(precision="half")
+        CandidateInferer(HDOG, BREAST, precision="half")
     with pytest.raises(ValueError, match=r"inputs: got shape \(1, 3, 5, 5\)"):
-        CandidateInferer()(torch.zeros(1, 3, 5, 5), MiddlePixel())
+        CandidateInferer(HDOG, BREAST)(torch.zeros(1, 3, 5, 5), MiddlePixel())
