@@ -42,7 +42,7 @@ COMBINATIONS = [
     ),
     *([*EVALUATE, name] for name in ("data_inbreast.json", "data_generic.json", "data_benchmark.json")),
     [*EVALUATE, "data_generic.json", "cross_validation_fold.json"],
-    ["inference.json", "hdogreg_candidates.json", "evaluate.json", "data_benchmark.json", "sweep_hdog.json"],
+    [*EVALUATE, "data_benchmark.json", "sweep_hdog.json"],
     ["inference.json", "hdogreg_candidates.json", "evaluate.json", "data_benchmark.json", "sweep_combining.json"],
     ["data_phantom.json"],
     ["data_benchmark.json"],

@@ -45,6 +45,9 @@ def bundle(root, *arguments, check=True):
     return done
 
 
+COMPONENTS = "{'_target_': 'scripts.findings.components.ComponentObjects'}"
+
+
 @pytest.fixture(scope="module")
 def inputs(phantoms, tmp_path_factory):
     """One phantom as DICOM, as its mirror-proof PNG, and as a NIfTI; two bad files."""
@@ -68,9 +71,9 @@ def results(root, inputs, tiny_weights, tmp_path_factory):
     output = tmp_path_factory.mktemp("output")
     done = bundle(
         root,
-        *("--config_file", "configs/inference.json", "--input_dir", inputs, "--output_dir", output),
+        *("--config_file", "['configs/inference.json','configs/hdogreg_candidates.json']"),
+        *("--input_dir", inputs, "--output_dir", output, "--hdog::dog_threshold", "0.006"),
         *("--weights", tiny_weights / "model.pt", "--score_threshold", "0.01"),
-        *("--objects_from", "candidates"),
         check=False,
     )
     return done, output
@@ -86,7 +89,7 @@ def test_bad_files_are_recorded_the_rest_is_done_and_the_exit_status_says_so(res
         entry["file"].split("/")[-1]: entry["reason"] for entry in report["images"] if entry["status"] == "failed"
     }
     assert set(failed) == {"broken.dcm", "empty.png"}
-    assert all(f"{name}: found" in reason and "wanted" in reason for name, reason in failed.items())
+    assert all(f"{name}: got" in reason and "want" in reason for name, reason in failed.items())
     assert report["weights"]["sha256"] and report["versions"]["monai"] == "1.6.1"
     assert report["settings"]["score_threshold"] == 0.01
     assert "broken.dcm" in done.stderr and "Traceback" not in done.stderr
@@ -137,7 +140,7 @@ def test_one_good_file_ends_with_exit_status_zero_and_the_slim_fcn_writes_its_ma
         root,
         *("--config_file", "['configs/inference.json','configs/slim_fcn_inference.json']"),
         *("--input_dir", inputs / "good.dcm", "--output_dir", tmp_path, "--weights", tiny_weights / "slim_fcn.pt"),
-        *("--score_threshold", "0.6", "--objects_from", "threshold"),
+        *("--score_threshold", "0.6", "--objects", COMPONENTS),
     )
     values = np.asarray(nibabel.load(tmp_path / "good" / "map.nii.gz").dataobj)
     mask = np.asarray(nibabel.load(tmp_path / "good" / "mask.nii.gz").dataobj) > 0
@@ -159,7 +162,7 @@ def test_shipped_weights_and_preset_find_a_phantoms_mcs(root, phantoms, inputs, 
     )
     points = json.loads((root / "models" / "operating_points.json").read_text())
     settings = json.loads((tmp_path / "run_report.json").read_text())["settings"]
-    assert settings["objects_from"] == "map" and settings["preset"] == "sensitive"
+    assert settings["scoring"]["objects"]["class"] == "PeakObjects" and settings["preset"] == "sensitive"
     assert str(settings["score_threshold"]) in json.dumps(points[method])
     truth = load_label(phantoms[1]["testing"][0]["label"], (416, 320), (0.07, 0.07), "full")
     mask = np.asarray(nibabel.load(tmp_path / "good" / "mask.nii.gz").dataobj).T > 0
@@ -270,11 +273,11 @@ def test_another_split_or_fold_in_the_same_folder_is_refused(root, phantoms, tmp
     items = [item for section in phantoms[1].values() for item in section]
     table += [f"{item['image']},{item['label']},{number}" for number, item in enumerate(items)]
     (tmp_path / "list.csv").write_text("\n".join(table))
-    configs = "['configs/train.json','configs/data_generic.json']"
-    split = {"source::folds": 5, "source::fold": 0, "source::seed": 0, "source::datalist_file": "list.csv"}
+    configs = "['configs/train.json','configs/data_generic.json','configs/cross_validation_fold.json']"
+    split = {"datalist::folds": 5, "datalist::fold": 0, "datalist::seed": 0, "source::datalist_file": "list.csv"}
     bundle(root, *training(tmp_path / "run", tmp_path, configs, 1, split))
     done = bundle(
-        root, *training(tmp_path / "run", tmp_path, configs, 2, split | {f"source::{fold_option}": 1}), check=False
+        root, *training(tmp_path / "run", tmp_path, configs, 2, split | {f"datalist::{fold_option}": 1}), check=False
     )
     assert done.returncode != 0 and "another split, fold or set of images; datalist." in done.stderr
 

@@ -26,13 +26,13 @@ def configured(root, monkeypatch, phantoms, tiny_weights, tmp_path):
 
     def make(*overlays, **overrides):
         parser = ConfigParser()
-        parser.read_config([str(root / "configs" / name) for name in ("inference.json", *overlays)])
+        methods = () if any("slim" in name for name in overlays) else ("hdogreg_candidates.json",)
+        files = ("inference.json", *methods, *overlays)  # untrained maps hold no spots, HDoG finds some
+        parser.read_config([str(root / "configs" / name) for name in files])
         values = {"output_dir": str(tmp_path), "weights": str(tiny_weights / "model.pt"), "progress": False}
-        values |= {"device": "$torch.device('cpu')", "objects_from": "candidates"}  # untrained maps hold no spots
+        values |= {"device": "$torch.device('cpu')"}
         if "evaluate.json" in overlays:
             values |= {"dataset_dir": str(phantoms[0]), "datalist": phantoms[1], "bootstrap_samples": 20}
-        if "objects" not in parser.config:
-            values["objects"] = None
         for key, value in (values | overrides).items():
             parser[key.replace("__", "::")] = value
         parser.parse()
@@ -130,7 +130,7 @@ def test_choosing_writes_presets_that_inference_can_use(configured, phantoms, tm
     assert content["provenance"]["settings"]["section"] == "validation"
     assert content["provenance"]["weights"]["sha256"]
     published = tmp_path / "points.json"
-    publish_presets(published, "HDoGReg", content)
+    publish_presets(published, "HDoGReg (candidates)", content)
     for preset, point in content["presets"].items():
         parser = configured(operating_points=str(published), preset=preset)
         assert parser.get_parsed_content("score_threshold") == point["threshold"]
@@ -141,7 +141,6 @@ def test_slim_fcn_is_evaluated_by_the_same_overlay(configured, tiny_weights, tmp
         *("slim_fcn_inference.json", "evaluate.json"),
         weights=str(tiny_weights / "slim_fcn.pt"),
         score_threshold=0.3,
-        objects_from="threshold",
     )
     parser.get_parsed_content("evaluating", instantiate=True, eval_expr=True)
     metrics = json.loads((tmp_path / "metrics.json").read_text())
