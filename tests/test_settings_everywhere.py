@@ -6,9 +6,12 @@ from dataclasses import field, is_dataclass, make_dataclass
 
 import pytest
 from monai.bundle import ConfigParser
+from monai.data import DataLoader
 
 from scripts.common.settings import describe
 from scripts.findings.presets import preset_threshold, publish_presets
+from scripts.training.handlers import fingerprint_of
+from scripts.training.patches import PatchDataset
 
 METHODS = {
     "HDoGReg": None,
@@ -89,3 +92,50 @@ def test_run_report_and_preset_check_see_it(root, tmp_path, caplog, monkeypatch,
         assert not caplog.records
         preset_threshold(**preset, settings=other.get_parsed_content("scoring"))
         assert "made_up 1.0 (here: 2.0)" in caplog.text, path
+
+
+TRAININGS = {
+    "HDoGReg": [],
+    "HDoGReg of the paper": ["hdogreg_paper_train.json"],
+    "slim FCN": ["slim_fcn_train.json"],
+    "context CNN": ["baseline_context_cnn_train.json"],
+    "DeepLabV3": ["baseline_deeplab_v3_train.json"],
+    "insertion": ["data_insertion.json"],
+}
+
+
+@pytest.mark.parametrize("method", TRAININGS)
+def test_the_fingerprint_of_a_training_sees_it(root, tmp_path, monkeypatch, with_a_made_up_setting, method):
+    monkeypatch.chdir(root)
+    tiny = {"network_def": {"_target_": "torch.nn.Conv2d", "in_channels": 1, "out_channels": 1, "kernel_size": 1}}
+    tiny |= {"device": "cpu", "cache_dir": str(tmp_path)}
+
+    def configured_training(**options):
+        parser = ConfigParser()
+        parser.read_config([str(root / "configs" / name) for name in ("train.json", *TRAININGS[method])])
+        parser.update(tiny | options)
+        return parser
+
+    def fingerprint(parser):
+        made = {
+            key: parser.get_parsed_content(key) for key in ("network", "optimizer", "loss", "load_labelled", "patches")
+        }
+        transform = parser.get_parsed_content("train::preprocessing")
+        dataset = PatchDataset([], made["load_labelled"], made["patches"], transform, tmp_path, "validation")
+        engine = types.SimpleNamespace(
+            network=made["network"],
+            optimizer=made["optimizer"],
+            loss_function=made["loss"],
+            inferer=None,
+            data_loader=DataLoader(dataset, batch_size=1),
+        )
+        return str(fingerprint_of({"train": engine}, {}, {}))
+
+    plain = configured_training()
+    assert "made_up" not in fingerprint(plain)
+    objects = list(parameter_objects(plain))
+    assert {"patches", "reading", "working_grid"} <= {path for path, _ in objects}
+    for path, cls in objects:
+        target = with_a_made_up_setting(cls)
+        changed = configured_training(**{f"{path}::_target_": target, f"{path}::made_up": 2.0})
+        assert "made_up" in fingerprint(changed) and "2.0" in fingerprint(changed), path

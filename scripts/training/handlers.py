@@ -163,7 +163,8 @@ def fingerprint_of(
     for name, engine in engines.items():
         parts = {part: getattr(engine, part) for part in ENGINE_PARTS if hasattr(engine, part)}
         loader = getattr(engine, "data_loader", None)
-        if dataset := getattr(loader, "dataset", None):
+        dataset = getattr(loader, "dataset", None)
+        if dataset is not None:  # an empty one says something too
             parts |= {"dataset": dataset, "batch_size": getattr(loader, "batch_size", None)}
         repeated = [part for part, thing in parts.items() if any(thing is other for other in things.values())]
         for part in (part for part in parts if part not in repeated):
