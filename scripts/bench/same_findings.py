@@ -1,0 +1,51 @@
+"""Whether two result folders hold the same findings, to the last bit: before and after a change of the code.
+
+    python -m scripts.bench.same_findings <folder before> <folder after>
+
+Every image's report (but for method and thresholds), mask and numbered objects are compared; exit status 1 if one differs.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import nibabel
+import numpy as np
+
+COMPARED = ("status", "identity", "reading", "rows", "cols", "spacing_mm", "breast_area_cm2", "summary")
+COMPARED += ("microcalcifications",)
+
+
+def difference(before: Path, after: Path) -> str:
+    """What differs between two folders of one image's results; "" when nothing does."""
+    if not (after / "findings.json").is_file():
+        return "no findings.json"
+    first, second = (json.loads((folder / "findings.json").read_text(encoding="utf-8")) for folder in (before, after))
+    differing = [key for key in COMPARED if first[key] != second[key]]
+    for name in ("mask.nii.gz", "instances.nii.gz"):
+        one, other = (nibabel.load(folder / name) for folder in (before, after))
+        same = np.array_equal(np.asarray(one.dataobj), np.asarray(other.dataobj))  # type: ignore[attr-defined]
+        if not (same and np.array_equal(one.affine, other.affine)):  # type: ignore[attr-defined]
+            differing.append(name)
+    return ", ".join(differing)
+
+
+def main() -> None:
+    """Compare the two folders named on the command line."""
+    before, after = (Path(name) for name in sys.argv[1:3])
+    reports = sorted(before.rglob("findings.json"))
+    different = 0
+    for report in reports:
+        image = report.parent.relative_to(before)
+        found = difference(report.parent, after / image)
+        different += bool(found)
+        if found:
+            sys.stdout.write(f"{image}: {found}\n")
+    sys.stdout.write(f"{len(reports) - different} of {len(reports)} images are the same\n")
+    sys.exit(int(different > 0 or not reports))
+
+
+if __name__ == "__main__":
+    main()
