@@ -2,7 +2,8 @@
 
     python -m scripts.bench.same_findings <folder before> <folder after>
 
-Every image's report (but for method and thresholds), mask and numbered objects are compared; exit status 1 if one differs.
+Every image's report (but for method and thresholds), mask and numbered objects are compared; exit status 1 where
+one differs.
 """
 
 from __future__ import annotations
@@ -25,9 +26,9 @@ def difference(before: Path, after: Path) -> str:
     first, second = (json.loads((folder / "findings.json").read_text(encoding="utf-8")) for folder in (before, after))
     differing = [key for key in COMPARED if first[key] != second[key]]
     for name in ("mask.nii.gz", "instances.nii.gz"):
-        one, other = (nibabel.load(folder / name) for folder in (before, after))
-        same = np.array_equal(np.asarray(one.dataobj), np.asarray(other.dataobj))  # type: ignore[attr-defined]
-        if not (same and np.array_equal(one.affine, other.affine)):  # type: ignore[attr-defined]
+        one, other = (nibabel.nifti1.Nifti1Image.from_filename(folder / name) for folder in (before, after))
+        same = np.array_equal(np.asarray(one.dataobj), np.asarray(other.dataobj))
+        if not (same and np.array_equal(one.affine, other.affine)):
             differing.append(name)
     return ", ".join(differing)
 
