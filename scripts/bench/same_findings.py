@@ -15,8 +15,10 @@ from pathlib import Path
 import nibabel
 import numpy as np
 
-COMPARED = ("status", "identity", "reading", "rows", "cols", "spacing_mm", "breast_area_cm2", "summary")
-COMPARED += ("microcalcifications",)
+COMPARED = (
+    *("status", "identity", "reading", "rows", "cols", "spacing_mm", "breast_area_cm2", "summary"),
+    "microcalcifications",
+)
 
 
 def difference(before: Path, after: Path) -> str:
