@@ -19,15 +19,14 @@ from scripts.common.files import write_json
 from scripts.evaluation.cases import HitRule
 from scripts.evaluation.compare import compare
 from scripts.evaluation.matching import GREEDY, OPTIMAL
-from scripts.evaluation.methods import DEFAULT_METHODS, METHODS, evaluate_all, part_name
+from scripts.evaluation.methods import DEFAULT_METHODS, METHODS, choose_data, evaluate_all
 from scripts.evaluation.readers import compare_readers
 from scripts.evaluation.report.build import write_report
-from scripts.evaluation.report.gallery import write_gallery
-from scripts.evaluation.statistics import IMAGE, PATIENT
+from scripts.evaluation.report.pictures import write_failures
+from scripts.evaluation.statistics import IMAGE, PATIENT, Bootstrap
 from scripts.evaluation.summary import summarise
 
 logger = logging.getLogger("scripts.evaluation")
-Arguments = argparse.Namespace
 
 
 class Parser(argparse.ArgumentParser):
@@ -39,63 +38,55 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"error: {message}\n")
 
 
-def run_methods(args: Arguments) -> int:
+def run_methods(
+    methods: Sequence[str], data: str, output: Path | None, report: Path, note: str, force: bool, **chosen: str
+) -> int:
     """Evaluate methods and report them; status 1 when an evaluation failed."""
-    given = {"dataset_dir": args.dataset_dir, "datalist_file": args.datalist_file, "section": args.section}
-    overrides = {name: value for name, value in given.items() if value}
-    part = part_name(args.data, args.datalist_file, args.section)
-    output = args.output or Path("runs") / Path(args.data).stem.removeprefix("data_")
-    outcomes = evaluate_all(args.methods, output, part, args.data, overrides, args.force)
+    overrides, part = choose_data(data, **chosen)
+    output = output or Path("runs") / Path(data).stem.removeprefix("data_")
+    outcomes = evaluate_all(methods, output, part, data, overrides=overrides, force=force)
     missing = [f"{outcome.method}: {outcome.reason}" for outcome in outcomes if outcome.reason]
     folders = [outcome.folder for outcome in outcomes if outcome.folder is not None]
-    logger.info("report: %s", write_report(folders, args.report, args.note, not_run=missing))
+    logger.info("report: %s", write_report(folders, report, note, not_run=missing))
     return int(any(outcome.failed for outcome in outcomes))
 
 
-def run_report(args: Arguments) -> int:
+def run_report(**options: Any) -> None:
     """Report evaluations that are there."""
-    page = write_report(args.folders, args.output, args.note, args.names, args.not_run, args.title, args.cases)
-    logger.info("report: %s", page)
-    return 0
+    logger.info("report: %s", write_report(**options))
 
 
-def run_failures(args: Arguments) -> int:
+def run_failures(**options: Any) -> None:
     """Draw a method's failures."""
-    options = (args.dataset_dir, args.count, args.side_mm, args.spacing_mm)
-    logger.info("failures: %s", write_gallery(args.folder, args.datalist, args.output, *options))
-    return 0
+    logger.info("failures: %s", write_failures(**options))
 
 
-def run_compare(args: Arguments) -> int:
+def run_compare(first: Path, second: Path, output: Path, fp_limit: float, **bootstrap: Any) -> None:
     """Compare two evaluations."""
-    found = compare(args.first, args.second, args.samples, args.unit, args.seed, fp_limit=args.fp_limit)
-    logger.info("comparison: %s", write_json(args.output, found))
-    return 0
+    found = compare(first, second, Bootstrap(**bootstrap), fp_limit=fp_limit)
+    logger.info("comparison: %s", write_json(output, found))
 
 
-def run_readers(args: Arguments) -> int:
+def run_readers(
+    first: Path, second: Path, images: Path | None, output: Path, hit_distance_mm: float, hit_iou: float, **options: Any
+) -> int:
     """Compare two readers; status 1 when a file was left out."""
-    found = compare_readers(
-        *(args.first, args.second, args.images, args.spacing_mm, HitRule(args.hit_distance_mm, args.hit_iou)),
-        *(args.cell_mm, args.matching, args.samples, args.seed),
-        progress=sys.stderr.isatty(),
-    )
-    logger.info("%d images compared: %s", found["images"], write_json(args.output, found))
+    found = compare_readers(first, second, images, rule=HitRule(hit_distance_mm, hit_iou), **options)
+    logger.info("%d images compared: %s", found["images"], write_json(output, found))
     return int(bool(found["failures"] or any(found["unmatched"].values())))
 
 
-def run_summary(args: Arguments) -> int:
+def run_summary(folders: Sequence[str]) -> None:
     """Print one table of evaluations."""
-    sys.stdout.write(summarise(args.folders))
-    return 0
+    sys.stdout.write(summarise(folders))
 
 
 def make_parser() -> Parser:
-    """All commands with their options."""
+    """All commands with their options, each under the name of the argument of its function."""
     parser = Parser(prog="python -m scripts.evaluation", description="Compare, report and summarise evaluations.")
     commands = parser.add_subparsers(required=True, metavar="command")
 
-    def command(name: str, run: Callable[[Arguments], int], text: str) -> Callable[..., Any]:
+    def command(name: str, run: Callable[..., int | None], text: str) -> Callable[..., Any]:
         made = commands.add_parser(name, help=text, description=text)
         made.set_defaults(run=run)
         return made.add_argument
@@ -158,9 +149,9 @@ def make_parser() -> Parser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; see the module's text for the exit status, which is returned."""
-    args = make_parser().parse_args(arguments)
+    given = vars(make_parser().parse_args(arguments))
     try:
-        return args.run(args)
+        return given.pop("run")(**given) or 0
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -3,12 +3,14 @@
 import json
 
 import pytest
+from monai.bundle import ConfigParser
 
+from scripts.common.config_check import check_config
 from scripts.common.stage import StageError
 from scripts.evaluation import __main__ as command
 from scripts.evaluation import methods
 from scripts.evaluation.__main__ import main
-from scripts.evaluation.methods import INPUTS, config_files, evaluate_all, evaluate_method
+from scripts.evaluation.methods import INPUTS, choose_data, config_files, evaluate_all, evaluate_method
 
 DATA = "configs/data_benchmark.json"
 
@@ -85,7 +87,7 @@ def test_what_changes_numbers_makes_it_run_again(world, what):
     elif what == "images":
         (world.folder / "data" / "image.png").write_bytes(b"another image")
     elif what == "overrides":
-        world.overrides = world.overrides | {"hit_distance_mm": 0.5}
+        world.overrides = world.overrides | {"hit_rule::distance_mm": 0.5}
     elif what == "record":
         (out / INPUTS).unlink()
     else:
@@ -122,14 +124,48 @@ def test_a_failure_is_named_and_the_next_method_runs(world, tmp_path):
             raise StageError("evaluation.log: stage 'evaluation' ended with exit status 1")
         world.run(folder, arguments)
 
-    outcomes = evaluate_all(["slim_fcn", "hdogreg"], tmp_path / "all", "datalist", DATA, world.overrides, run=run)
+    outcomes = evaluate_all(
+        ["slim_fcn", "hdogreg"], tmp_path / "all", "datalist", DATA, overrides=world.overrides, run=run
+    )
     assert [bool(outcome.reason) for outcome in outcomes] == [True, False]
     assert "failed" in outcomes[0].reason and "exit status 1" in outcomes[0].reason
     assert outcomes[1].folder == tmp_path / "all" / "hdogreg" / "datalist"
     assert not (tmp_path / "all" / "slim_fcn" / "datalist" / INPUTS).exists()
     with pytest.raises(ValueError, match="unet"):
-        evaluate_all(["hdogreg", "unet"], tmp_path / "none", "datalist", DATA, world.overrides, run=run)
+        evaluate_all(["hdogreg", "unet"], tmp_path / "none", "datalist", **options)
     assert not (tmp_path / "none").exists()
+
+
+def test_only_keys_that_the_data_overlay_reads_are_given(root, monkeypatch):
+    """An overlay may read its list at the top level, in its source, or not at all."""
+    monkeypatch.chdir(root)
+    generic, phantom = "configs/data_generic.json", "configs/data_phantom.json"
+    assert choose_data(DATA) == ({"section": "testing"}, "datalist")
+    assert choose_data(DATA, "x", "few.json") == (
+        {"dataset_dir": "x", "datalist_file": "few.json", "section": "testing"},
+        "few",
+    )
+    assert choose_data(generic, datalist_file="a/few.csv", section="validation") == (
+        {"source::datalist_file": "a/few.csv", "section": "validation"},
+        "few_validation",
+    )
+    assert choose_data(generic)[1] == "datalist" and choose_data(phantom)[1] == "testing"
+    with pytest.raises(ValueError, match=r"datalist_file: got 'few.json'; want none, as .*data_phantom.json"):
+        choose_data(phantom, datalist_file="few.json")
+
+
+@pytest.mark.parametrize("data", ["data_benchmark", "data_generic", "data_phantom", "data_inbreast", "data_cbis_ddsm"])
+def test_every_key_that_is_given_is_read(root, monkeypatch, data):
+    monkeypatch.chdir(root)
+    file = f"configs/{data}.json"
+    listed = "few.json" if data in ("data_benchmark", "data_generic") else ""
+    parser = ConfigParser()
+    parser.read_config(config_files("hdogreg", file))
+    check_config(parser, ["evaluating"], spared := set(parser.get()))
+    parser.update(choose_data(file, "x", listed)[0] | {"output_dir": "y"})
+    check_config(parser, ["evaluating"], spared - {"dataset_dir", "datalist_file", "section", "output_dir"})
+    if listed:
+        assert parser.get_parsed_content("source", instantiate=False).get_config()["datalist_file"] == "few.json"
 
 
 def test_the_command_reports_what_ran_and_what_did_not(world, monkeypatch, tmp_path, capsys):

@@ -24,10 +24,9 @@ from scripts.evaluation.neighbourhood import Neighbourhood
 from scripts.evaluation.pixel_curves import PixelCurvesHandler
 from scripts.evaluation.report import build
 from scripts.evaluation.report.build import write_report
-from scripts.evaluation.report.curves import PER_IMAGE, froc_figure
 from scripts.evaluation.report.differences import difference_tables, p_text
-from scripts.evaluation.report.distributions import label_size_figure
-from scripts.evaluation.report.panels import choose_cases
+from scripts.evaluation.report.figures import PER_IMAGE, froc_figure, label_size_figure
+from scripts.evaluation.report.pictures import choose_cases
 from scripts.evaluation.report.runs import load_runs
 from scripts.evaluation.report.strata import failure_tables, strata_tables
 from scripts.evaluation.report.tables import NONE, Cell, metric_tables, value
@@ -360,20 +359,12 @@ def test_threshold_that_is_the_methods_own_output_is_named(folders):
     assert (own["threshold"].text, own["chosen"].text) == ("0", "its own output")
 
 
-@pytest.mark.parametrize("wide", [False, True])
-def test_label_sizes_are_drawn_where_an_evaluation_has_them(folders, tmp_path, wide):
+def test_label_sizes_are_drawn_where_an_evaluation_has_them(folders, tmp_path):
     assert label_size_figure(load_runs(folders)) is None
     evaluated(tmp_path / "sizes", "sizes", lambda i: {A: 0.9}, images=1)
-    bins = [(1, 2), (2, 11), (11, 100), (100, None)]
-    rows = [
-        {"section": section, "low_px": low, "high_px": high, "count": count}
-        for section, counts in (("training", (5, 3, 1, 2)), ("testing", (0, 2, 0, 4)))
-        for (low, high), count in zip(bins, counts, strict=True)
-    ]
-    columns = ("section", "low_px", "high_px", "count")
-    if wide:
-        rows = [a | {"training": a["count"], "testing": b["count"]} for a, b in zip(rows[:4], rows[4:], strict=True)]
-        columns = ("low_px", "high_px", "training", "testing")
+    columns = ("low_px", "high_px", "training", "testing")
+    bins = ((1, 2, 5, 0), (2, 11, 3, 2), (11, 100, 1, 0), (100, None, 2, 4))
+    rows = [dict(zip(columns, each, strict=True)) for each in bins]
     write_csv(tmp_path / "sizes" / "label_sizes.csv", columns, rows)
     training, testing = label_size_figure(load_runs([tmp_path / "sizes"])).axes
     assert [label.get_text() for label in training.get_xticklabels()] == ["1", "2–10", "11–99", "≥ 100"]
