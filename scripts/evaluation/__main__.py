@@ -23,8 +23,8 @@ from scripts.evaluation.methods import DEFAULT_METHODS, METHODS, choose_data, ev
 from scripts.evaluation.readers import compare_readers
 from scripts.evaluation.report.build import write_report
 from scripts.evaluation.report.pictures import write_failures
+from scripts.evaluation.report.tables import summarise
 from scripts.evaluation.statistics import IMAGE, PATIENT, Bootstrap
-from scripts.evaluation.summary import summarise
 
 logger = logging.getLogger("scripts.evaluation")
 
@@ -51,20 +51,9 @@ def run_methods(
     return int(any(outcome.failed for outcome in outcomes))
 
 
-def run_report(**options: Any) -> None:
-    """Report evaluations that are there."""
-    logger.info("report: %s", write_report(**options))
-
-
-def run_failures(**options: Any) -> None:
-    """Draw a method's failures."""
-    logger.info("failures: %s", write_failures(**options))
-
-
-def run_compare(first: Path, second: Path, output: Path, fp_limit: float, **bootstrap: Any) -> None:
+def run_compare(first: Path, second: Path, output: Path, fp_limit: float, **bootstrap: Any) -> Path:
     """Compare two evaluations."""
-    found = compare(first, second, Bootstrap(**bootstrap), fp_limit=fp_limit)
-    logger.info("comparison: %s", write_json(output, found))
+    return write_json(output, compare(first, second, Bootstrap(**bootstrap), fp_limit=fp_limit))
 
 
 def run_readers(
@@ -76,17 +65,12 @@ def run_readers(
     return int(bool(found["failures"] or any(found["unmatched"].values())))
 
 
-def run_summary(folders: Sequence[str]) -> None:
-    """Print one table of evaluations."""
-    sys.stdout.write(summarise(folders))
-
-
 def make_parser() -> Parser:
-    """All commands with their options, each under the name of the argument of its function."""
+    """All commands. Options are arguments of a function, which returns an exit status, a file written, or a text."""
     parser = Parser(prog="python -m scripts.evaluation", description="Compare, report and summarise evaluations.")
     commands = parser.add_subparsers(required=True, metavar="command")
 
-    def command(name: str, run: Callable[..., int | None], text: str) -> Callable[..., Any]:
+    def command(name: str, run: Callable[..., int | Path | str], text: str) -> Callable[..., Any]:
         made = commands.add_parser(name, help=text, description=text)
         made.set_defaults(run=run)
         return made.add_argument
@@ -102,7 +86,7 @@ def make_parser() -> Parser:
     add("--note", default="", help="statement about the data (default: data_note of the config)")
     add("--force", action="store_true", help="evaluate again what could be reused")
 
-    add = command("report", run_report, "one page from evaluations of several methods on the same images")
+    add = command("report", write_report, "one page from evaluations of several methods on the same images")
     add("folders", type=Path, nargs="+", help="output folders of evaluations, the reference first")
     add("--output", type=Path, default=Path("runs/report"), help="folder of the report")
     add("--note", default="", help="statement about the data (default: the evaluation's data_note)")
@@ -111,7 +95,7 @@ def make_parser() -> Parser:
     add("--title", default="", help="heading of the page")
     add("--cases", type=int, default=1, help="best, median and worst images shown, of each")
 
-    add = command("failures", run_failures, "a picture of a method's largest missed MCs and highest false marks")
+    add = command("failures", write_failures, "a picture of a method's largest missed MCs and highest false marks")
     add("folder", type=Path, help="output folder of an evaluation")
     add("--datalist", required=True, help="data list that was evaluated, JSON or CSV")
     add("--dataset-dir", default="", help="start of its relative paths (default: its own folder)")
@@ -142,7 +126,7 @@ def make_parser() -> Parser:
     add("--samples", type=int, default=1000, help="bootstrap samples of images")
     add("--seed", type=int, default=0, help="of the bootstrap")
 
-    add = command("summary", run_summary, "print one Markdown table of several evaluations")
+    add = command("summary", summarise, "print one Markdown table of several evaluations")
     add("folders", nargs="+", help="output folders of evaluations")
     return parser
 
@@ -151,10 +135,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; see the module's text for the exit status, which is returned."""
     given = vars(make_parser().parse_args(arguments))
     try:
-        return given.pop("run")(**given) or 0
+        result = given.pop("run")(**given)
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    if isinstance(result, str):
+        sys.stdout.write(result)
+    elif isinstance(result, Path):
+        logger.info("written: %s", result)
+    return result if isinstance(result, int) else 0
 
 
 if __name__ == "__main__":

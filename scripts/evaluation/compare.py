@@ -1,6 +1,6 @@
 """Two methods on the same images: paired differences with bootstrap intervals, and Wilcoxon's signed-rank test.
 
-All differences are first - second.
+All differences are first - second. In a report the reference method is the first, against each other one.
 """
 
 from __future__ import annotations
@@ -12,14 +12,24 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tqdm import tqdm
 
 from scripts.common.files import json_values
 from scripts.evaluation.froc import CM2, IMAGE, FrocTable
 from scripts.evaluation.report.runs import CASES, Run, number
+from scripts.evaluation.report.tables import NONE, Cell, Table
 from scripts.evaluation.statistics import Bootstrap, Wilcoxon, bootstrap_differences, paired_wilcoxon
 
 #: Values of images that are compared, columns of cases.csv.
 VALUES = ("tpr", "fp_per_cm2", "foreground_iou", "background_iou", "mean_iou")
+#: Tests that a report shows: column -> section of `compare`'s result, value.
+TESTS = {
+    "TPR of an image": ("wilcoxon", "tpr"),
+    "FP per cm² of an image": ("wilcoxon", "fp_per_cm2"),
+    "foreground IoU of an image": ("wilcoxon", "foreground_iou"),
+    "mean IoU of an image": ("wilcoxon", "mean_iou"),
+    "IoU of an annotated MC": ("wilcoxon_per_object", "iou"),
+}
 
 
 def froc_differences(
@@ -129,6 +139,53 @@ def compare(
     return json_values(_as_dicts(found))
 
 
+def difference_tables(runs: Sequence[Run]) -> tuple[list[Table], list[dict[str, Any]]]:
+    """The first method against each other one: bootstrap differences and Wilcoxon tests, and what they came from.
+
+    Returns:
+        Tables (none for a single method), and `compare`'s result for each other method.
+    """
+    if len(runs) < 2:
+        return [], []
+    first, name = runs[0], runs[0].name
+    froc, used = first.metrics["froc"], Bootstrap(**first.metrics["provenance"]["bootstrap"])
+    rates = [float(rate) for rate in froc["tpr_at_fp_per_cm2"]]
+    found = [
+        compare(first.folder, other.folder, used, fp_limit=froc["fp_limit_per_cm2"], fp_rates=rates)
+        for other in tqdm(runs[1:], desc="comparisons", unit="method", disable=None)
+    ]
+    rows, tests = [], []
+    for run, result in zip(runs[1:], found, strict=True):
+        entries = [result["differences"]["pauc"], *result["differences"]["tpr_at_fp_per_cm2"].values()]
+        rows.append([Cell(run.name), *(_difference(entry, f"< {2 / used.samples:.2g}") for entry in entries)])
+        tests.append([Cell(run.name), *(_wilcoxon(result[section][value]) for section, value in TESTS.values())])
+    detection = Table(
+        "differences",
+        "Differences of detection",
+        [f"{name} minus", "pAUC", *(f"TPR at {rate:g} FP/cm²" for rate in rates)],
+        rows,
+        f"{name} minus the other (above 0: {name} is better), 95 % interval and two-sided p of {used.samples} "
+        f"bootstrap samples of {used.unit}s, the same for both. No correction for several tests.",
+    )
+    operating = Table(
+        "wilcoxon",
+        "Differences at the operating thresholds",
+        [f"{name} minus", *TESTS],
+        tests,
+        f"Median over images, or over annotated MCs larger than one pixel, of {name} minus the other, each at its own "
+        "operating threshold; p of Wilcoxon's signed-rank test, two-sided, and the number of images or MCs that "
+        f"differ. More false positives are worse: there, below 0 means that {name} is better.",
+    )
+    return [detection, operating], found
+
+
+def p_text(p: float | None, least: str = "< 0.0001") -> str:
+    """A p value; `least` where it is too small for a number."""
+    if p is None:
+        return NONE
+    return least if p < 1e-4 else f"{p:.2g}" if p < 0.095 else f"{p:.2f}"
+
+
 def _image_values(run: Run, names: Sequence[str]) -> dict[str, dict[Hashable, float]]:
     """{column: {case_id: value}} of `VALUES`."""
     rows = {row["case_id"]: row for row in run.cases}
@@ -142,3 +199,21 @@ def _as_dicts(value: Any) -> Any:
     """Named tuples become dictionaries."""
     value = value._asdict() if hasattr(value, "_asdict") else value
     return {key: _as_dicts(part) for key, part in value.items()} if isinstance(value, dict) else value
+
+
+def _difference(entry: Mapping[str, Any], least: str) -> Cell:
+    if entry["value"] is None:
+        return Cell(NONE)
+    ends = "" if entry["low"] is None else f"{_signed(entry['low'])} to {_signed(entry['high'])}"
+    return Cell(_signed(entry["value"]), ends, f"p {p_text(entry['p'], least)}")
+
+
+def _wilcoxon(entry: Mapping[str, Any]) -> Cell:
+    if entry["median"] is None:
+        return Cell(NONE)
+    return Cell(_signed(entry["median"]), "", f"p {p_text(entry['p'])}, n = {entry['n']}")
+
+
+def _signed(number: float) -> str:
+    text = f"{number:+.3f}"
+    return "0.000" if float(text) == 0 else text.replace("-", "−")

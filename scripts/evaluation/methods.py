@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -39,10 +39,9 @@ METHODS = {
 DEFAULT_METHODS = ("hdogreg", "slim_fcn", "hdog_alone", "ciecholewski", "context_cnn", "deeplab_v3")
 #: Code that no number of an evaluation depends on: later stages, the tools on evaluations, and training.
 WITHOUT_EFFECT = (
-    *("training/", "bench/", "sweeps/", "evaluation/report/", "evaluation/__main__.py"),
-    *("evaluation/methods.py", "evaluation/compare.py", "evaluation/summary.py", "evaluation/readers.py"),
+    *("training/", "bench/", "sweeps/", "evaluation/report/"),
+    *(f"evaluation/{name}.py" for name in ("__main__", "compare", "methods", "readers")),
 )
-Runner = Callable[[Path, Mapping[str, Any]], None]
 
 
 class Outcome(NamedTuple):
@@ -59,12 +58,7 @@ class Outcome(NamedTuple):
 
 
 def config_files(method: str, data: str) -> list[str]:
-    """Config files of a method's evaluation, in order.
-
-    Args:
-        method: key of `METHODS`.
-        data: overlay of the data set; "" takes that of evaluate.json, generated phantoms.
-    """
+    """Config files of a method's evaluation, in order; without an overlay of the data, generated phantoms."""
     if method not in METHODS:
         raise ValueError(f"methods: got {method!r}; want some of {', '.join(METHODS)}")
     names = ["inference.json", METHODS[method], "evaluate.json"]
@@ -104,12 +98,7 @@ def choose_data(
 def evaluate_all(methods: Sequence[str], output: str | Path, part: str, data: str, **options: Any) -> list[Outcome]:
     """Evaluate methods one after the other; a failure does not keep the others from running.
 
-    Args:
-        methods: keys of `METHODS`.
-        output: folder of all evaluations.
-        part: name of each method's own folder, e.g. that of the data list.
-        data: overlay of the data set.
-        options: further arguments of `evaluate_method`.
+    Each one's folder is `output`/<method>/`part`; for the other arguments see `evaluate_method`.
     """
     for method in methods:
         config_files(method, data)  # names the unknown one before anything runs
@@ -122,9 +111,7 @@ def evaluate_all(methods: Sequence[str], output: str | Path, part: str, data: st
     return outcomes
 
 
-def evaluate_method(
-    method: str, folder: Path, data: str, overrides: Mapping[str, Any], force: bool = False, run: Runner | None = None
-) -> Outcome:
+def evaluate_method(method: str, folder: Path, data: str, overrides: Mapping[str, Any], force: bool = False) -> Outcome:
     """Evaluate one method, or find that nothing has changed since.
 
     Args:
@@ -133,7 +120,6 @@ def evaluate_method(
         data: overlay of the data set.
         overrides: further keys of the bundle, such as dataset_dir.
         force: evaluate again in any case.
-        run: runs the bundle with a mapping of arguments; None starts a process.
     """
     files = config_files(method, data)
     parser = ConfigParser()
@@ -152,7 +138,7 @@ def evaluate_method(
         (folder / name).unlink(missing_ok=True)
     arguments = {"run_id": "evaluating", "config_file": files, **overrides, "output_dir": str(folder)}
     try:
-        (run or run_bundle)(folder, arguments)
+        run_bundle(folder, arguments)
     except StageError as error:
         return Outcome(method, None, f"{FAILED}: {error}")
     write_json(folder / INPUTS, wanted)

@@ -40,10 +40,12 @@ def world(root, monkeypatch, tmp_path):
 
         def evaluate(self, method="hdogreg", **options):
             before = len(self.calls)
-            outcome = evaluate_method(method, tmp_path / "out", DATA, self.overrides, run=self.run, **options)
+            outcome = evaluate_method(method, tmp_path / "out", DATA, self.overrides, **options)
             return outcome, len(self.calls) - before
 
-    return World()
+    world = World()
+    monkeypatch.setattr(methods, "run_bundle", world.run)
+    return world
 
 
 def test_config_files_come_in_the_order_of_the_bundle():
@@ -71,7 +73,7 @@ def test_an_unchanged_evaluation_is_reused(world):
     assert world.evaluate() == (outcome, 0)
     assert world.evaluate(force=True)[1] == 1
     (world.folder / "scripts" / "evaluation" / "report" / "page.py").write_text("b = 2\n")
-    (world.folder / "scripts" / "evaluation" / "summary.py").write_text("b = 2\n")
+    (world.folder / "scripts" / "evaluation" / "readers.py").write_text("b = 2\n")
     (world.folder / "scripts" / "evaluation" / "__main__.py").write_text("b = 2\n")
     assert world.evaluate()[1] == 0, "code without effect on numbers"
 
@@ -118,15 +120,15 @@ def test_missing_weights_leave_a_method_out(world):
     assert world.evaluate("ciecholewski")[1] == 1, "a method without weights"
 
 
-def test_a_failure_is_named_and_the_next_method_runs(world, tmp_path):
+def test_a_failure_is_named_and_the_next_method_runs(world, monkeypatch, tmp_path):
     def run(folder, arguments):
         if "slim_fcn" in str(folder):
             raise StageError("evaluation.log: stage 'evaluation' ended with exit status 1")
         world.run(folder, arguments)
 
-    outcomes = evaluate_all(
-        ["slim_fcn", "hdogreg"], tmp_path / "all", "datalist", DATA, overrides=world.overrides, run=run
-    )
+    options = {"data": DATA, "overrides": world.overrides}
+    monkeypatch.setattr(methods, "run_bundle", run)
+    outcomes = evaluate_all(["slim_fcn", "hdogreg"], tmp_path / "all", "datalist", **options)
     assert [bool(outcome.reason) for outcome in outcomes] == [True, False]
     assert "failed" in outcomes[0].reason and "exit status 1" in outcomes[0].reason
     assert outcomes[1].folder == tmp_path / "all" / "hdogreg" / "datalist"

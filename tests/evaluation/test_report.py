@@ -16,6 +16,7 @@ from scripts.evaluation import sections as parts
 from scripts.evaluation.__main__ import main
 from scripts.evaluation.cases import number_objects
 from scripts.evaluation.cluster_froc import ClusterRule
+from scripts.evaluation.compare import difference_tables, p_text
 from scripts.evaluation.contrast import Contrast
 from scripts.evaluation.crops import CropWriter, read_crop, read_crops
 from scripts.evaluation.evaluate import Evaluation
@@ -24,7 +25,6 @@ from scripts.evaluation.neighbourhood import Neighbourhood
 from scripts.evaluation.pixel_curves import PixelCurvesHandler
 from scripts.evaluation.report import build
 from scripts.evaluation.report.build import write_report
-from scripts.evaluation.report.differences import difference_tables, p_text
 from scripts.evaluation.report.figures import PER_IMAGE, froc_figure, label_size_figure
 from scripts.evaluation.report.pictures import choose_cases
 from scripts.evaluation.report.runs import load_runs
@@ -95,7 +95,7 @@ def report(folders, tmp_path_factory):
     output = tmp_path_factory.mktemp("report")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("scripts.evaluation.report.style.DPI", 60)  # quick
-        write_report(folders, output, not_run=["third: its weights are missing"], progress=False)
+        write_report(folders, output, not_run=["third: its weights are missing"])
     return output
 
 
@@ -238,11 +238,11 @@ def test_figures_show_something(report):
 def test_a_note_given_replaces_the_recorded_one_and_none_is_said(folders, tmp_path, monkeypatch):
     monkeypatch.setattr(build, "draw_figures", lambda *arguments: {})
     monkeypatch.setattr(build, "draw_cases", lambda *arguments: [])
-    write_report(folders[1:], tmp_path, progress=False)
+    write_report(folders[1:], tmp_path)
     assert "No statement about the data was given" in (tmp_path / "report.html").read_text()
-    write_report(folders[::-1], tmp_path, progress=False)
+    write_report(folders[::-1], tmp_path)
     assert f"**Data.** {NOTE}" in (tmp_path / "tables.md").read_text(), "the second one's"
-    write_report(folders[:1], tmp_path, note="given", names=["mine"], title="A title", progress=False)
+    write_report(folders[:1], tmp_path, note="given", names=["mine"], title="A title")
     text = (tmp_path / "report.html").read_text()
     assert "given" in text and NOTE[:10] not in text and "<title>A title</title>" in text and ">mine<" in text
 
@@ -375,7 +375,7 @@ def test_label_sizes_are_drawn_where_an_evaluation_has_them(folders, tmp_path):
 def test_texts_from_outside_are_escaped_in_the_page_and_plain_in_markdown(folders, tmp_path, monkeypatch):
     monkeypatch.setattr(build, "draw_figures", lambda *arguments: {})
     monkeypatch.setattr(build, "draw_cases", lambda *arguments: [])
-    write_report(folders, tmp_path, note="a < b", names=["<b>one</b>", "two"], not_run=["<i>x</i>"], progress=False)
+    write_report(folders, tmp_path, note="a < b", names=["<b>one</b>", "two"], not_run=["<i>x</i>"])
     page = (tmp_path / "report.html").read_text()
     assert "<i>x" not in page and "<b>one" not in page and "&lt;b&gt;one&lt;/b&gt;" in page
     assert "a < b" in (tmp_path / "tables.md").read_text()

@@ -21,9 +21,9 @@ from matplotlib.figure import Figure
 from scripts.common.files import write_json
 from scripts.common.provenance import source_commit
 from scripts.common.tables import write_text
+from scripts.evaluation.compare import difference_tables
 from scripts.evaluation.crops import read_crops
 from scripts.evaluation.report import figures
-from scripts.evaluation.report.differences import difference_tables
 from scripts.evaluation.report.pictures import Chosen, case_panel, choose_cases
 from scripts.evaluation.report.runs import Run, at, load_runs
 from scripts.evaluation.report.strata import failure_tables, strata_tables
@@ -56,7 +56,6 @@ def write_report(
     not_run: Sequence[str] = (),
     title: str = "",
     cases: int = 1,
-    progress: bool = True,
 ) -> Path:
     """Write a report.
 
@@ -69,7 +68,6 @@ def write_report(
         not_run: why a method is missing, one line each.
         title: heading; "" makes one.
         cases: best, median and worst images shown, of each.
-        progress: show progress bars.
 
     Returns:
         Path of report.html.
@@ -80,7 +78,7 @@ def write_report(
     runs, output = load_runs(folders, names), Path(output)
     images = runs[0].metrics["counts"]["images"]
     recorded = (at(run.metrics, "provenance/settings/data_note") for run in runs)
-    differences, comparisons = difference_tables(runs, progress)
+    differences, comparisons = difference_tables(runs)
     in_order = [*metric_tables(runs), *differences, *strata_tables(runs), *failure_tables(runs)]
     values = {
         "title": title or f"Segmentation of microcalcifications in mammograms: {len(runs)} methods on {images} images",
@@ -89,7 +87,7 @@ def write_report(
         "runs": runs,
         "colours": {run.name: colour(place) for place, run in enumerate(runs)},
         "tables": {table.key: table for table in in_order},
-        "figures": draw_figures(runs, output / FIGURES, progress),
+        "figures": draw_figures(runs, output / FIGURES),
         "cases": draw_cases(runs, output / FIGURES, cases),
         "pixels": next((run.metrics["pixels"] for run in runs if run.metrics.get("pixels")), None),
         "limits": {"dots": figures.MOST_DOTS, "scores": figures.LEAST_COUNT},
@@ -104,12 +102,12 @@ def write_report(
     return write_text(output / PAGE, render(PAGE, values))
 
 
-def draw_figures(runs: Sequence[Run], folder: Path, progress: bool = False) -> dict[str, Picture]:
+def draw_figures(runs: Sequence[Run], folder: Path) -> dict[str, Picture]:
     """Write the figures of curves and distributions; none of what the evaluations do not hold."""
     with style():
         drawn = {
-            "froc": (figures.froc_figure(runs, figures.PER_CM2, progress), "FROC curves per cm²"),
-            "froc_per_image": (figures.froc_figure(runs, figures.PER_IMAGE, progress), "FROC curves per mammogram"),
+            "froc": (figures.froc_figure(runs, figures.PER_CM2), "FROC curves per cm²"),
+            "froc_per_image": (figures.froc_figure(runs, figures.PER_IMAGE), "FROC curves per mammogram"),
             "iou": (figures.iou_figure(runs), "Box plots of IoU"),
             "sizes": (figures.size_figure(runs), "Histograms of diameters, found and missed,"),
             "label_sizes": (figures.label_size_figure(runs), "Histograms of the sizes of labelled MCs, data"),

@@ -34,7 +34,6 @@ class FrocAxis(NamedTuple):
     """What false positives are counted by in a FROC figure."""
 
     per: str  # "cm2" or "image"
-    field: str  # false positives by it, a key of the operating point
     label: str
     least: float  # ends of the logarithmic axis
     most: float
@@ -45,25 +44,25 @@ class FrocAxis(NamedTuple):
         if self.per == CM2:
             return froc["fp_limit_per_cm2"]
         most = max(map(float, froc["tpr_at_fp_per_image"]))
-        return max(most, min(1.2 * (point[self.field]["value"] or 0.0), 5 * most))
+        return max(most, min(1.2 * (point[f"fp_per_{self.per}"]["value"] or 0.0), 5 * most))
 
 
-PER_CM2 = FrocAxis(CM2, "fp_per_cm2", "false positives per cm² of breast", 0.01, 100)
-PER_IMAGE = FrocAxis(IMAGE, "fp_per_image", "false positives per mammogram", 0.1, 10_000)
+PER_CM2 = FrocAxis(CM2, "false positives per cm² of breast", 0.01, 100)
+PER_IMAGE = FrocAxis(IMAGE, "false positives per mammogram", 0.1, 10_000)
 
 
-def froc_figure(runs: Sequence[Run], axis: FrocAxis = PER_CM2, progress: bool = False) -> Figure:
+def froc_figure(runs: Sequence[Run], axis: FrocAxis = PER_CM2) -> Figure:
     """FROC of all methods: linear with bootstrap bands, and logarithmic."""
     limit = axis.limit(runs[0])
     figure = new_figure(PAGE_WIDTH, 4.6)
     left, right = figure.subplots(1, 2, sharey=True)
     rates, end = np.linspace(0, limit, BAND_POINTS), limit
-    for place, run in enumerate(tqdm(runs, desc=f"FROC bands per {axis.per}", unit="method", disable=not progress)):
+    for place, run in enumerate(tqdm(runs, desc=f"FROC bands per {axis.per}", unit="method", disable=None)):
         curve, low, high = _band(run, rates, axis.per)
         fp, point = curve.fp_rate(axis.per), run.metrics["operating_point"]
         end = max(end, fp[-1])
         left.fill_between(rates, low, high, step="post", color=colour(place), alpha=0.13, linewidth=0)
-        x, y = point[axis.field]["value"], point["tpr"]["value"]
+        x, y = point[f"fp_per_{axis.per}"]["value"], point["tpr"]["value"]
         for axes in (left, right):
             _steps(axes, fp, curve.tpr, run, place)
             if x is not None and y is not None:
@@ -86,8 +85,7 @@ def pixel_figure(runs: Sequence[Run]) -> Figure | None:
         look = {"label": run.name, **line(place)}
         roc.plot(np.maximum(np.append(0.0, fpr), 1e-7), np.append(0.0, recall), drawstyle="steps-post", **look)
         pr.plot(recall, precision, drawstyle="steps-pre", **look)
-    chance = np.logspace(-7, 0, 50)
-    roc.plot(chance, chance, **DOTTED)
+    roc.plot(np.logspace(-7, 0, 50), np.logspace(-7, 0, 50), **DOTTED)
     roc.set(xscale="log", xlim=(1e-6, 1), ylim=(0, 1.01), xlabel="false-positive rate of pixels, logarithmic")
     roc.set(ylabel="true-positive rate of pixels", title="ROC")
     pr.set(xlim=(0, 1), ylim=(0, 1.01), xlabel="recall of pixels")
@@ -255,8 +253,7 @@ def _short(name: str) -> str:
 
 def _size_name(low: str, high: str) -> str:
     """A bin of sizes that holds its lower edge, not its upper one; without an upper edge it holds all larger ones."""
-    first = round(number(low))
     if not high:
-        return f"≥ {first}"
-    last = round(number(high)) - 1
-    return f"{first}" if last <= first else f"{first}–{last}"
+        return f"≥ {low}"
+    last = int(high) - 1
+    return low if last == int(low) else f"{low}–{last}"

@@ -72,9 +72,8 @@ def choose_cases(run: Run, known: Mapping[str, Path], per_kind: int = 1) -> list
         if int(row["iou_objects"]) and row["case_id"] in known
     }
     ranked = sorted(values, key=lambda name: (-values[name], name))
-    middle = (len(ranked) - 1) / 2
-    central = sorted(range(len(ranked)), key=lambda i: (abs(i - middle), i))
-    orders = {"best": ranked, "worst": ranked[::-1], "median": [ranked[i] for i in central]}
+    central = sorted(ranked, key=lambda name: abs(ranked.index(name) - (len(ranked) - 1) / 2))
+    orders = {"best": ranked, "worst": ranked[::-1], "median": central}
     taken: dict[str, str] = {}
     for _ in range(per_kind):
         for kind, order in orders.items():

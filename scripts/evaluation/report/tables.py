@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -9,11 +10,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from scripts.common.tables import markdown_table
-from scripts.evaluation.report.runs import Run, at
+from scripts.evaluation.report.runs import METRICS, Run, at
 
 NONE = "–"
 #: How an operating threshold was chosen (metrics.json), in short; else on the images themselves.
 CHOSEN = {"given": "beforehand", "the method's own output": "its own output"}
+#: Rate of false positives per cm^2 of the summary.
+FP_RATE = "0.4"
 
 
 class Cell(NamedTuple):
@@ -62,6 +65,12 @@ def _weights(found: Mapping[str, str] | None) -> Cell:
     return Cell(f"{Path(found['file']).name}, {found['sha256'][:12]}" if found else "none")
 
 
+def _large(part: Mapping[str, Any] | None) -> Cell:
+    """TPR of the large MCs with their smallest diameter; evaluations of former versions have none."""
+    tpr = value(at(part, f"tpr_at_fp_per_cm2/{FP_RATE}"))
+    return Cell(NONE if part is None else f"{tpr} from {part['large_mc_mm']:g} mm")
+
+
 class Column(NamedTuple):
     """A column of a table with one row per method."""
 
@@ -102,6 +111,26 @@ PIXELS = (
     Column("ECE of pixels", "pixels/expected_calibration_error", plain("{:.3g}")),
     Column("ECE of objects", "calibration/expected_calibration_error_of_objects", plain("{:.3g}")),
 )
+SUMMARY = (
+    Column("images", "counts/images", plain("{}")),
+    Column("MCs", "counts/annotated", plain("{}")),
+    Column("pAUC, 0..1 FP/cm^2", "froc/pauc"),
+    Column(f"TPR at {FP_RATE} FP/cm^2", f"froc/tpr_at_fp_per_cm2/{FP_RATE}"),
+    Column("of these, large MCs", "froc/tpr_large", _large),
+    Column("IoU per object", "iou/per_object"),
+    Column("FP/cm^2 at the threshold", "operating_point/fp_per_cm2"),
+    Column("TPR there", "operating_point/tpr"),
+)
+
+
+def summarise(folders: Sequence[str | Path]) -> str:
+    """Markdown table, one row per output folder of an evaluation; a folder without metrics.json is named as missing."""
+    rows = []
+    for file in (Path(folder) / METRICS for folder in folders):
+        metrics = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+        cells = [column.cell(metrics) for column in SUMMARY] if metrics else [f"missing: {file.name}"]
+        rows.append([file.parent.name, *cells])
+    return markdown_table(["evaluation", *(column.title for column in SUMMARY)], rows)
 
 
 def metric_tables(runs: Sequence[Run]) -> list[Table]:
