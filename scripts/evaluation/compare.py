@@ -57,20 +57,18 @@ def froc_differences(
     """
     if not np.array_equal(first.annotated, second.annotated):
         raise ValueError("second: got other numbers of annotated objects per image than first; want the same images")
-    rates, per_image = np.asarray(fp_rates, np.float64), np.asarray(fp_rates_per_image, np.float64)
+    rates = [(CM2, float(rate)) for rate in fp_rates] + [(IMAGE, float(rate)) for rate in fp_rates_per_image]
     until = {CM2: max(fp_limit, *fp_rates), IMAGE: max([0.0, *fp_rates_per_image])}
 
     def metrics(table: FrocTable, sample: np.ndarray) -> np.ndarray:
         curve = table.curve(sample, until)
-        return np.concatenate([[curve.pauc(fp_limit)], curve.tpr_at(rates), curve.tpr_at(per_image, IMAGE)])
+        return np.array([curve.pauc(fp_limit), *(curve.tpr_at(rate, per) for per, rate in rates)])
 
-    found = bootstrap_differences(lambda w: metrics(first, w), lambda w: metrics(second, w), weights)
-    split = 1 + rates.size
-    return {
-        "pauc": found[0],
-        "tpr_at_fp_per_cm2": {str(float(r)): d for r, d in zip(rates, found[1:split], strict=True)},
-        "tpr_at_fp_per_image": {str(float(r)): d for r, d in zip(per_image, found[split:], strict=True)},
-    }
+    pauc, *others = bootstrap_differences(lambda w: metrics(first, w), lambda w: metrics(second, w), weights)
+    found: dict[str, Any] = {"pauc": pauc, "tpr_at_fp_per_cm2": {}, "tpr_at_fp_per_image": {}}
+    for (per, rate), difference in zip(rates, others, strict=True):
+        found[f"tpr_at_fp_per_{per}"][str(rate)] = difference
+    return found
 
 
 def paired_test(first: Mapping[Hashable, float], second: Mapping[Hashable, float]) -> Wilcoxon:
@@ -89,11 +87,10 @@ def object_iou(run: Run) -> dict[Hashable, float]:
     """{(case_id, place in label order from 1, area in px): best IoU} of annotated objects; of a single pixel NaN."""
     found: dict[Hashable, float] = {}
     places: Counter[str] = Counter()
-    for row in run.objects:
-        if row["kind"] == "annotated":
-            case, area = row["case_id"], int(row["area_px"])
-            places[case] += 1
-            found[case, places[case], area] = float(row["best_iou"]) if area > 1 else np.nan
+    for row in run.annotated:
+        case, area = row["case_id"], int(row["area_px"])
+        places[case] += 1
+        found[case, places[case], area] = float(row["best_iou"]) if area > 1 else np.nan
     return found
 
 
@@ -122,15 +119,12 @@ def compare(
     if names != other_names:
         odd = min(set(names) ^ set(other_names), default="one twice")
         raise ValueError(f"{second_dir}: got other images (e.g. {odd}); want those of {first_dir}")
-    points = [run.metrics["operating_point"] for run in runs]
+    thresholds = [{key: run.metrics["operating_point"][key] for key in ("threshold", "chosen_by")} for run in runs]
     values = [_image_values(run, names) for run in runs]
     found = {
         "images": len(names),
         "difference": f"{first_dir} - {second_dir}",
-        "operating_thresholds": {
-            which: {name: point[name] for name in ("threshold", "chosen_by")}
-            for which, point in zip(("first", "second"), points, strict=True)
-        },
+        "operating_thresholds": {"first": thresholds[0], "second": thresholds[1]},
         "differences": froc_differences(first, second, bootstrap.weights(patients), **options),
         "wilcoxon": {name: paired_test(*(each[name] for each in values)) for name in VALUES},
         "wilcoxon_per_object": {"iou": paired_test(*map(object_iou, runs))},
@@ -159,23 +153,9 @@ def difference_tables(runs: Sequence[Run]) -> tuple[list[Table], list[dict[str, 
         entries = [result["differences"]["pauc"], *result["differences"]["tpr_at_fp_per_cm2"].values()]
         rows.append([Cell(run.name), *(_difference(entry, f"< {2 / used.samples:.2g}") for entry in entries)])
         tests.append([Cell(run.name), *(_wilcoxon(result[section][value]) for section, value in TESTS.values())])
-    detection = Table(
-        "differences",
-        "Differences of detection",
-        [f"{name} minus", "pAUC", *(f"TPR at {rate:g} FP/cm²" for rate in rates)],
-        rows,
-        f"{name} minus the other (above 0: {name} is better), 95 % interval and two-sided p of {used.samples} "
-        f"bootstrap samples of {used.unit}s, the same for both. No correction for several tests.",
-    )
-    operating = Table(
-        "wilcoxon",
-        "Differences at the operating thresholds",
-        [f"{name} minus", *TESTS],
-        tests,
-        f"Median over images, or over annotated MCs larger than one pixel, of {name} minus the other, each at its own "
-        "operating threshold; p of Wilcoxon's signed-rank test, two-sided, and the number of images or MCs that "
-        f"differ. More false positives are worse: there, below 0 means that {name} is better.",
-    )
+    header = ["pAUC", *(f"TPR at {rate:g} FP/cm²" for rate in rates)]
+    detection = Table("differences", "Differences of detection", [f"{name} minus", *header], rows)
+    operating = Table("wilcoxon", "Differences at the operating thresholds", [f"{name} minus", *TESTS], tests)
     return [detection, operating], found
 
 

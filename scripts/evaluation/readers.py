@@ -102,6 +102,8 @@ def compare_readers(
         for name in names:
             logger.error("%s has no partner: %s", which, name)
     rows = [_row(match_case(case, 1.0, matching)) for case in cases]
+    folders = {"first": str(first_dir), "second": str(second_dir), "images": images_dir and str(images_dir)}
+    hits = {"hit_distance_mm": rule.distance_mm, "hit_iou": rule.iou, "matching": matching}
     return json_values(
         {
             "images": len(cases),
@@ -110,15 +112,7 @@ def compare_readers(
             "per_image": rows,
             "unmatched": unmatched,
             "failures": failures,
-            "settings": {
-                "first": str(first_dir),
-                "second": str(second_dir),
-                "images": None if images_dir is None else str(images_dir),
-                "spacing_mm": spacing_mm,
-                "hit_distance_mm": rule.distance_mm,
-                "hit_iou": rule.iou,
-                "matching": matching,
-            },
+            "settings": folders | {"spacing_mm": spacing_mm} | hits,
             "bootstrap": asdict(bootstrap),
         }
     )

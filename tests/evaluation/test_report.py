@@ -28,8 +28,7 @@ from scripts.evaluation.report.build import write_report
 from scripts.evaluation.report.figures import PER_IMAGE, froc_figure, label_size_figure
 from scripts.evaluation.report.pictures import choose_cases
 from scripts.evaluation.report.runs import load_runs
-from scripts.evaluation.report.strata import failure_tables, strata_tables
-from scripts.evaluation.report.tables import NONE, Cell, metric_tables, value
+from scripts.evaluation.report.tables import NONE, Cell, failure_tables, metric_tables, strata_tables, value
 from scripts.evaluation.statistics import Bootstrap
 
 SIDE, SPACING = 80, 0.5  # 16 cm^2 each

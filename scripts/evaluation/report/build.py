@@ -26,9 +26,8 @@ from scripts.evaluation.crops import read_crops
 from scripts.evaluation.report import figures
 from scripts.evaluation.report.pictures import Chosen, case_panel, choose_cases
 from scripts.evaluation.report.runs import Run, at, load_runs
-from scripts.evaluation.report.strata import failure_tables, strata_tables
 from scripts.evaluation.report.style import PAGE_WIDTH, colour, save, style
-from scripts.evaluation.report.tables import metric_tables
+from scripts.evaluation.report.tables import failure_tables, metric_tables, strata_tables
 
 FIGURES, TEMPLATES = "figures", Path(__file__).with_name("templates")
 PAGE, TABLES, COMPARISONS = "report.html", "tables.md", "comparisons.json"

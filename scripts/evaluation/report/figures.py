@@ -75,14 +75,14 @@ def froc_figure(runs: Sequence[Run], axis: FrocAxis = PER_CM2) -> Figure:
 def pixel_figure(runs: Sequence[Run]) -> Figure | None:
     """Pixel ROC (logarithmic) and precision-recall; None when no method gives a map."""
     names = ("false_positive_rate", "recall", "precision")
-    curves = [(place, run, *run.columns("pixel_curve.csv", *names)) for place, run in enumerate(runs)]
-    curves = [curve for curve in curves if curve[3].size and not np.isnan(curve[3]).any()]
+    curves = {place: run.columns("pixel_curve.csv", *names) for place, run in enumerate(runs)}
+    curves = {place: curve for place, curve in curves.items() if curve[1].size and not np.isnan(curve[1]).any()}
     if not curves:
         return None
     figure = new_figure(PAGE_WIDTH, 4.6)
     roc, pr = figure.subplots(1, 2)
-    for place, run, fpr, recall, precision in curves:
-        look = {"label": run.name, **line(place)}
+    for place, (fpr, recall, precision) in curves.items():
+        look = {"label": runs[place].name, **line(place)}
         roc.plot(np.maximum(np.append(0.0, fpr), 1e-7), np.append(0.0, recall), drawstyle="steps-post", **look)
         pr.plot(recall, precision, drawstyle="steps-pre", **look)
     roc.plot(np.logspace(-7, 0, 50), np.logspace(-7, 0, 50), **DOTTED)
@@ -188,10 +188,7 @@ def iou_figure(runs: Sequence[Run]) -> Figure:
     """Box plots of IoU per annotated object and of foreground IoU per image."""
     figure = new_figure(PAGE_WIDTH, 1.5 + 0.55 * len(runs))
     left, right = figure.subplots(1, 2, sharey=True)
-    per_object = [
-        [number(row["best_iou"]) for row in run.objects if row["kind"] == "annotated" and int(row["area_px"]) > 1]
-        for run in runs
-    ]
+    per_object = [[number(row["best_iou"]) for row in run.annotated if int(row["area_px"]) > 1] for run in runs]
     per_image = [[number(row["foreground_iou"]) for row in run.cases if int(row["annotated"])] for run in runs]
     for axes, values, title in ((left, per_object, "IoU per object"), (right, per_image, "foreground IoU per image")):
         _boxes(axes, values)

@@ -113,8 +113,8 @@ def case_panel(runs: Sequence[Run], case_id: str) -> Figure:
             raise ValueError(f"{where}: got {crop.corner}; want {base.corner}; evaluate it alike")
         hit, false = _marks(axes, run, crop)
         axes.set_title(f"{run.name}\n{hit} hit, {false} false", **TITLE)
-        frame = {"transform": axes.transAxes, "clip_on": False, "fill": False, "linewidth": 3}
-        axes.add_patch(Rectangle((0, 0), 1, 1, edgecolor=style.colour(place), **frame))
+        frame = Rectangle((0, 0), 1, 1, edgecolor=style.colour(place), fill=False, linewidth=3, clip_on=False)
+        axes.add_patch(frame).set_transform(axes.transAxes)
     handles = [
         Line2D([], [], color=style.HIT, label="mark that hits"),
         Line2D([], [], color=style.FALSE_MARK, label="false mark"),
@@ -204,7 +204,7 @@ def _marks(axes: Axes, run: Run, crop: Crop) -> tuple[int, int]:
     """Outline a method's marks at its operating threshold; how many MCs are hit, and false marks, in the window."""
     threshold = run.metrics["operating_point"]["threshold"]
     kept = crop.numbers[(crop.scores >= (math.inf if threshold is None else threshold)) & ~crop.uncounted]
-    annotated = [row for row in run.objects if row["kind"] == "annotated" and row["case_id"] == crop.case_id]
+    annotated = [row for row in run.annotated if row["case_id"] == crop.case_id]
     partners = {int(row["partner"]): place for place, row in enumerate(annotated, start=1) if row["partner"]}
     missed = np.setdiff1d(crop.annotated, [0, *partners.values()])
     true = np.isin(kept, list(partners))

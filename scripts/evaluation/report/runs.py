@@ -63,6 +63,11 @@ class Run:
         """One row per annotated or predicted object; rows of an image come in label order."""
         return self.rows(OBJECTS)
 
+    @property
+    def annotated(self) -> Rows:
+        """Rows of the annotated objects."""
+        return [row for row in self.objects if row["kind"] == "annotated"]
+
     def rows(self, name: str) -> Rows:
         """Rows of one of the folder's CSV files; none where it has no such file."""
         return read_csv(self.folder / name) if (self.folder / name).is_file() else []

@@ -11,12 +11,23 @@ from typing import Any, NamedTuple
 
 from scripts.common.tables import markdown_table
 from scripts.evaluation.report.runs import METRICS, Run, at
+from scripts.evaluation.strata import UNKNOWN
 
 NONE = "–"
 #: How an operating threshold was chosen (metrics.json), in short; else on the images themselves.
 CHOSEN = {"given": "beforehand", "the method's own output": "its own output"}
 #: Rate of false positives per cm^2 of the summary.
 FP_RATE = "0.4"
+#: How strata are called in words; others by their key.
+STRATA_NAMES = {
+    "diameter_mm": "diameter of the labelled area, mm",
+    "contrast_to_noise": "contrast to noise",
+    "gap_px": "gap to the nearest other MC, px",
+    "neighbours": "number of near MCs",
+}
+#: Values of a kind of MCs that methods fail on, beside its TPR: how each is called, its key in metrics.json.
+COVERAGE = {"IoU": "iou_per_object", "covered": "share_covered"}
+PIECES = {"in pieces": "share_in_pieces", "merged": "share_merged", "around": "false_around_per_object"}
 
 
 class Cell(NamedTuple):
@@ -39,7 +50,6 @@ class Table:
     title: str  # what it shows
     header: Sequence[str]  # names of the columns, the first one that of the rows
     rows: Sequence[Sequence[Cell]]  # the first cell of a row is its name
-    note: str = ""  # what a reader must know to read it
 
     @property
     def markdown(self) -> str:
@@ -137,9 +147,9 @@ def metric_tables(runs: Sequence[Run]) -> list[Table]:
     """One row per method: what ran, detection, operating point, segmentation, pixels and calibration, clusters."""
     first, tables = runs[0].metrics, []
 
-    def add(key: str, title: str, columns: Sequence[Column], note: str = "") -> None:
+    def add(key: str, title: str, columns: Sequence[Column]) -> None:
         rows = [[Cell(run.name), *(column.cell(run.metrics) for column in columns)] for run in runs]
-        tables.append(Table(key, title, ["method", *(column.title for column in columns)], rows, note))
+        tables.append(Table(key, title, ["method", *(column.title for column in columns)], rows))
 
     def rates(title: str, section: str, per: str, of: str = "") -> list[Column]:
         """Values of a section (or of a part of it) at the first method's rates of false positives."""
@@ -160,22 +170,77 @@ def metric_tables(runs: Sequence[Run]) -> list[Table]:
             rates("TPR at {:g} FP/cm²", "froc", per_cm2, "/tpr_large"),
         )
     add("per_image", "TPR at false positives per image", rates("TPR at {:g} FP/image", "froc", per_image))
-    note = "A threshold chosen on these images flatters its method; one chosen beforehand does not."
-    add("operating", "Counts and rates", OPERATING, note)
+    add("operating", "Counts and rates", OPERATING)
     side = at(first, "agreement/cells/side_mm")
     kappa = Column(f"kappa, cells of {side:g} mm" if side else "kappa", "agreement/kappa")
-    note = "IoU per image over the images that hold MCs."
-    add("segmentation", "Segmentation at the operating threshold", [*SEGMENTATION, kappa], note)
+    add("segmentation", "Segmentation at the operating threshold", [*SEGMENTATION, kappa])
     if all("clusters" in run.metrics for run in runs) and first["clusters"]["annotated"]:
-        rule = first["clusters"]
-        note = (
-            f"{rule['annotated']} clusters: at least {rule['least']} MCs, joined when at most "
-            f"{rule['distance_mm']:g} mm apart; found when at least {rule['hits']} of its MCs are hit."
-        )
-        add("clusters", "Clusters found", rates("found at {:g} false clusters/image", "clusters", per_image), note)
-    note = (
-        "Ranges: bounds from the binning of scores, no confidence intervals. Pixel values judge the method's map, not "
-        "its objects. An object's score is an operating threshold, no probability; its ECE says how far from one."
-    )
-    add("pixels", "Pixel and calibration values", PIXELS, note)
+        add("clusters", "Clusters found", rates("found at {:g} false clusters/image", "clusters", per_image))
+    add("pixels", "Pixel and calibration values", PIXELS)
     return tables
+
+
+def strata_tables(runs: Sequence[Run]) -> list[Table]:
+    """TPR and FP at the operating threshold by every stratum of the first method, one column a method."""
+    tables = []
+    for key in dict.fromkeys(row["by"] for row in runs[0].metrics["strata"]):
+        by_run = [{row["stratum"]: row for row in run.metrics["strata"] if row["by"] == key} for run in runs]
+        of_images = any("fp_per_cm2" in row for row in by_run[0].values())
+        shown = {
+            stratum: row
+            for stratum, row in by_run[0].items()
+            if row["annotated"] or row.get("fp") or (of_images and row["images"])
+        }
+        if not set(shown) - {UNKNOWN}:
+            continue  # the data set does not say
+        rows = [
+            [Cell(n), Cell(f"{row['annotated']} / {row['images']}"), *(_stratum(found.get(n)) for found in by_run)]
+            for n, row in shown.items()
+        ]
+        named = STRATA_NAMES.get(key, key)
+        header = [named, "MCs / images", *(run.name for run in runs)]
+        tables.append(Table(f"strata-{key}", f"TPR at the operating threshold by {named}", header, rows))
+    return tables
+
+
+def failure_tables(runs: Sequence[Run]) -> list[Table]:
+    """Kinds of MCs that methods fail on: TPR, IoU and coverage; and in pieces, merged, with false marks around.
+
+    No tables when no evaluation collected them.
+    """
+    first = next((found for run in runs if (found := run.metrics.get("failure_classes"))), None)
+    if first is None:
+        return []
+    kinds = {kind: entry["annotated"] for kind, entry in first["classes"].items() if entry["annotated"]}
+    of_runs = {kind: [at(run.metrics, f"failure_classes/classes/{kind}") for run in runs] for kind in kinds}
+    names = [run.name for run in runs]
+    rows = [[Cell(kind), Cell(str(count)), *map(_failure, of_runs[kind])] for kind, count in kinds.items()]
+    pieces = [[Cell(kind), *map(_pieces, of_runs[kind])] for kind in kinds]
+    title = "TPR at the operating threshold by kinds of MCs on which methods fail"
+    other = "Pieces, merged MCs and false marks around, at the operating threshold"
+    return [
+        Table("failures", title, ["kind", "MCs", *names], rows),
+        Table("pieces", other, ["kind", *names], pieces),
+    ]
+
+
+def _stratum(row: Mapping[str, Any] | None) -> Cell:
+    if row is None or (row["tpr"] is None and not row.get("fp")):
+        return Cell(NONE)
+    cell = value({"value": row["tpr"], "low": row["tpr_low"], "high": row["tpr_high"]}, 2)
+    if row.get("fp_per_cm2") is not None:
+        return cell._replace(remark=f"{row['fp_per_cm2']:.2f} FP/cm²")
+    return cell if row.get("fp") is None else cell._replace(remark=f"{row['fp']} FP")
+
+
+def _failure(entry: Mapping[str, Any] | None) -> Cell:
+    return Cell(NONE) if entry is None else value(entry["tpr"], 2)._replace(remark="\n".join(_named(entry, COVERAGE)))
+
+
+def _pieces(entry: Mapping[str, Any] | None) -> Cell:
+    first, *others = [NONE] if entry is None else _named(entry, PIECES)
+    return Cell(first, remark="\n".join(others))
+
+
+def _named(entry: Mapping[str, Any], shown: Mapping[str, str]) -> list[str]:
+    return [f"{name} {value(entry[key], 2).text}" for name, key in shown.items() if key in entry]
