@@ -39,7 +39,6 @@ class Picture:
 
     path: Path  # PNG file
     width: float  # share of the page's width, [0, 1]
-    alt: str  # what it shows, for those who cannot see it
 
     @property
     def data(self) -> str:
@@ -104,22 +103,8 @@ def write_report(
 def draw_figures(runs: Sequence[Run], folder: Path) -> dict[str, Picture]:
     """Write the figures of curves and distributions; none of what the evaluations do not hold."""
     with style():
-        drawn = {
-            "froc": (figures.froc_figure(runs, figures.PER_CM2), "FROC curves per cm²"),
-            "froc_per_image": (figures.froc_figure(runs, figures.PER_IMAGE), "FROC curves per mammogram"),
-            "iou": (figures.iou_figure(runs), "Box plots of IoU"),
-            "sizes": (figures.size_figure(runs), "Histograms of diameters, found and missed,"),
-            "label_sizes": (figures.label_size_figure(runs), "Histograms of the sizes of labelled MCs, data"),
-            "strata": (figures.strata_figure(runs), "TPR by diameter and by contrast"),
-            "clusters": (figures.cluster_figure(runs), "Share of clusters found"),
-            "pixels": (figures.pixel_figure(runs), "Pixel ROC and precision-recall"),
-            "reliability": (figures.reliability_figure(runs), "Reliability diagrams"),
-        }
-        return {
-            key: _save(figure, folder / f"{key}.png", f"{shows} of", runs)
-            for key, (figure, shows) in drawn.items()
-            if figure is not None
-        }
+        drawn = {key: draw(runs) for key, draw in figures.FIGURES.items()}
+        return {key: _save(figure, folder / f"{key}.png") for key, figure in drawn.items() if figure is not None}
 
 
 def draw_cases(runs: Sequence[Run], folder: Path, per_kind: int) -> list[tuple[Chosen, Picture]]:
@@ -127,13 +112,11 @@ def draw_cases(runs: Sequence[Run], folder: Path, per_kind: int) -> list[tuple[C
     for old in folder.glob("case_*.png"):
         old.unlink()
     known = {name: path for run in reversed(runs) for name, path in read_crops(run.folder).items()}
-    found = []
     with style():
-        for place, chosen in enumerate(choose_cases(runs[0], known, per_kind), start=1):
-            path = folder / f"case_{place}_{chosen.kind}.png"
-            shows = f"{chosen.kind} image, {chosen.case_id}: reference and marks of"
-            found.append((chosen, _save(case_panel(runs, chosen.case_id), path, shows, runs)))
-    return found
+        return [
+            (chosen, _save(case_panel(runs, chosen.case_id), folder / f"case_{place}_{chosen.kind}.png"))
+            for place, chosen in enumerate(choose_cases(runs[0], known, per_kind), start=1)
+        ]
 
 
 def render(template: str, values: Mapping[str, Any]) -> str:
@@ -155,9 +138,8 @@ def shell_command(words: Sequence[str]) -> str:
     return " ".join(quoted)
 
 
-def _save(figure: Figure, path: Path, shows: str, runs: Sequence[Run]) -> Picture:
-    alt = f"{shows} {', '.join(run.name for run in runs)}"
-    return Picture(save(figure, path), min(1.0, figure.get_figwidth() / PAGE_WIDTH), alt)
+def _save(figure: Figure, path: Path) -> Picture:
+    return Picture(save(figure, path), min(1.0, figure.get_figwidth() / PAGE_WIDTH))
 
 
 def _program() -> list[str]:

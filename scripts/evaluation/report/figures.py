@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -254,3 +255,17 @@ def _size_name(low: str, high: str) -> str:
         return f"≥ {low}"
     last = int(high) - 1
     return low if last == int(low) else f"{low}–{last}"
+
+
+#: Key of a figure in the page and name of its file -> what draws it; None where there is nothing to draw.
+FIGURES: dict[str, Callable[[Sequence[Run]], Figure | None]] = {
+    "froc": froc_figure,
+    "froc_per_image": partial(froc_figure, axis=PER_IMAGE),
+    "iou": iou_figure,
+    "sizes": size_figure,
+    "label_sizes": label_size_figure,
+    "strata": strata_figure,
+    "clusters": cluster_figure,
+    "pixels": pixel_figure,
+    "reliability": reliability_figure,
+}
