@@ -19,7 +19,7 @@ from scripts.common.files import write_json
 from scripts.evaluation.cases import HitRule
 from scripts.evaluation.compare import compare
 from scripts.evaluation.matching import GREEDY, OPTIMAL
-from scripts.evaluation.methods import DEFAULT_METHODS, METHODS, choose_data, evaluate_all
+from scripts.evaluation.methods import DEFAULT_METHODS, FAILED, METHODS, choose_data, evaluate_all
 from scripts.evaluation.readers import compare_readers
 from scripts.evaluation.report.build import write_report
 from scripts.evaluation.report.pictures import write_failures
@@ -44,11 +44,11 @@ def run_methods(
     """Evaluate methods and report them; status 1 when an evaluation failed."""
     overrides, part = choose_data(data, **chosen)
     output = output or Path("runs") / Path(data).stem.removeprefix("data_")
-    outcomes = evaluate_all(methods, output, part, data, overrides=overrides, force=force)
-    missing = [f"{outcome.method}: {outcome.reason}" for outcome in outcomes if outcome.reason]
-    folders = [outcome.folder for outcome in outcomes if outcome.folder is not None]
+    reasons = evaluate_all(methods, output, part, data, overrides, force)
+    missing = [f"{method}: {reason}" for method, reason in reasons.items() if reason]
+    folders = [output / method / part for method, reason in reasons.items() if not reason]
     logger.info("report: %s", write_report(folders, report, note, not_run=missing))
-    return int(any(outcome.failed for outcome in outcomes))
+    return int(any(reason.startswith(FAILED) for reason in reasons.values()))
 
 
 def run_compare(first: Path, second: Path, output: Path, fp_limit: float, **bootstrap: Any) -> Path:

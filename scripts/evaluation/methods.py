@@ -11,7 +11,7 @@ import json
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from monai.bundle import ConfigParser
 from tqdm import tqdm
@@ -42,19 +42,6 @@ WITHOUT_EFFECT = (
     *("training/", "bench/", "sweeps/", "evaluation/report/"),
     *(f"evaluation/{name}.py" for name in ("__main__", "compare", "methods", "readers")),
 )
-
-
-class Outcome(NamedTuple):
-    """What became of a method."""
-
-    method: str  # key of `METHODS`
-    folder: Path | None  # of its evaluation, or None when there is none
-    reason: str  # why it is not there; "" when it is
-
-    @property
-    def failed(self) -> bool:
-        """Whether its evaluation was tried and failed."""
-        return self.reason.startswith(FAILED)
 
 
 def config_files(method: str, data: str) -> list[str]:
@@ -95,44 +82,46 @@ def choose_data(
     return {key: value for key, value in overrides.items() if value}, part
 
 
-def evaluate_all(methods: Sequence[str], output: str | Path, part: str, data: str, **options: Any) -> list[Outcome]:
+def evaluate_all(
+    methods: Sequence[str], output: str | Path, part: str, data: str, overrides: Mapping[str, Any], force: bool = False
+) -> dict[str, str]:
     """Evaluate methods one after the other; a failure does not keep the others from running.
 
-    Each one's folder is `output`/<method>/`part`; for the other arguments see `evaluate_method`.
+    Args:
+        methods: keys of `METHODS`.
+        output, part: each one's folder is `output`/<method>/`part`.
+        data: overlay of the data set.
+        overrides: further keys of the bundle, such as dataset_dir.
+        force: evaluate again what has not changed, too.
+
+    Returns:
+        {method: why its evaluation is not there, or ""}; a reason begins with `FAILED` where it was tried.
     """
     for method in methods:
         config_files(method, data)  # names the unknown one before anything runs
-    outcomes = []
+    reasons = {}
     for place, method in enumerate(methods, start=1):
         logger.info("method %d of %d: %s", place, len(methods), method)
-        outcomes.append(evaluate_method(method, Path(output) / method / part, data, **options))
-        if outcomes[-1].reason:
-            logger.warning("%s: not run: %s", method, outcomes[-1].reason)
-    return outcomes
+        reasons[method] = evaluate_method(method, Path(output) / method / part, data, overrides, force)
+        if reasons[method]:
+            logger.warning("%s: not run: %s", method, reasons[method])
+    return reasons
 
 
-def evaluate_method(method: str, folder: Path, data: str, overrides: Mapping[str, Any], force: bool = False) -> Outcome:
-    """Evaluate one method, or find that nothing has changed since.
-
-    Args:
-        method: key of `METHODS`.
-        folder: of the evaluation.
-        data: overlay of the data set.
-        overrides: further keys of the bundle, such as dataset_dir.
-        force: evaluate again in any case.
-    """
+def evaluate_method(method: str, folder: Path, data: str, overrides: Mapping[str, Any], force: bool = False) -> str:
+    """Evaluate one method, or find that nothing has changed since; why it is not there, or "" (see `evaluate_all`)."""
     files = config_files(method, data)
     parser = ConfigParser()
     parser.read_config(files)
     parser.update(dict(overrides))
     weights = str(parser.get_parsed_content("weights") or "")
     if weights and not Path(weights).is_file():
-        return Outcome(method, None, f"its weights {weights} are missing")
+        return f"its weights {weights} are missing"
     wanted = inputs(files, overrides, parser)
     changed = changes(folder, wanted)
     if not changed and not force:
         logger.info("%s: nothing has changed, reused: %s", method, folder)
-        return Outcome(method, folder, "")
+        return ""
     logger.info("%s: evaluating (%s); log: %s", method, ", ".join(changed) or "forced", folder / f"{STAGE}.log")
     for name in (INPUTS, f"{STAGE}.done.json", f"{STAGE}.log"):
         (folder / name).unlink(missing_ok=True)
@@ -140,9 +129,9 @@ def evaluate_method(method: str, folder: Path, data: str, overrides: Mapping[str
     try:
         run_bundle(folder, arguments)
     except StageError as error:
-        return Outcome(method, None, f"{FAILED}: {error}")
+        return f"{FAILED}: {error}"
     write_json(folder / INPUTS, wanted)
-    return Outcome(method, folder, "")
+    return ""
 
 
 def run_bundle(folder: Path, arguments: Mapping[str, Any]) -> None:

@@ -40,8 +40,8 @@ def world(root, monkeypatch, tmp_path):
 
         def evaluate(self, method="hdogreg", **options):
             before = len(self.calls)
-            outcome = evaluate_method(method, tmp_path / "out", DATA, self.overrides, **options)
-            return outcome, len(self.calls) - before
+            reason = evaluate_method(method, tmp_path / "out", DATA, self.overrides, **options)
+            return reason, len(self.calls) - before
 
     world = World()
     monkeypatch.setattr(methods, "run_bundle", world.run)
@@ -65,12 +65,11 @@ def test_every_method_has_an_overlay_that_is_there(root):
 
 
 def test_an_unchanged_evaluation_is_reused(world):
-    outcome, ran = world.evaluate()
-    assert ran == 1 and outcome.reason == "" and outcome.folder == world.folder / "out"
+    assert world.evaluate() == ("", 1)
     (arguments,) = world.calls
     assert arguments["run_id"] == "evaluating" and arguments["config_file"] == config_files("hdogreg", DATA)
     assert arguments["output_dir"] == str(world.folder / "out") and arguments["weights"].endswith("weights.pt")
-    assert world.evaluate() == (outcome, 0)
+    assert world.evaluate() == ("", 0)
     assert world.evaluate(force=True)[1] == 1
     (world.folder / "scripts" / "evaluation" / "report" / "page.py").write_text("b = 2\n")
     (world.folder / "scripts" / "evaluation" / "readers.py").write_text("b = 2\n")
@@ -114,8 +113,8 @@ def test_only_the_operating_points_of_the_method_itself_count(world):
 
 def test_missing_weights_leave_a_method_out(world):
     world.overrides = world.overrides | {"weights": str(world.folder / "gone.pt")}
-    outcome, ran = world.evaluate()
-    assert ran == 0 and outcome.folder is None and "gone.pt are missing" in outcome.reason
+    reason, ran = world.evaluate()
+    assert ran == 0 and "gone.pt are missing" in reason and not reason.startswith(methods.FAILED)
     world.overrides = world.overrides | {"weights": ""}
     assert world.evaluate("ciecholewski")[1] == 1, "a method without weights"
 
@@ -128,10 +127,10 @@ def test_a_failure_is_named_and_the_next_method_runs(world, monkeypatch, tmp_pat
 
     options = {"data": DATA, "overrides": world.overrides}
     monkeypatch.setattr(methods, "run_bundle", run)
-    outcomes = evaluate_all(["slim_fcn", "hdogreg"], tmp_path / "all", "datalist", **options)
-    assert [bool(outcome.reason) for outcome in outcomes] == [True, False]
-    assert "failed" in outcomes[0].reason and "exit status 1" in outcomes[0].reason
-    assert outcomes[1].folder == tmp_path / "all" / "hdogreg" / "datalist"
+    reasons = evaluate_all(["slim_fcn", "hdogreg"], tmp_path / "all", "datalist", **options)
+    assert list(reasons) == ["slim_fcn", "hdogreg"] and not reasons["hdogreg"]
+    assert reasons["slim_fcn"].startswith(methods.FAILED) and "exit status 1" in reasons["slim_fcn"]
+    assert (tmp_path / "all" / "hdogreg" / "datalist" / INPUTS).is_file()
     assert not (tmp_path / "all" / "slim_fcn" / "datalist" / INPUTS).exists()
     with pytest.raises(ValueError, match="unet"):
         evaluate_all(["hdogreg", "unet"], tmp_path / "none", "datalist", **options)

@@ -127,13 +127,11 @@ def case_panel(runs: Sequence[Run], case_id: str) -> Figure:
 def write_failures(
     folder: str | Path, datalist: str | Path, output: str | Path, dataset_dir: str | Path = "", **options: Any
 ) -> Path:
-    """Write the picture of an evaluation's failures.
+    """Write the picture (PNG) of an evaluation's failures.
 
     Args:
         folder: output folder of the evaluation.
-        datalist: data list that was evaluated, JSON or CSV.
-        output: PNG file.
-        dataset_dir: start of the list's relative paths; "" is the list's own folder.
+        datalist, dataset_dir: data list that was evaluated, and the start of its relative paths ("" is its own folder).
         options: further arguments of `failure_figure`.
     """
     items = [item for part in generic_datalist(datalist, dataset_dir).values() for item in part]
