@@ -83,6 +83,15 @@ def paired_test(first: Mapping[Hashable, float], second: Mapping[Hashable, float
     return paired_wilcoxon(*pairs[~np.isnan(pairs).any(1)].T)
 
 
+def image_values(run: Run, names: Sequence[str], column: str) -> dict[Hashable, float]:
+    """{case_id: value in a column of cases.csv}; ValueError where one of the images has no row."""
+    found = {row["case_id"]: number(row[column]) for row in run.cases}
+    missing = set(names) - set(found)
+    if missing:
+        raise ValueError(f"{run.folder / CASES}: got no row of {min(missing)!r}; want one per image")
+    return {name: found[name] for name in names}
+
+
 def object_iou(run: Run) -> dict[Hashable, float]:
     """{(case_id, place in label order from 1, area in px): best IoU} of annotated objects; of a single pixel NaN."""
     found: dict[Hashable, float] = {}
@@ -120,13 +129,12 @@ def compare(
         odd = min(set(names) ^ set(other_names), default="one twice")
         raise ValueError(f"{second_dir}: got other images (e.g. {odd}); want those of {first_dir}")
     thresholds = [{key: run.metrics["operating_point"][key] for key in ("threshold", "chosen_by")} for run in runs]
-    values = [_image_values(run, names) for run in runs]
     found = {
         "images": len(names),
         "difference": f"{first_dir} - {second_dir}",
         "operating_thresholds": {"first": thresholds[0], "second": thresholds[1]},
         "differences": froc_differences(first, second, bootstrap.weights(patients), **options),
-        "wilcoxon": {name: paired_test(*(each[name] for each in values)) for name in VALUES},
+        "wilcoxon": {value: paired_test(*(image_values(run, names, value) for run in runs)) for value in VALUES},
         "wilcoxon_per_object": {"iou": paired_test(*map(object_iou, runs))},
         "bootstrap": asdict(bootstrap),
     }
@@ -164,15 +172,6 @@ def p_text(p: float | None, least: str = "< 0.0001") -> str:
     if p is None:
         return NONE
     return least if p < 1e-4 else f"{p:.2g}" if p < 0.095 else f"{p:.2f}"
-
-
-def _image_values(run: Run, names: Sequence[str]) -> dict[str, dict[Hashable, float]]:
-    """{column: {case_id: value}} of `VALUES`."""
-    rows = {row["case_id"]: row for row in run.cases}
-    missing = set(names) - set(rows)
-    if missing:
-        raise ValueError(f"{run.folder / CASES}: got no row of {min(missing)!r}; want one per image")
-    return {column: {name: number(rows[name][column]) for name in names} for column in VALUES}
 
 
 def _as_dicts(value: Any) -> Any:

@@ -75,9 +75,8 @@ def compare_readers(
         images_dir: folder of the mammograms, by the same names, for pixel spacing and breast mask; None takes
             `spacing_mm` and the whole image.
         spacing_mm: pixel spacing where no image gives one.
-        rule: when two objects are the same; None is the paper's.
+        rule, matching: when two objects are the same; None is the paper's rule.
         cell_mm: side of the cells of kappa.
-        matching: "greedy" or "optimal".
         samples, seed: of the bootstrap over images.
 
     Returns:
@@ -141,11 +140,6 @@ def _breast(labels: Sequence[Path], image: Path | None, spacing_mm: float) -> tu
 def _row(matched: Matched) -> dict[str, Any]:
     both, other = int(matched.hit.sum()), int(matched.false_positive.sum())
     alone = int(matched.hit.size) - both
-    return {
-        "image": matched.case.case_id,
-        "both": both,
-        "first_alone": alone,
-        "second_alone": other,
-        "specific_agreement": specific_agreement(both, other, alone),
-        "kappa": float(cohen_kappa(cell_table(matched))),
-    }
+    row = {"image": matched.case.case_id, "both": both, "first_alone": alone, "second_alone": other}
+    agreed, kappa = specific_agreement(both, other, alone), float(cohen_kappa(cell_table(matched)))
+    return row | {"specific_agreement": agreed, "kappa": kappa}

@@ -371,6 +371,23 @@ def test_label_sizes_are_drawn_where_an_evaluation_has_them(folders, tmp_path):
     assert training.get_title(loc="left") == "training: 11 MCs"
 
 
+def test_notes_of_tables_come_from_the_evaluation_that_has_the_numbers(folders, tmp_path, monkeypatch):
+    """The first evaluation is of a former version and knows no kinds of failures."""
+    monkeypatch.setattr(build, "draw_figures", lambda *arguments: {})
+    monkeypatch.setattr(build, "draw_cases", lambda *arguments: [])
+    runs = load_runs(folders)
+    runs[0].metrics.pop("failure_classes")
+    monkeypatch.setattr(build, "load_runs", lambda *arguments: runs)
+    write_report(folders, tmp_path / "one")
+    assert "Close: less than 6 px to the next MC. Dense: at least 10 others" in (tmp_path / "one/tables.md").read_text()
+    page = (tmp_path / "one/report.html").read_text()
+    assert "Close: less than 6 px" in page and "mean share of an MC&#39;s pixels" in page
+    assert "good | method minus the other (above 0: good | method is better)" in page
+    runs[1].metrics.pop("failure_classes")
+    write_report(folders, tmp_path / "none")
+    assert "Close: less" not in (tmp_path / "none/tables.md").read_text()
+
+
 def test_texts_from_outside_are_escaped_in_the_page_and_plain_in_markdown(folders, tmp_path, monkeypatch):
     monkeypatch.setattr(build, "draw_figures", lambda *arguments: {})
     monkeypatch.setattr(build, "draw_cases", lambda *arguments: [])
@@ -378,3 +395,5 @@ def test_texts_from_outside_are_escaped_in_the_page_and_plain_in_markdown(folder
     page = (tmp_path / "report.html").read_text()
     assert "<i>x" not in page and "<b>one" not in page and "&lt;b&gt;one&lt;/b&gt;" in page
     assert "a < b" in (tmp_path / "tables.md").read_text()
+    assert "<b>one</b> minus the other" in (tmp_path / "tables.md").read_text()
+    assert "&lt;b&gt;one&lt;/b&gt; minus the other" in page

@@ -75,11 +75,9 @@ def choose_cases(run: Run, known: Mapping[str, Path], per_kind: int = 1) -> list
     central = sorted(ranked, key=lambda name: abs(ranked.index(name) - (len(ranked) - 1) / 2))
     orders = {"best": ranked, "worst": ranked[::-1], "median": central}
     taken: dict[str, str] = {}
-    for _ in range(per_kind):
-        for kind, order in orders.items():
-            free = next((name for name in order if name not in taken), None)
-            if free is not None:
-                taken[free] = kind
+    for kind, order in [*orders.items()] * per_kind:
+        free = [name for name in order if name not in taken]
+        taken |= dict.fromkeys(free[:1], kind)
     return [Chosen(kind, n, values[n]) for kind in ("best", "median", "worst") for n in taken if taken[n] == kind]
 
 
@@ -89,7 +87,8 @@ def case_panel(runs: Sequence[Run], case_id: str) -> Figure:
     Raises:
         ValueError: a method's window is not that of the first one.
     """
-    crops = [read_crop(files[case_id]) if case_id in (files := read_crops(run.folder)) else None for run in runs]
+    files = [read_crops(run.folder).get(case_id) for run in runs]
+    crops = [read_crop(file) if file else None for file in files]
     base = next(crop for crop in crops if crop is not None)
     total = 2 + len(runs)
     down = math.ceil(total / ACROSS)

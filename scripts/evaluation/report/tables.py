@@ -218,10 +218,8 @@ def failure_tables(runs: Sequence[Run]) -> list[Table]:
     pieces = [[Cell(kind), *map(_pieces, of_runs[kind])] for kind in kinds]
     title = "TPR at the operating threshold by kinds of MCs on which methods fail"
     other = "Pieces, merged MCs and false marks around, at the operating threshold"
-    return [
-        Table("failures", title, ["kind", "MCs", *names], rows),
-        Table("pieces", other, ["kind", *names], pieces),
-    ]
+    failures = Table("failures", title, ["kind", "MCs", *names], rows)
+    return [failures, Table("pieces", other, ["kind", *names], pieces)]
 
 
 def _stratum(row: Mapping[str, Any] | None) -> Cell:
