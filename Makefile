@@ -51,21 +51,18 @@ benchmark-data: $(VENV)/.run ## freeze validation and test sets: make benchmark-
 
 BENCHMARK := data/benchmark
 METHOD ?= hdogreg
-comma := ,
-OVERLAY := $(if $(filter slim_fcn,$(METHOD)),'configs/slim_fcn_inference.json'$(comma))
 SHIFTED := $(patsubst $(BENCHMARK)/%.json,%,$(wildcard $(BENCHMARK)/datalist.json $(BENCHMARK)/plain.json $(BENCHMARK)/phantoms.json $(BENCHMARK)/shift_*.json))
+METHODS_COMMAND := $(BIN)/python -m scripts.evaluation methods
 
-benchmark: $(VENV)/.run ## evaluate the shipped weights on the frozen sets: make benchmark [METHOD=slim_fcn]
-	for name in $(SHIFTED); do $(BUNDLE) evaluating \
-		--config_file "['configs/inference.json',$(OVERLAY)'configs/evaluate.json','configs/data_benchmark.json']" \
-		--datalist_file $$name.json --output_dir runs/benchmark/$(METHOD)/$$name || exit 1; done
+benchmark: $(VENV)/.run ## evaluate one method on all frozen sets: make benchmark [METHOD=slim_fcn]
+	for name in $(SHIFTED); do $(METHODS_COMMAND) --methods $(METHOD) --data configs/data_benchmark.json \
+		--datalist-file $$name.json --report runs/benchmark/$(METHOD)/$$name || exit 1; done
 	$(BIN)/python -m scripts.evaluation summary $(SHIFTED:%=runs/benchmark/$(METHOD)/%) | tee runs/benchmark/$(METHOD)/summary.md
 
-METHODS ?= hdogreg slim_fcn hdog_alone ciecholewski context_cnn deeplab_v3
 DATA ?= configs/data_benchmark.json
 
 report: $(VENV)/.run ## evaluate all methods, and one page that compares them: make report [METHODS=..] [DATA=.. DATASET_DIR=.. NOTE=..] [FORCE=1]
-	$(BIN)/python -m scripts.evaluation methods --methods $(METHODS) --data $(DATA) --report runs/report \
+	$(METHODS_COMMAND) $(if $(METHODS),--methods $(METHODS)) --data $(DATA) --report runs/report \
 		--dataset-dir "$(DATASET_DIR)" --note "$(NOTE)" $(if $(FORCE),--force)
 
 clean: ## remove generated phantoms, caches and output/ (not your data, runs/ or .venv)

@@ -19,15 +19,14 @@ from scripts.common.files import write_json
 from scripts.evaluation.cases import HitRule
 from scripts.evaluation.compare import compare
 from scripts.evaluation.matching import GREEDY, OPTIMAL
-from scripts.evaluation.methods import DEFAULT_METHODS, METHODS, evaluate_all, part_name
+from scripts.evaluation.methods import DEFAULT_METHODS, FAILED, METHODS, choose_data, evaluate_all
 from scripts.evaluation.readers import compare_readers
 from scripts.evaluation.report.build import write_report
-from scripts.evaluation.report.gallery import write_gallery
-from scripts.evaluation.statistics import IMAGE, PATIENT
-from scripts.evaluation.summary import summarise
+from scripts.evaluation.report.pictures import write_failures
+from scripts.evaluation.report.tables import summarise
+from scripts.evaluation.statistics import IMAGE, PATIENT, Bootstrap
 
 logger = logging.getLogger("scripts.evaluation")
-Arguments = argparse.Namespace
 
 
 class Parser(argparse.ArgumentParser):
@@ -39,63 +38,39 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"error: {message}\n")
 
 
-def run_methods(args: Arguments) -> int:
+def run_methods(
+    methods: Sequence[str], data: str, output: Path | None, report: Path, note: str, force: bool, **chosen: str
+) -> int:
     """Evaluate methods and report them; status 1 when an evaluation failed."""
-    given = {"dataset_dir": args.dataset_dir, "datalist_file": args.datalist_file, "section": args.section}
-    overrides = {name: value for name, value in given.items() if value}
-    part = part_name(args.data, args.datalist_file, args.section)
-    output = args.output or Path("runs") / Path(args.data).stem.removeprefix("data_")
-    outcomes = evaluate_all(args.methods, output, part, args.data, overrides, args.force)
-    missing = [f"{outcome.method}: {outcome.reason}" for outcome in outcomes if outcome.reason]
-    folders = [outcome.folder for outcome in outcomes if outcome.folder is not None]
-    logger.info("report: %s", write_report(folders, args.report, args.note, not_run=missing))
-    return int(any(outcome.failed for outcome in outcomes))
+    overrides, part = choose_data(data, **chosen)
+    output = output or Path("runs") / Path(data).stem.removeprefix("data_")
+    reasons = evaluate_all(methods, output, part, data, overrides, force)
+    missing = [f"{method}: {reason}" for method, reason in reasons.items() if reason]
+    folders = [output / method / part for method, reason in reasons.items() if not reason]
+    logger.info("report: %s", write_report(folders, report, note, not_run=missing))
+    return int(any(reason.startswith(FAILED) for reason in reasons.values()))
 
 
-def run_report(args: Arguments) -> int:
-    """Report evaluations that are there."""
-    page = write_report(args.folders, args.output, args.note, args.names, args.not_run, args.title, args.cases)
-    logger.info("report: %s", page)
-    return 0
-
-
-def run_failures(args: Arguments) -> int:
-    """Draw a method's failures."""
-    options = (args.dataset_dir, args.count, args.side_mm, args.spacing_mm)
-    logger.info("failures: %s", write_gallery(args.folder, args.datalist, args.output, *options))
-    return 0
-
-
-def run_compare(args: Arguments) -> int:
+def run_compare(first: Path, second: Path, output: Path, fp_limit: float, **bootstrap: Any) -> Path:
     """Compare two evaluations."""
-    found = compare(args.first, args.second, args.samples, args.unit, args.seed, fp_limit=args.fp_limit)
-    logger.info("comparison: %s", write_json(args.output, found))
-    return 0
+    return write_json(output, compare(first, second, Bootstrap(**bootstrap), fp_limit=fp_limit))
 
 
-def run_readers(args: Arguments) -> int:
+def run_readers(
+    first: Path, second: Path, images: Path | None, output: Path, hit_distance_mm: float, hit_iou: float, **options: Any
+) -> int:
     """Compare two readers; status 1 when a file was left out."""
-    found = compare_readers(
-        *(args.first, args.second, args.images, args.spacing_mm, HitRule(args.hit_distance_mm, args.hit_iou)),
-        *(args.cell_mm, args.matching, args.samples, args.seed),
-        progress=sys.stderr.isatty(),
-    )
-    logger.info("%d images compared: %s", found["images"], write_json(args.output, found))
+    found = compare_readers(first, second, images, rule=HitRule(hit_distance_mm, hit_iou), **options)
+    logger.info("%d images compared: %s", found["images"], write_json(output, found))
     return int(bool(found["failures"] or any(found["unmatched"].values())))
 
 
-def run_summary(args: Arguments) -> int:
-    """Print one table of evaluations."""
-    sys.stdout.write(summarise(args.folders))
-    return 0
-
-
 def make_parser() -> Parser:
-    """All commands with their options."""
+    """All commands. Options are arguments of a function, which returns an exit status, a file written, or a text."""
     parser = Parser(prog="python -m scripts.evaluation", description="Compare, report and summarise evaluations.")
     commands = parser.add_subparsers(required=True, metavar="command")
 
-    def command(name: str, run: Callable[[Arguments], int], text: str) -> Callable[..., Any]:
+    def command(name: str, run: Callable[..., int | Path | str], text: str) -> Callable[..., Any]:
         made = commands.add_parser(name, help=text, description=text)
         made.set_defaults(run=run)
         return made.add_argument
@@ -111,7 +86,7 @@ def make_parser() -> Parser:
     add("--note", default="", help="statement about the data (default: data_note of the config)")
     add("--force", action="store_true", help="evaluate again what could be reused")
 
-    add = command("report", run_report, "one page from evaluations of several methods on the same images")
+    add = command("report", write_report, "one page from evaluations of several methods on the same images")
     add("folders", type=Path, nargs="+", help="output folders of evaluations, the reference first")
     add("--output", type=Path, default=Path("runs/report"), help="folder of the report")
     add("--note", default="", help="statement about the data (default: the evaluation's data_note)")
@@ -120,7 +95,7 @@ def make_parser() -> Parser:
     add("--title", default="", help="heading of the page")
     add("--cases", type=int, default=1, help="best, median and worst images shown, of each")
 
-    add = command("failures", run_failures, "a picture of a method's largest missed MCs and highest false marks")
+    add = command("failures", write_failures, "a picture of a method's largest missed MCs and highest false marks")
     add("folder", type=Path, help="output folder of an evaluation")
     add("--datalist", required=True, help="data list that was evaluated, JSON or CSV")
     add("--dataset-dir", default="", help="start of its relative paths (default: its own folder)")
@@ -151,19 +126,24 @@ def make_parser() -> Parser:
     add("--samples", type=int, default=1000, help="bootstrap samples of images")
     add("--seed", type=int, default=0, help="of the bootstrap")
 
-    add = command("summary", run_summary, "print one Markdown table of several evaluations")
+    add = command("summary", summarise, "print one Markdown table of several evaluations")
     add("folders", nargs="+", help="output folders of evaluations")
     return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; see the module's text for the exit status, which is returned."""
-    args = make_parser().parse_args(arguments)
+    given = vars(make_parser().parse_args(arguments))
     try:
-        return args.run(args)
+        result = given.pop("run")(**given)
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    if isinstance(result, str):
+        sys.stdout.write(result)
+    elif isinstance(result, Path):
+        logger.info("written: %s", result)
+    return result if isinstance(result, int) else 0
 
 
 if __name__ == "__main__":

@@ -1,36 +1,35 @@
 """Two methods on the same images: paired differences with bootstrap intervals, and Wilcoxon's signed-rank test.
 
-All differences are first - second.
+All differences are first - second. In a report the reference method is the first, against each other one.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
+from tqdm import tqdm
 
 from scripts.common.files import json_values
-from scripts.common.tables import read_csv
-from scripts.evaluation.froc import CM2, TABLE_NAME, FrocTable
-from scripts.evaluation.froc import IMAGE as PER_IMAGE
-from scripts.evaluation.statistics import (
-    IMAGE,
-    PATIENT,
-    Difference,
-    Wilcoxon,
-    bootstrap_differences,
-    bootstrap_weights,
-    paired_wilcoxon,
-)
+from scripts.evaluation.froc import CM2, IMAGE, FrocTable
+from scripts.evaluation.report.runs import CASES, Run, number
+from scripts.evaluation.report.tables import NONE, Cell, Table
+from scripts.evaluation.statistics import Bootstrap, Wilcoxon, bootstrap_differences, paired_wilcoxon
 
-CASES_NAME, OBJECTS_NAME, METRICS_NAME = "cases.csv", "objects.csv", "metrics.json"
-#: {(case_id, place in label order from 1): (area in px, best IoU)} of annotated objects.
-ObjectIoU = dict[tuple[str, int], tuple[int, float]]
-#: Per-image values that are compared, columns of cases.csv.
+#: Values of images that are compared, columns of cases.csv.
 VALUES = ("tpr", "fp_per_cm2", "foreground_iou", "background_iou", "mean_iou")
+#: Tests that a report shows: column -> section of `compare`'s result, value.
+TESTS = {
+    "TPR of an image": ("wilcoxon", "tpr"),
+    "FP per cm² of an image": ("wilcoxon", "fp_per_cm2"),
+    "foreground IoU of an image": ("wilcoxon", "foreground_iou"),
+    "mean IoU of an image": ("wilcoxon", "mean_iou"),
+    "IoU of an annotated MC": ("wilcoxon_per_object", "iou"),
+}
 
 
 def froc_differences(
@@ -58,147 +57,142 @@ def froc_differences(
     """
     if not np.array_equal(first.annotated, second.annotated):
         raise ValueError("second: got other numbers of annotated objects per image than first; want the same images")
-    rates, per_image = np.asarray(fp_rates, np.float64), np.asarray(fp_rates_per_image, np.float64)
-    until = {CM2: max(fp_limit, *fp_rates), PER_IMAGE: max([0.0, *fp_rates_per_image])}
+    rates = [(CM2, float(rate)) for rate in fp_rates] + [(IMAGE, float(rate)) for rate in fp_rates_per_image]
+    until = {CM2: max(fp_limit, *fp_rates), IMAGE: max([0.0, *fp_rates_per_image])}
 
     def metrics(table: FrocTable, sample: np.ndarray) -> np.ndarray:
         curve = table.curve(sample, until)
-        return np.concatenate([[curve.pauc(fp_limit)], curve.tpr_at(rates), curve.tpr_at(per_image, PER_IMAGE)])
+        return np.array([curve.pauc(fp_limit), *(curve.tpr_at(rate, per) for per, rate in rates)])
 
-    found = bootstrap_differences(lambda w: metrics(first, w), lambda w: metrics(second, w), weights)
-    split = 1 + rates.size
-    return {
-        "pauc": found[0],
-        "tpr_at_fp_per_cm2": {str(float(r)): d for r, d in zip(rates, found[1:split], strict=True)},
-        "tpr_at_fp_per_image": {str(float(r)): d for r, d in zip(per_image, found[split:], strict=True)},
-    }
+    pauc, *others = bootstrap_differences(lambda w: metrics(first, w), lambda w: metrics(second, w), weights)
+    found: dict[str, Any] = {"pauc": pauc, "tpr_at_fp_per_cm2": {}, "tpr_at_fp_per_image": {}}
+    for (per, rate), difference in zip(rates, others, strict=True):
+        found[f"tpr_at_fp_per_{per}"][str(rate)] = difference
+    return found
 
 
-def value_tests(first: Sequence[dict[str, float]], second: Sequence[dict[str, float]]) -> dict[str, Wilcoxon]:
-    """Paired Wilcoxon tests of per-image values; an image on which a value is undefined (NaN) for either is left out.
-
-    Args:
-        first, second: per image {name: value}, in the same order.
-    """
-    tests = {}
-    for name in VALUES:
-        pairs = np.array([(a[name], b[name]) for a, b in zip(first, second, strict=True)], np.float64).reshape(-1, 2)
-        pairs = pairs[~np.isnan(pairs).any(1)]
-        tests[name] = paired_wilcoxon(pairs[:, 0], pairs[:, 1])
-    return tests
-
-
-def object_test(first: ObjectIoU, second: ObjectIoU) -> Wilcoxon:
-    """Paired Wilcoxon test of IoU per object: best IoU of every annotated object larger than one pixel.
-
-    Args:
-        first, second: {(case_id, place in label order): (area in px, best IoU)} of all annotated objects.
+def paired_test(first: Mapping[Hashable, float], second: Mapping[Hashable, float]) -> Wilcoxon:
+    """Wilcoxon test of values by image or by object; where a value is undefined (NaN) for either, both are left out.
 
     Raises:
-        ValueError: the annotated objects are not the same.
+        ValueError: the images or objects are not the same.
     """
-    if {key: area for key, (area, _) in first.items()} != {key: area for key, (area, _) in second.items()}:
-        raise ValueError("second: got other annotated objects than first; want the same annotations")
-    pairs = np.array([(iou, second[key][1]) for key, (area, iou) in first.items() if area > 1], np.float64)
-    return paired_wilcoxon(*pairs.reshape(-1, 2).T)
+    if first.keys() != second.keys():
+        raise ValueError("second: got other images or other annotated objects than first; want the same annotations")
+    pairs = np.array([(value, second[key]) for key, value in first.items()], np.float64).reshape(-1, 2)
+    return paired_wilcoxon(*pairs[~np.isnan(pairs).any(1)].T)
+
+
+def image_values(run: Run, names: Sequence[str], column: str) -> dict[Hashable, float]:
+    """{case_id: value in a column of cases.csv}; ValueError where one of the images has no row."""
+    found = {row["case_id"]: number(row[column]) for row in run.cases}
+    missing = set(names) - set(found)
+    if missing:
+        raise ValueError(f"{run.folder / CASES}: got no row of {min(missing)!r}; want one per image")
+    return {name: found[name] for name in names}
+
+
+def object_iou(run: Run) -> dict[Hashable, float]:
+    """{(case_id, place in label order from 1, area in px): best IoU} of annotated objects; of a single pixel NaN."""
+    found: dict[Hashable, float] = {}
+    places: Counter[str] = Counter()
+    for row in run.annotated:
+        case, area = row["case_id"], int(row["area_px"])
+        places[case] += 1
+        found[case, places[case], area] = float(row["best_iou"]) if area > 1 else np.nan
+    return found
 
 
 def compare(
-    first_dir: str | Path,
-    second_dir: str | Path,
-    samples: int = 1000,
-    unit: str = IMAGE,
-    seed: int = 0,
-    **options: Any,
+    first_dir: str | Path, second_dir: str | Path, bootstrap: Bootstrap | None = None, **options: Any
 ) -> dict[str, Any]:
     """Compare two evaluations; counts and IoU are those at each one's own operating threshold.
 
     Args:
         first_dir, second_dir: their output folders.
-        samples, unit, seed: of the bootstrap; unit is "image" or "patient".
+        bootstrap: how intervals are made; None is the default.
         options: further arguments of `froc_differences`.
 
     Returns:
-        {"images", "operating_thresholds", "differences": `froc_differences`, "wilcoxon": `value_tests`,
-        "wilcoxon_per_object": {"iou": `object_test`}, "bootstrap"}, JSON types.
+        {"images", "difference", "operating_thresholds", "differences": `froc_differences`, "wilcoxon": `paired_test` of
+        every one of `VALUES`, "wilcoxon_per_object": {"iou": `paired_test`}, "bootstrap"}, JSON types.
 
     Raises:
         ValueError: the evaluations are not of the same images, or image names are not unique.
     """
-    if unit not in (IMAGE, PATIENT):
-        raise ValueError(f"unit: got {unit!r}; want {IMAGE!r} or {PATIENT!r}")
-    first, second = _load(Path(first_dir)), _load(Path(second_dir))
-    if first.names != second.names:
-        odd = sorted(set(first.names) ^ set(second.names))
-        example = odd[0] if odd else "one twice"
-        raise ValueError(f"{second_dir}: got other images (e.g. {example}); want those of {first_dir}")
-    units = [str(i) for i in range(len(first.names))] if unit == IMAGE else first.patients
-    weights = bootstrap_weights(units, samples, seed)
+    bootstrap = bootstrap or Bootstrap()
+    runs = Run(Path(first_dir)), Run(Path(second_dir))
+    (first, names, patients), (second, other_names, _) = (run.froc(by_name=True) for run in runs)
+    if len(set(names)) < len(names):
+        raise ValueError(f"{first_dir}: got an image name twice; want unique names")
+    if names != other_names:
+        odd = min(set(names) ^ set(other_names), default="one twice")
+        raise ValueError(f"{second_dir}: got other images (e.g. {odd}); want those of {first_dir}")
+    thresholds = [{key: run.metrics["operating_point"][key] for key in ("threshold", "chosen_by")} for run in runs]
     found = {
-        "images": len(first.names),
+        "images": len(names),
         "difference": f"{first_dir} - {second_dir}",
-        "operating_thresholds": {"first": first.operating, "second": second.operating},
-        "differences": froc_differences(first.table, second.table, weights, **options),
-        "wilcoxon": value_tests(first.cases, second.cases),
-        "wilcoxon_per_object": {"iou": object_test(first.objects, second.objects)},
-        "bootstrap": {"samples": samples, "unit": unit, "seed": seed},
+        "operating_thresholds": {"first": thresholds[0], "second": thresholds[1]},
+        "differences": froc_differences(first, second, bootstrap.weights(patients), **options),
+        "wilcoxon": {value: paired_test(*(image_values(run, names, value) for run in runs)) for value in VALUES},
+        "wilcoxon_per_object": {"iou": paired_test(*map(object_iou, runs))},
+        "bootstrap": asdict(bootstrap),
     }
     return json_values(_as_dicts(found))
 
 
-class _Evaluated(NamedTuple):
-    """What is read of an evaluation, in order of the image names."""
+def difference_tables(runs: Sequence[Run]) -> tuple[list[Table], list[dict[str, Any]]]:
+    """The first method against each other one: bootstrap differences and Wilcoxon tests, and what they came from.
 
-    names: list[str]
-    patients: list[str]
-    table: FrocTable
-    cases: list[dict[str, float]]
-    objects: ObjectIoU
-    operating: dict[str, Any]
-
-
-def _load(folder: Path) -> _Evaluated:
-    for name in (TABLE_NAME, CASES_NAME, OBJECTS_NAME, METRICS_NAME):
-        if not (folder / name).is_file():
-            raise ValueError(f"{folder}: got no {name}; want the output folder of an evaluation")
-    with np.load(folder / TABLE_NAME, allow_pickle=False) as file:
-        arrays = {name: file[name] for name in file.files}
-    names = arrays["case_id"]
-    if np.unique(names).size != names.size:
-        raise ValueError(f"{folder}: got an image name twice; want unique names")
-    order = np.argsort(names)
-    place = np.empty(order.size, np.int64)
-    place[order] = np.arange(order.size)
-    arrays |= {name: arrays[name][order] for name in ("annotated", "breast_cm2")} | {"case": place[arrays["case"]]}
-    sorted_names = names[order].tolist()
-    rows = {row["case_id"]: {k: float(row[k] or "nan") for k in VALUES} for row in read_csv(folder / CASES_NAME)}
-    missing = set(sorted_names) - set(rows)
-    if missing:
-        raise ValueError(f"{folder / CASES_NAME}: got no row of {min(missing)!r}; want one per image")
-    point = json.loads((folder / METRICS_NAME).read_text(encoding="utf-8"))["operating_point"]
-    return _Evaluated(
-        names=sorted_names,
-        patients=arrays["patient"][order].tolist(),
-        table=FrocTable.from_arrays(arrays),
-        cases=[rows[name] for name in sorted_names],
-        objects=_object_iou(folder / OBJECTS_NAME),
-        operating={name: point[name] for name in ("threshold", "chosen_by")},
-    )
+    Returns:
+        Tables (none for a single method), and `compare`'s result for each other method.
+    """
+    if len(runs) < 2:
+        return [], []
+    first, name = runs[0], runs[0].name
+    froc, used = first.metrics["froc"], Bootstrap(**first.metrics["provenance"]["bootstrap"])
+    rates = [float(rate) for rate in froc["tpr_at_fp_per_cm2"]]
+    found = [
+        compare(first.folder, other.folder, used, fp_limit=froc["fp_limit_per_cm2"], fp_rates=rates)
+        for other in tqdm(runs[1:], desc="comparisons", unit="method", disable=None)
+    ]
+    rows, tests = [], []
+    for run, result in zip(runs[1:], found, strict=True):
+        entries = [result["differences"]["pauc"], *result["differences"]["tpr_at_fp_per_cm2"].values()]
+        rows.append([Cell(run.name), *(_difference(entry, f"< {2 / used.samples:.2g}") for entry in entries)])
+        tests.append([Cell(run.name), *(_wilcoxon(result[section][value]) for section, value in TESTS.values())])
+    header = ["pAUC", *(f"TPR at {rate:g} FP/cm²" for rate in rates)]
+    detection = Table("differences", "Differences of detection", [f"{name} minus", *header], rows)
+    operating = Table("wilcoxon", "Differences at the operating thresholds", [f"{name} minus", *TESTS], tests)
+    return [detection, operating], found
 
 
-def _object_iou(path: Path) -> ObjectIoU:
-    """Of all annotated objects; rows of an image come in label order."""
-    found: ObjectIoU = {}
-    places: dict[str, int] = {}
-    for row in read_csv(path):
-        if row["kind"] == "annotated":
-            case = row["case_id"]
-            places[case] = places.get(case, 0) + 1
-            found[case, places[case]] = (int(row["area_px"]), float(row["best_iou"]))
-    return found
+def p_text(p: float | None, least: str = "< 0.0001") -> str:
+    """A p value; `least` where it is too small for a number."""
+    if p is None:
+        return NONE
+    return least if p < 1e-4 else f"{p:.2g}" if p < 0.095 else f"{p:.2f}"
 
 
 def _as_dicts(value: Any) -> Any:
-    if isinstance(value, Difference | Wilcoxon):
-        return value._asdict()
-    return {key: _as_dicts(v) for key, v in value.items()} if isinstance(value, dict) else value
+    """Named tuples become dictionaries."""
+    value = value._asdict() if hasattr(value, "_asdict") else value
+    return {key: _as_dicts(part) for key, part in value.items()} if isinstance(value, dict) else value
+
+
+def _difference(entry: Mapping[str, Any], least: str) -> Cell:
+    if entry["value"] is None:
+        return Cell(NONE)
+    ends = "" if entry["low"] is None else f"{_signed(entry['low'])} to {_signed(entry['high'])}"
+    return Cell(_signed(entry["value"]), ends, f"p {p_text(entry['p'], least)}")
+
+
+def _wilcoxon(entry: Mapping[str, Any]) -> Cell:
+    if entry["median"] is None:
+        return Cell(NONE)
+    return Cell(_signed(entry["median"]), "", f"p {p_text(entry['p'])}, n = {entry['n']}")
+
+
+def _signed(number: float) -> str:
+    text = f"{number:+.3f}"
+    return "0.000" if float(text) == 0 else text.replace("-", "−")

@@ -9,15 +9,16 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from monai.bundle import ConfigParser
 from tqdm import tqdm
 
 from scripts.common.files import sha256_of, write_json
 from scripts.common.stage import StageError, run_stage
+from scripts.data.lists.folder import REPORT_NAME
 
 logger = logging.getLogger(__name__)
 ROOT = Path(__file__).parents[2]
@@ -38,119 +39,110 @@ METHODS = {
 DEFAULT_METHODS = ("hdogreg", "slim_fcn", "hdog_alone", "ciecholewski", "context_cnn", "deeplab_v3")
 #: Code that no number of an evaluation depends on: later stages, the tools on evaluations, and training.
 WITHOUT_EFFECT = (
-    *("training/", "bench/", "sweeps/", "evaluation/report/", "evaluation/__main__.py"),
-    *("evaluation/methods.py", "evaluation/summary.py", "evaluation/readers.py"),
+    *("training/", "bench/", "sweeps/", "evaluation/report/"),
+    *(f"evaluation/{name}.py" for name in ("__main__", "compare", "methods", "readers")),
 )
-Runner = Callable[[Path, Mapping[str, Any]], None]
-
-
-class Outcome(NamedTuple):
-    """What became of a method.
-
-    Attributes:
-        method: key of `METHODS`.
-        folder: of its evaluation, or None when there is none.
-        reason: why it is not there; "" when it is.
-    """
-
-    method: str
-    folder: Path | None
-    reason: str
-
-    @property
-    def failed(self) -> bool:
-        """Whether its evaluation was tried and failed."""
-        return self.reason.startswith(FAILED)
 
 
 def config_files(method: str, data: str) -> list[str]:
-    """Config files of a method's evaluation, in order.
-
-    Args:
-        method: key of `METHODS`.
-        data: overlay of the data set; "" takes that of evaluate.json, generated phantoms.
-    """
+    """Config files of a method's evaluation, in order; without an overlay of the data, generated phantoms."""
     if method not in METHODS:
         raise ValueError(f"methods: got {method!r}; want some of {', '.join(METHODS)}")
     names = ["inference.json", METHODS[method], "evaluate.json"]
     return [f"configs/{name}" for name in names if name] + ([data] if data else [])
 
 
+def choose_data(
+    data: str, dataset_dir: str = "", datalist_file: str = "", section: str = "testing"
+) -> tuple[dict[str, Any], str]:
+    """What of a data set is evaluated.
+
+    Args:
+        data: overlay of the data set.
+        dataset_dir, datalist_file: "" is the overlay's own.
+        section: part of the data list.
+
+    Returns:
+        Keys of the bundle that say so, and a name for the folder of an evaluation within its method's: the data list's
+        name, and the section where that is not "testing".
+
+    Raises:
+        ValueError: a data list is given, and the overlay takes none.
+    """
+    config = _read(data)
+    own = {"datalist_file": config, "source::datalist_file": config.get("source", {})}
+    lists = {key: str(part["datalist_file"]) for key, part in own.items() if "datalist_file" in part}
+    if datalist_file and not lists:
+        raise ValueError(f"datalist_file: got {datalist_file!r}; want none, as {data} reads no data list")
+    key, listed = next(iter(lists.items()), ("", ""))
+    overrides = {"dataset_dir": dataset_dir, key: datalist_file, "section": section}
+    listed = datalist_file or listed
+    name = "" if listed.startswith("$") else Path(listed).stem
+    part = "_".join(filter(None, (name, "" if name and section == "testing" else section)))
+    return {key: value for key, value in overrides.items() if value}, part
+
+
 def evaluate_all(
-    methods: Sequence[str],
-    output: str | Path,
-    part: str,
-    data: str,
-    overrides: Mapping[str, Any],
-    force: bool = False,
-    run: Runner | None = None,
-) -> list[Outcome]:
+    methods: Sequence[str], output: str | Path, part: str, data: str, overrides: Mapping[str, Any], force: bool = False
+) -> dict[str, str]:
     """Evaluate methods one after the other; a failure does not keep the others from running.
 
     Args:
         methods: keys of `METHODS`.
-        output: folder of all evaluations.
-        part: name of each method's own folder, e.g. that of the data list.
-        data, overrides, force, run: see `evaluate_method`.
+        output, part: each one's folder is `output`/<method>/`part`.
+        data: overlay of the data set.
+        overrides: further keys of the bundle, such as dataset_dir.
+        force: evaluate again what has not changed, too.
+
+    Returns:
+        {method: why its evaluation is not there, or ""}; a reason begins with `FAILED` where it was tried.
     """
     for method in methods:
         config_files(method, data)  # names the unknown one before anything runs
-    outcomes = []
+    reasons = {}
     for place, method in enumerate(methods, start=1):
         logger.info("method %d of %d: %s", place, len(methods), method)
-        outcome = evaluate_method(method, Path(output) / method / part, data, overrides, force, run)
-        if outcome.reason:
-            logger.warning("%s: not run: %s", method, outcome.reason)
-        outcomes.append(outcome)
-    return outcomes
+        reasons[method] = evaluate_method(method, Path(output) / method / part, data, overrides, force)
+        if reasons[method]:
+            logger.warning("%s: not run: %s", method, reasons[method])
+    return reasons
 
 
-def evaluate_method(
-    method: str, folder: Path, data: str, overrides: Mapping[str, Any], force: bool = False, run: Runner | None = None
-) -> Outcome:
-    """Evaluate one method, or find that nothing has changed since.
-
-    Args:
-        method: key of `METHODS`.
-        folder: of the evaluation.
-        data: overlay of the data set.
-        overrides: further keys of the bundle, such as datalist_file or dataset_dir.
-        force: evaluate again in any case.
-        run: runs the bundle with a mapping of arguments; None starts a process.
-    """
+def evaluate_method(method: str, folder: Path, data: str, overrides: Mapping[str, Any], force: bool = False) -> str:
+    """Evaluate one method, or find that nothing has changed since; why it is not there, or "" (see `evaluate_all`)."""
     files = config_files(method, data)
     parser = ConfigParser()
     parser.read_config(files)
     parser.update(dict(overrides))
     weights = str(parser.get_parsed_content("weights") or "")
     if weights and not Path(weights).is_file():
-        return Outcome(method, None, f"its weights {weights} are missing")
+        return f"its weights {weights} are missing"
     wanted = inputs(files, overrides, parser)
     changed = changes(folder, wanted)
     if not changed and not force:
         logger.info("%s: nothing has changed, reused: %s", method, folder)
-        return Outcome(method, folder, "")
+        return ""
     logger.info("%s: evaluating (%s); log: %s", method, ", ".join(changed) or "forced", folder / f"{STAGE}.log")
     for name in (INPUTS, f"{STAGE}.done.json", f"{STAGE}.log"):
         (folder / name).unlink(missing_ok=True)
     arguments = {"run_id": "evaluating", "config_file": files, **overrides, "output_dir": str(folder)}
     try:
-        (run or run_bundle)(folder, arguments)
+        run_bundle(folder, arguments)
     except StageError as error:
-        return Outcome(method, None, f"{FAILED}: {error}")
+        return f"{FAILED}: {error}"
     write_json(folder / INPUTS, wanted)
-    return Outcome(method, folder, "")
+    return ""
 
 
 def run_bundle(folder: Path, arguments: Mapping[str, Any]) -> None:
     """Run the bundle in a process of its own, with a bar of the images done."""
-    report = folder / "run_report.json"
+    report = folder / REPORT_NAME
     report.unlink(missing_ok=True)
     with tqdm(desc=folder.parent.name, unit="image") as bar:
 
         def watch() -> None:
             if report.is_file():
-                done = json.loads(report.read_text(encoding="utf-8"))
+                done = _read(report)
                 bar.update(done["images_done"] + done["images_failed"] - bar.n)
 
         run_stage(folder, STAGE, arguments, watch)
@@ -164,12 +156,11 @@ def inputs(files: Sequence[str], overrides: Mapping[str, Any], parser: ConfigPar
         {"configs", "code", "weights", "operating points", "images", "overrides"}. Of the operating points those of this
         method; of images the names, sizes and times of all files under `dataset_dir`.
     """
-    weights, points, data, method = (
-        str(parser.get_parsed_content(key) or "") for key in ("weights", "operating_points", "dataset_dir", "method")
-    )
+    keys = ("weights", "operating_points", "dataset_dir", "method")
+    weights, points, data, method = (str(parser.get_parsed_content(key) or "") for key in keys)
     scripts = ROOT / "scripts"
     code = {path.relative_to(scripts).as_posix(): path for path in sorted(scripts.rglob("*.py"))}
-    own_points = json.loads(Path(points).read_text(encoding="utf-8")).get(method) if Path(points).is_file() else None
+    own_points = _read(Path(points)).get(method) if Path(points).is_file() else None
     stats = [(path, path.stat()) for path in sorted(Path(data).expanduser().rglob("*")) if path.is_file()]
     return {
         "configs": {file: sha256_of(file) for file in files},
@@ -183,22 +174,19 @@ def inputs(files: Sequence[str], overrides: Mapping[str, Any], parser: ConfigPar
 
 def changes(folder: Path, wanted: Mapping[str, Any]) -> list[str]:
     """Why an evaluation cannot be reused; nothing when it can."""
-    if not (folder / "metrics.json").is_file() or not (folder / "run_report.json").is_file():
+    if not (folder / "metrics.json").is_file() or not (folder / REPORT_NAME).is_file():
         return ["not there yet"]
-    report = json.loads((folder / "run_report.json").read_text(encoding="utf-8"))
+    report = _read(folder / REPORT_NAME)
     if report["state"] != "finished" or report["exit_status"]:
         return ["not complete"]
     if not (folder / INPUTS).is_file():
         return ["made without a record of its inputs"]
-    made = json.loads((folder / INPUTS).read_text(encoding="utf-8"))
+    made = _read(folder / INPUTS)
     return [f"{name} changed" for name, value in wanted.items() if made.get(name) != value]
 
 
-def part_name(data: str, datalist_file: str, section: str) -> str:
-    """Folder of an evaluation within its method's: the data list's name, the section where that is not "testing"."""
-    listed = datalist_file or str(json.loads(Path(data).read_text(encoding="utf-8")).get("datalist_file", ""))
-    name = "" if listed.startswith("$") else Path(listed).stem
-    return "_".join(filter(None, (name, "" if name and section == "testing" else section)))
+def _read(path: str | Path) -> dict[str, Any]:
+    return json.loads(Path(path).read_text(encoding="utf-8"))
 
 
 def _digest(lines: Iterable[str]) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,9 @@ from scripts.data.labels.annotations import load_label
 from scripts.data.lists.folder import REPORT_NAME
 from scripts.data.reader.mammogram_reader import Reading, read_mammogram, read_values
 from scripts.evaluation.agreement import agreement, cell_table, cohen_kappa, reader_case, specific_agreement
-from scripts.evaluation.cases import CaseScores, HitRule
-from scripts.evaluation.matching import GREEDY, match_case
-from scripts.evaluation.statistics import Interval, bootstrap_weights
+from scripts.evaluation.cases import HitRule
+from scripts.evaluation.matching import GREEDY, Matched, match_case
+from scripts.evaluation.statistics import Bootstrap, Interval, bootstrap_weights
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +32,7 @@ MASK_NAME = "mask.nii.gz"
 #: labels that do not say how large their image is
 POINTS = (".csv", ".json", ".xml")
 NO_LABELS = (".txt", ".md", ".log", ".html", ".pdf")
-Files = dict[str, list[Path]]
+Files = Mapping[str, Sequence[Path]]
 
 
 def named_files(folder: str | Path) -> Files:
@@ -43,17 +44,14 @@ def named_files(folder: str | Path) -> Files:
         ValueError: the folder does not exist, or holds no file.
     """
     root = Path(folder).expanduser()
-    found: Files = defaultdict(list)
-    if (root / REPORT_NAME).is_file():
-        for path in sorted(root.rglob(MASK_NAME)):
-            found[path.parent.relative_to(root).as_posix()].append(path)
-    else:
-        for path in sorted(root.rglob("*")):
-            hidden = any(part.startswith(".") for part in path.relative_to(root).parts)
-            if path.is_file() and not hidden and path.suffix.lower() not in NO_LABELS:
-                stem = path.name.removesuffix(".gz")
-                name = path.relative_to(root).with_name(Path(stem).stem if Path(stem).suffix else stem)
-                found[name.as_posix()].append(path)
+    found = defaultdict(list)
+    of_bundle = (root / REPORT_NAME).is_file()
+    for path in sorted(root.rglob(MASK_NAME if of_bundle else "*")):
+        below = path.relative_to(root)
+        if of_bundle:
+            found[below.parent.as_posix()].append(path)
+        elif path.is_file() and path.suffix.lower() not in NO_LABELS and not any(p[0] == "." for p in below.parts):
+            found[below.with_name(Path(path.name.removesuffix(".gz")).stem).as_posix()].append(path)
     if not found:
         raise ValueError(f"{folder}: got no file; want a folder of labels, or an output folder of the bundle")
     return dict(found)
@@ -69,7 +67,6 @@ def compare_readers(
     matching: str = GREEDY,
     samples: int = 1000,
     seed: int = 0,
-    progress: bool = False,
 ) -> dict[str, Any]:
     """Agreement of two folders of labels.
 
@@ -78,33 +75,34 @@ def compare_readers(
         images_dir: folder of the mammograms, by the same names, for pixel spacing and breast mask; None takes
             `spacing_mm` and the whole image.
         spacing_mm: pixel spacing where no image gives one.
-        rule: when two objects are the same; None is the paper's.
+        rule, matching: when two objects are the same; None is the paper's rule.
         cell_mm: side of the cells of kappa.
-        matching: "greedy" or "optimal".
         samples, seed: of the bootstrap over images.
-        progress: show a progress bar.
 
     Returns:
         What the output file holds. "unmatched" and "failures" name what was left out.
     """
+    rule, bootstrap = rule or HitRule(), Bootstrap(samples, seed=seed)
     first, second = named_files(first_dir), named_files(second_dir)
     images = None if images_dir is None else named_files(images_dir)
     cases, failures = [], []
-    for name in tqdm(sorted(first.keys() & second.keys()), unit="image", disable=not progress):
+    for name in tqdm(sorted(first.keys() & second.keys()), unit="image", disable=None):
         try:
-            pair = _only(first, name), _only(second, name)
-            image = None if images is None else _only(images, name)
-            cases.append(_case(name, pair, image, spacing_mm, rule, cell_mm))
+            labels = _only(first, name), _only(second, name)
+            breast, spacing = _breast(labels, None if images is None else _only(images, name), spacing_mm)
+            both = [load_label(path, (breast.shape[0], breast.shape[1]), spacing) for path in labels]
+            cases.append(reader_case(both[0], both[1], breast, spacing, rule, cell_mm, case_id=name))
         except (ValueError, OSError) as error:
             failures.append({"image": name, "reason": str(error)})
             logger.error("left out: %s", error)
-    weights = bootstrap_weights([case.case_id for case in cases], samples, seed)
-    found = agreement(cases, 1.0, weights, matching)
+    found = agreement(cases, 1.0, bootstrap_weights([case.case_id for case in cases], samples, seed), matching)
     unmatched = {"first": sorted(first.keys() - second.keys()), "second": sorted(second.keys() - first.keys())}
     for which, names in unmatched.items():
         for name in names:
             logger.error("%s has no partner: %s", which, name)
-    rows = [_row(case, matching) for case in cases]
+    rows = [_row(match_case(case, 1.0, matching)) for case in cases]
+    folders = {"first": str(first_dir), "second": str(second_dir), "images": images_dir and str(images_dir)}
+    hits = {"hit_distance_mm": rule.distance_mm, "hit_iou": rule.iou, "matching": matching}
     return json_values(
         {
             "images": len(cases),
@@ -113,21 +111,13 @@ def compare_readers(
             "per_image": rows,
             "unmatched": unmatched,
             "failures": failures,
-            "settings": {
-                "first": str(first_dir),
-                "second": str(second_dir),
-                "images": None if images_dir is None else str(images_dir),
-                "spacing_mm": spacing_mm,
-                "hit_distance_mm": (rule or HitRule()).distance_mm,
-                "hit_iou": (rule or HitRule()).iou,
-                "matching": matching,
-            },
-            "bootstrap": {"samples": samples, "unit": "image", "seed": seed},
+            "settings": folders | {"spacing_mm": spacing_mm} | hits,
+            "bootstrap": asdict(bootstrap),
         }
     )
 
 
-def _only(files: Mapping[str, Sequence[Path]], name: str) -> Path:
+def _only(files: Files, name: str) -> Path:
     paths = files.get(name, ())
     if len(paths) != 1:
         found = ", ".join(str(path) for path in paths) or "no file"
@@ -135,37 +125,21 @@ def _only(files: Mapping[str, Sequence[Path]], name: str) -> Path:
     return paths[0]
 
 
-def _case(
-    name: str,
-    labels: tuple[Path, Path],
-    image: Path | None,
-    spacing_mm: float,
-    rule: HitRule | None,
-    cell_mm: float,
-) -> CaseScores:
-    spacing = (spacing_mm, spacing_mm)
+def _breast(labels: Sequence[Path], image: Path | None, spacing_mm: float) -> tuple[np.ndarray, tuple[float, float]]:
+    """Mask of what is compared, bool (rows, cols), and pixel spacing: of the image, else the whole label."""
     if image is not None:
         pixels, meta = read_mammogram(image, Reading(default_spacing_mm=spacing_mm))
         spacing = (float(meta["spacing_mm"][0]), float(meta["spacing_mm"][1]))
-        breast = breast_mask(pixels, spacing[0])
-    else:
-        masks = [path for path in labels if path.suffix.lower() not in POINTS]
-        if not masks:
-            raise ValueError(f"{labels[0]}: got points for both labels; want --images, to know the image's size")
-        breast = np.ones(read_values(masks[0]).shape, bool)
-    both = [load_label(path, (breast.shape[0], breast.shape[1]), spacing) for path in labels]
-    return reader_case(both[0], both[1], breast, spacing, rule, cell_mm, case_id=name)
+        return breast_mask(pixels, spacing[0]), spacing
+    masks = [path for path in labels if path.suffix.lower() not in POINTS]
+    if not masks:
+        raise ValueError(f"{labels[0]}: got points for both labels; want --images, to know the image's size")
+    return np.ones(read_values(masks[0]).shape, bool), (spacing_mm, spacing_mm)
 
 
-def _row(case: CaseScores, matching: str) -> dict[str, Any]:
-    matched = match_case(case, 1.0, matching)
+def _row(matched: Matched) -> dict[str, Any]:
     both, other = int(matched.hit.sum()), int(matched.false_positive.sum())
     alone = int(matched.hit.size) - both
-    return {
-        "image": case.case_id,
-        "both": both,
-        "first_alone": alone,
-        "second_alone": other,
-        "specific_agreement": specific_agreement(both, other, alone),
-        "kappa": float(cohen_kappa(cell_table(matched))),
-    }
+    row = {"image": matched.case.case_id, "both": both, "first_alone": alone, "second_alone": other}
+    agreed, kappa = specific_agreement(both, other, alone), float(cohen_kappa(cell_table(matched)))
+    return row | {"specific_agreement": agreed, "kappa": kappa}

@@ -10,18 +10,11 @@ from scipy import stats
 
 from scripts.common.tables import write_csv
 from scripts.evaluation.__main__ import main
-from scripts.evaluation.compare import (
-    CASES_NAME,
-    METRICS_NAME,
-    OBJECTS_NAME,
-    compare,
-    froc_differences,
-    object_test,
-    value_tests,
-)
+from scripts.evaluation.compare import compare, froc_differences, object_iou, paired_test
 from scripts.evaluation.froc import TABLE_NAME, FrocTable, save_table
 from scripts.evaluation.matching import match_case
-from scripts.evaluation.statistics import bootstrap_weights
+from scripts.evaluation.report.runs import CASES, METRICS, OBJECTS, Run
+from scripts.evaluation.statistics import Bootstrap, bootstrap_weights
 from scripts.evaluation.tables import CASE_FIELDS, OBJECT_FIELDS, case_row, object_rows
 
 A, B, FAR = (10, 10, 2, 2), (30, 30, 2, 2), (50, 10, 2, 2)
@@ -32,12 +25,12 @@ def written(folder, cases):
     """What an evaluation at threshold 0.3 leaves for comparing."""
     table = FrocTable(cases)
     save_table(folder / TABLE_NAME, table, cases)
-    write_csv(folder / CASES_NAME, CASE_FIELDS, [case_row(match_case(case, 0.3)) for case in cases])
+    write_csv(folder / CASES, CASE_FIELDS, [case_row(match_case(case, 0.3)) for case in cases])
     pairs = zip(cases, table.hit_from, strict=True)
     rows = [row for case, hit_from in pairs for row in object_rows(match_case(case, 0.3), hit_from)]
-    write_csv(folder / OBJECTS_NAME, OBJECT_FIELDS, rows)
+    write_csv(folder / OBJECTS, OBJECT_FIELDS, rows)
     point = {"threshold": 0.3, "chosen_by": "given", "tp": 1}
-    (folder / METRICS_NAME).write_text(json.dumps({"operating_point": point}))
+    (folder / METRICS).write_text(json.dumps({"operating_point": point}))
     return folder
 
 
@@ -74,7 +67,7 @@ def test_differences_are_those_of_the_curves(methods):
 def test_files_are_enough_and_the_order_of_images_does_not_matter(methods, tmp_path):
     better, worse = methods
     one, two = written(tmp_path / "a", better), written(tmp_path / "b", worse[::-1])
-    found = compare(one, two, samples=30, seed=3)
+    found = compare(one, two, Bootstrap(30, seed=3))
     weights = bootstrap_weights([str(i) for i in range(12)], 30, 3)
     order = sorted(range(12), key=lambda i: better[i].case_id)
     first, second = (FrocTable([cases[i] for i in order]) for cases in methods)
@@ -85,7 +78,7 @@ def test_files_are_enough_and_the_order_of_images_does_not_matter(methods, tmp_p
     assert (tpr["n"], tpr["median"]) == (12, 0.5) and tpr["p"] == pytest.approx(stats.wilcoxon([0.5] * 12).pvalue)
     assert found["wilcoxon"]["fp_per_cm2"]["median"] == pytest.approx(-1 / 36)
     assert found["operating_thresholds"]["first"] == {"threshold": 0.3, "chosen_by": "given"}
-    by_patient = compare(one, two, samples=30, unit="patient", seed=3)
+    by_patient = compare(one, two, Bootstrap(30, "patient", 3))
     assert by_patient["differences"]["pauc"]["value"] == found["differences"]["pauc"]["value"]
     with np.load(one / TABLE_NAME, allow_pickle=False) as file:
         assert file["patient"][3] == "patient 1" and file["score"].size == 24
@@ -104,26 +97,23 @@ def test_the_command_writes_json(methods, tmp_path):
 
 
 def test_images_without_a_value_are_left_out():
-    base = {"tpr": 1.0, "fp_per_cm2": 0.0, "foreground_iou": 0.0, "background_iou": 0.0, "mean_iou": 0.0}
-    first = [base | {"tpr": v} for v in (1.0, math.nan, 0.5, 0.8)]
-    second = [base | {"tpr": v} for v in (0.5, 0.5, math.nan, 0.7)]
-    found = value_tests(first, second)["tpr"]
+    found = paired_test({0: 1.0, 1: math.nan, 2: 0.5, 3: 0.8}, {0: 0.5, 1: 0.5, 2: math.nan, 3: 0.7})
     assert found.n == 2 and found.median == pytest.approx(0.3)
-    assert value_tests([], [])["tpr"].n == 0
+    assert paired_test({}, {}).n == 0
 
 
 def test_other_images_and_missing_files_are_named(methods, make_case, tmp_path):
     better, worse = methods
     one, fewer = written(tmp_path / "a", better), written(tmp_path / "b", worse[1:])
     with pytest.raises(ValueError, match="image 0"):
-        compare(one, fewer, samples=5)
-    with pytest.raises(ValueError, match=r"got no froc_table\.npz"):
-        compare(one, tmp_path, samples=5)
+        compare(one, fewer, Bootstrap(5))
+    with pytest.raises(ValueError, match=r"got no metrics\.json, cases\.csv, objects\.csv, froc_table\.npz; want"):
+        compare(one, tmp_path, Bootstrap(5))
     with pytest.raises(ValueError, match="unit"):
-        compare(one, one, unit="breast")
+        compare(one, one, Bootstrap(5, "breast"))
     twice = written(tmp_path / "c", [better[0], better[0]])
     with pytest.raises(ValueError, match="twice"):
-        compare(twice, twice, samples=5)
+        compare(twice, twice, Bootstrap(5))
     with pytest.raises(ValueError, match="same images"):
         froc_differences(FrocTable(better), FrocTable([make_case([A])] * 12), np.ones((2, 12), np.int64))
 
@@ -135,25 +125,36 @@ def test_cases_without_a_row_are_named(methods, tmp_path):
     with (one / "cases.csv").open("w", newline="") as file:
         csv.writer(file).writerows(rows[:-1])
     with pytest.raises(ValueError, match="image 11"):
-        compare(one, one, samples=5)
+        compare(one, one, Bootstrap(5))
 
 
-def test_iou_per_object_pairs_the_same_annotated_objects():
+def test_iou_per_object_pairs_the_same_annotated_objects(methods, tmp_path):
     """By hand: differences 0.2, -0.1, 0.3 (and a tie, left out) have positive ranks 2 + 3 and the negative rank 1."""
-    first = {("a", 1): (9, 0.7), ("a", 2): (9, 0.4), ("b", 1): (4, 0.3), ("b", 2): (4, 0.5), ("b", 3): (1, 1.0)}
-    second = {("a", 1): (9, 0.5), ("a", 2): (9, 0.5), ("b", 1): (4, 0.0), ("b", 2): (4, 0.5), ("b", 3): (1, 0.0)}
-    found = object_test(first, second)
+    run = Run(written(tmp_path / "a", methods[0]))
+
+    def objects(*values):
+        keys = (("a", 9), ("a", 9), ("b", 4), ("b", 4), ("b", 1))
+        names = ("case_id", "area_px", "best_iou", "kind")
+        rows = [(*key, value, "annotated") for key, value in zip(keys, values, strict=True)]
+        run.__dict__["objects"] = [dict(zip(names, map(str, row), strict=True)) for row in rows]
+        return object_iou(run)
+
+    first, second = objects(0.7, 0.4, 0.3, 0.5, 1.0), objects(0.5, 0.5, 0.0, 0.5, 0.0)
+    assert list(first) == [("a", 1, 9), ("a", 2, 9), ("b", 1, 4), ("b", 2, 4), ("b", 3, 1)]
+    found = paired_test(first, second)
     assert (found.n, found.statistic, found.median) == (3, 1.0, pytest.approx(0.1))
     assert found.p == pytest.approx(2 * 2 / 2**3)  # W <= 1: no sign negative, or the smallest alone; two-sided
     assert found.p == pytest.approx(stats.wilcoxon([0.2, -0.1, 0.3], method="exact").pvalue)
-    assert object_test({("a", 1): (1, 1.0)}, {("a", 1): (1, 0.0)}).n == 0, "one pixel has no IoU"
+    one_px = [{key: iou for key, iou in each.items() if key[2] == 1} for each in (first, second)]
+    assert len(one_px[0]) == 1 and paired_test(*one_px).n == 0, "one pixel has no IoU"
+    second[("b", 3, 2)] = second.pop(("b", 3, 1))
     with pytest.raises(ValueError, match="other annotated objects"):
-        object_test(first, second | {("b", 3): (2, 0.0)})
+        paired_test(first, second)
 
 
 def test_the_iou_of_objects_comes_from_the_files_whatever_the_order_of_images(methods, tmp_path):
     better, worse = methods
-    found = compare(written(tmp_path / "a", better), written(tmp_path / "b", worse[::-1]), samples=5)
+    found = compare(written(tmp_path / "a", better), written(tmp_path / "b", worse[::-1]), Bootstrap(5))
     # B is found by the first method alone in all 12 images, A by both
     iou = found["wilcoxon_per_object"]["iou"]
     assert (iou["n"], iou["median"]) == (12, 0.5)

@@ -3,12 +3,14 @@
 import json
 
 import pytest
+from monai.bundle import ConfigParser
 
+from scripts.common.config_check import check_config
 from scripts.common.stage import StageError
 from scripts.evaluation import __main__ as command
 from scripts.evaluation import methods
 from scripts.evaluation.__main__ import main
-from scripts.evaluation.methods import INPUTS, config_files, evaluate_all, evaluate_method
+from scripts.evaluation.methods import INPUTS, choose_data, config_files, evaluate_all, evaluate_method
 
 DATA = "configs/data_benchmark.json"
 
@@ -38,10 +40,12 @@ def world(root, monkeypatch, tmp_path):
 
         def evaluate(self, method="hdogreg", **options):
             before = len(self.calls)
-            outcome = evaluate_method(method, tmp_path / "out", DATA, self.overrides, run=self.run, **options)
-            return outcome, len(self.calls) - before
+            reason = evaluate_method(method, tmp_path / "out", DATA, self.overrides, **options)
+            return reason, len(self.calls) - before
 
-    return World()
+    world = World()
+    monkeypatch.setattr(methods, "run_bundle", world.run)
+    return world
 
 
 def test_config_files_come_in_the_order_of_the_bundle():
@@ -61,15 +65,14 @@ def test_every_method_has_an_overlay_that_is_there(root):
 
 
 def test_an_unchanged_evaluation_is_reused(world):
-    outcome, ran = world.evaluate()
-    assert ran == 1 and outcome.reason == "" and outcome.folder == world.folder / "out"
+    assert world.evaluate() == ("", 1)
     (arguments,) = world.calls
     assert arguments["run_id"] == "evaluating" and arguments["config_file"] == config_files("hdogreg", DATA)
     assert arguments["output_dir"] == str(world.folder / "out") and arguments["weights"].endswith("weights.pt")
-    assert world.evaluate() == (outcome, 0)
+    assert world.evaluate() == ("", 0)
     assert world.evaluate(force=True)[1] == 1
     (world.folder / "scripts" / "evaluation" / "report" / "page.py").write_text("b = 2\n")
-    (world.folder / "scripts" / "evaluation" / "summary.py").write_text("b = 2\n")
+    (world.folder / "scripts" / "evaluation" / "readers.py").write_text("b = 2\n")
     (world.folder / "scripts" / "evaluation" / "__main__.py").write_text("b = 2\n")
     assert world.evaluate()[1] == 0, "code without effect on numbers"
 
@@ -85,7 +88,7 @@ def test_what_changes_numbers_makes_it_run_again(world, what):
     elif what == "images":
         (world.folder / "data" / "image.png").write_bytes(b"another image")
     elif what == "overrides":
-        world.overrides = world.overrides | {"hit_distance_mm": 0.5}
+        world.overrides = world.overrides | {"hit_rule::distance_mm": 0.5}
     elif what == "record":
         (out / INPUTS).unlink()
     else:
@@ -110,26 +113,60 @@ def test_only_the_operating_points_of_the_method_itself_count(world):
 
 def test_missing_weights_leave_a_method_out(world):
     world.overrides = world.overrides | {"weights": str(world.folder / "gone.pt")}
-    outcome, ran = world.evaluate()
-    assert ran == 0 and outcome.folder is None and "gone.pt are missing" in outcome.reason
+    reason, ran = world.evaluate()
+    assert ran == 0 and "gone.pt are missing" in reason and not reason.startswith(methods.FAILED)
     world.overrides = world.overrides | {"weights": ""}
     assert world.evaluate("ciecholewski")[1] == 1, "a method without weights"
 
 
-def test_a_failure_is_named_and_the_next_method_runs(world, tmp_path):
+def test_a_failure_is_named_and_the_next_method_runs(world, monkeypatch, tmp_path):
     def run(folder, arguments):
         if "slim_fcn" in str(folder):
             raise StageError("evaluation.log: stage 'evaluation' ended with exit status 1")
         world.run(folder, arguments)
 
-    outcomes = evaluate_all(["slim_fcn", "hdogreg"], tmp_path / "all", "datalist", DATA, world.overrides, run=run)
-    assert [bool(outcome.reason) for outcome in outcomes] == [True, False]
-    assert "failed" in outcomes[0].reason and "exit status 1" in outcomes[0].reason
-    assert outcomes[1].folder == tmp_path / "all" / "hdogreg" / "datalist"
+    options = {"data": DATA, "overrides": world.overrides}
+    monkeypatch.setattr(methods, "run_bundle", run)
+    reasons = evaluate_all(["slim_fcn", "hdogreg"], tmp_path / "all", "datalist", **options)
+    assert list(reasons) == ["slim_fcn", "hdogreg"] and not reasons["hdogreg"]
+    assert reasons["slim_fcn"].startswith(methods.FAILED) and "exit status 1" in reasons["slim_fcn"]
+    assert (tmp_path / "all" / "hdogreg" / "datalist" / INPUTS).is_file()
     assert not (tmp_path / "all" / "slim_fcn" / "datalist" / INPUTS).exists()
     with pytest.raises(ValueError, match="unet"):
-        evaluate_all(["hdogreg", "unet"], tmp_path / "none", "datalist", DATA, world.overrides, run=run)
+        evaluate_all(["hdogreg", "unet"], tmp_path / "none", "datalist", **options)
     assert not (tmp_path / "none").exists()
+
+
+def test_only_keys_that_the_data_overlay_reads_are_given(root, monkeypatch):
+    """An overlay may read its list at the top level, in its source, or not at all."""
+    monkeypatch.chdir(root)
+    generic, phantom = "configs/data_generic.json", "configs/data_phantom.json"
+    assert choose_data(DATA) == ({"section": "testing"}, "datalist")
+    assert choose_data(DATA, "x", "few.json") == (
+        {"dataset_dir": "x", "datalist_file": "few.json", "section": "testing"},
+        "few",
+    )
+    assert choose_data(generic, datalist_file="a/few.csv", section="validation") == (
+        {"source::datalist_file": "a/few.csv", "section": "validation"},
+        "few_validation",
+    )
+    assert choose_data(generic)[1] == "datalist" and choose_data(phantom)[1] == "testing"
+    with pytest.raises(ValueError, match=r"datalist_file: got 'few.json'; want none, as .*data_phantom.json"):
+        choose_data(phantom, datalist_file="few.json")
+
+
+@pytest.mark.parametrize("data", ["data_benchmark", "data_generic", "data_phantom", "data_inbreast", "data_cbis_ddsm"])
+def test_every_key_that_is_given_is_read(root, monkeypatch, data):
+    monkeypatch.chdir(root)
+    file = f"configs/{data}.json"
+    listed = "few.json" if data in ("data_benchmark", "data_generic") else ""
+    parser = ConfigParser()
+    parser.read_config(config_files("hdogreg", file))
+    check_config(parser, ["evaluating"], spared := set(parser.get()))
+    parser.update(choose_data(file, "x", listed)[0] | {"output_dir": "y"})
+    check_config(parser, ["evaluating"], spared - {"dataset_dir", "datalist_file", "section", "output_dir"})
+    if listed:
+        assert parser.get_parsed_content("source", instantiate=False).get_config()["datalist_file"] == "few.json"
 
 
 def test_the_command_reports_what_ran_and_what_did_not(world, monkeypatch, tmp_path, capsys):

@@ -16,6 +16,7 @@ from scripts.evaluation import sections as parts
 from scripts.evaluation.__main__ import main
 from scripts.evaluation.cases import number_objects
 from scripts.evaluation.cluster_froc import ClusterRule
+from scripts.evaluation.compare import difference_tables, p_text
 from scripts.evaluation.contrast import Contrast
 from scripts.evaluation.crops import CropWriter, read_crop, read_crops
 from scripts.evaluation.evaluate import Evaluation
@@ -24,13 +25,10 @@ from scripts.evaluation.neighbourhood import Neighbourhood
 from scripts.evaluation.pixel_curves import PixelCurvesHandler
 from scripts.evaluation.report import build
 from scripts.evaluation.report.build import write_report
-from scripts.evaluation.report.curves import PER_IMAGE, froc_figure
-from scripts.evaluation.report.differences import difference_tables, p_text
-from scripts.evaluation.report.distributions import label_size_figure
-from scripts.evaluation.report.panels import choose_cases
+from scripts.evaluation.report.figures import PER_IMAGE, froc_figure, label_size_figure
+from scripts.evaluation.report.pictures import choose_cases
 from scripts.evaluation.report.runs import load_runs
-from scripts.evaluation.report.strata import failure_tables, strata_tables
-from scripts.evaluation.report.tables import NONE, Cell, metric_tables, value
+from scripts.evaluation.report.tables import NONE, Cell, failure_tables, metric_tables, strata_tables, value
 from scripts.evaluation.statistics import Bootstrap
 
 SIDE, SPACING = 80, 0.5  # 16 cm^2 each
@@ -96,7 +94,7 @@ def report(folders, tmp_path_factory):
     output = tmp_path_factory.mktemp("report")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("scripts.evaluation.report.style.DPI", 60)  # quick
-        write_report(folders, output, not_run=["third: its weights are missing"], progress=False)
+        write_report(folders, output, not_run=["third: its weights are missing"])
     return output
 
 
@@ -239,11 +237,11 @@ def test_figures_show_something(report):
 def test_a_note_given_replaces_the_recorded_one_and_none_is_said(folders, tmp_path, monkeypatch):
     monkeypatch.setattr(build, "draw_figures", lambda *arguments: {})
     monkeypatch.setattr(build, "draw_cases", lambda *arguments: [])
-    write_report(folders[1:], tmp_path, progress=False)
+    write_report(folders[1:], tmp_path)
     assert "No statement about the data was given" in (tmp_path / "report.html").read_text()
-    write_report(folders[::-1], tmp_path, progress=False)
+    write_report(folders[::-1], tmp_path)
     assert f"**Data.** {NOTE}" in (tmp_path / "tables.md").read_text(), "the second one's"
-    write_report(folders[:1], tmp_path, note="given", names=["mine"], title="A title", progress=False)
+    write_report(folders[:1], tmp_path, note="given", names=["mine"], title="A title")
     text = (tmp_path / "report.html").read_text()
     assert "given" in text and NOTE[:10] not in text and "<title>A title</title>" in text and ">mine<" in text
 
@@ -360,20 +358,12 @@ def test_threshold_that_is_the_methods_own_output_is_named(folders):
     assert (own["threshold"].text, own["chosen"].text) == ("0", "its own output")
 
 
-@pytest.mark.parametrize("wide", [False, True])
-def test_label_sizes_are_drawn_where_an_evaluation_has_them(folders, tmp_path, wide):
+def test_label_sizes_are_drawn_where_an_evaluation_has_them(folders, tmp_path):
     assert label_size_figure(load_runs(folders)) is None
     evaluated(tmp_path / "sizes", "sizes", lambda i: {A: 0.9}, images=1)
-    bins = [(1, 2), (2, 11), (11, 100), (100, None)]
-    rows = [
-        {"section": section, "low_px": low, "high_px": high, "count": count}
-        for section, counts in (("training", (5, 3, 1, 2)), ("testing", (0, 2, 0, 4)))
-        for (low, high), count in zip(bins, counts, strict=True)
-    ]
-    columns = ("section", "low_px", "high_px", "count")
-    if wide:
-        rows = [a | {"training": a["count"], "testing": b["count"]} for a, b in zip(rows[:4], rows[4:], strict=True)]
-        columns = ("low_px", "high_px", "training", "testing")
+    columns = ("low_px", "high_px", "training", "testing")
+    bins = ((1, 2, 5, 0), (2, 11, 3, 2), (11, 100, 1, 0), (100, None, 2, 4))
+    rows = [dict(zip(columns, each, strict=True)) for each in bins]
     write_csv(tmp_path / "sizes" / "label_sizes.csv", columns, rows)
     training, testing = label_size_figure(load_runs([tmp_path / "sizes"])).axes
     assert [label.get_text() for label in training.get_xticklabels()] == ["1", "2–10", "11–99", "≥ 100"]
@@ -381,10 +371,29 @@ def test_label_sizes_are_drawn_where_an_evaluation_has_them(folders, tmp_path, w
     assert training.get_title(loc="left") == "training: 11 MCs"
 
 
+def test_notes_of_tables_come_from_the_evaluation_that_has_the_numbers(folders, tmp_path, monkeypatch):
+    """The first evaluation is of a former version and knows no kinds of failures."""
+    monkeypatch.setattr(build, "draw_figures", lambda *arguments: {})
+    monkeypatch.setattr(build, "draw_cases", lambda *arguments: [])
+    runs = load_runs(folders)
+    runs[0].metrics.pop("failure_classes")
+    monkeypatch.setattr(build, "load_runs", lambda *arguments: runs)
+    write_report(folders, tmp_path / "one")
+    assert "Close: less than 6 px to the next MC. Dense: at least 10 others" in (tmp_path / "one/tables.md").read_text()
+    page = (tmp_path / "one/report.html").read_text()
+    assert "Close: less than 6 px" in page and "mean share of an MC&#39;s pixels" in page
+    assert "good | method minus the other (above 0: good | method is better)" in page
+    runs[1].metrics.pop("failure_classes")
+    write_report(folders, tmp_path / "none")
+    assert "Close: less" not in (tmp_path / "none/tables.md").read_text()
+
+
 def test_texts_from_outside_are_escaped_in_the_page_and_plain_in_markdown(folders, tmp_path, monkeypatch):
     monkeypatch.setattr(build, "draw_figures", lambda *arguments: {})
     monkeypatch.setattr(build, "draw_cases", lambda *arguments: [])
-    write_report(folders, tmp_path, note="a < b", names=["<b>one</b>", "two"], not_run=["<i>x</i>"], progress=False)
+    write_report(folders, tmp_path, note="a < b", names=["<b>one</b>", "two"], not_run=["<i>x</i>"])
     page = (tmp_path / "report.html").read_text()
     assert "<i>x" not in page and "<b>one" not in page and "&lt;b&gt;one&lt;/b&gt;" in page
     assert "a < b" in (tmp_path / "tables.md").read_text()
+    assert "<b>one</b> minus the other" in (tmp_path / "tables.md").read_text()
+    assert "&lt;b&gt;one&lt;/b&gt; minus the other" in page

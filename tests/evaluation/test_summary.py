@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from scripts.evaluation.summary import summarise
+from scripts.evaluation.report.tables import summarise
 
 ENTRY = {"value": 0.5, "low": 0.4, "high": 0.6}
 

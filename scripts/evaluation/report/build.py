@@ -21,14 +21,13 @@ from matplotlib.figure import Figure
 from scripts.common.files import write_json
 from scripts.common.provenance import source_commit
 from scripts.common.tables import write_text
+from scripts.evaluation.compare import difference_tables
 from scripts.evaluation.crops import read_crops
-from scripts.evaluation.report import curves, distributions
-from scripts.evaluation.report.differences import difference_tables
-from scripts.evaluation.report.panels import Chosen, case_panel, choose_cases
-from scripts.evaluation.report.runs import Run, load_runs
-from scripts.evaluation.report.strata import failure_tables, strata_tables
+from scripts.evaluation.report import figures
+from scripts.evaluation.report.pictures import Chosen, case_panel, choose_cases
+from scripts.evaluation.report.runs import Run, at, load_runs
 from scripts.evaluation.report.style import PAGE_WIDTH, colour, save, style
-from scripts.evaluation.report.tables import metric_tables
+from scripts.evaluation.report.tables import failure_tables, metric_tables, strata_tables
 
 FIGURES, TEMPLATES = "figures", Path(__file__).with_name("templates")
 PAGE, TABLES, COMPARISONS = "report.html", "tables.md", "comparisons.json"
@@ -36,17 +35,10 @@ PAGE, TABLES, COMPARISONS = "report.html", "tables.md", "comparisons.json"
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure of the page.
+    """A figure of the page."""
 
-    Attributes:
-        path: PNG file.
-        width: share of the page's width, [0, 1].
-        alt: what it shows, for those who cannot see it.
-    """
-
-    path: Path
-    width: float
-    alt: str
+    path: Path  # PNG file
+    width: float  # share of the page's width, [0, 1]
 
     @property
     def data(self) -> str:
@@ -61,8 +53,7 @@ def write_report(
     names: Sequence[str] = (),
     not_run: Sequence[str] = (),
     title: str = "",
-    cases_per_kind: int = 1,
-    progress: bool = True,
+    cases: int = 1,
 ) -> Path:
     """Write a report.
 
@@ -74,8 +65,7 @@ def write_report(
         names: what to call the methods; none takes the recorded ones.
         not_run: why a method is missing, one line each.
         title: heading; "" makes one.
-        cases_per_kind: best, median and worst images shown, of each.
-        progress: show progress bars.
+        cases: best, median and worst images shown, of each.
 
     Returns:
         Path of report.html.
@@ -85,8 +75,8 @@ def write_report(
     """
     runs, output = load_runs(folders, names), Path(output)
     images = runs[0].metrics["counts"]["images"]
-    recorded = (run.metrics["provenance"]["settings"].get("data_note") for run in runs)
-    differences, comparisons = difference_tables(runs, progress)
+    recorded = (at(run.metrics, "provenance/settings/data_note") for run in runs)
+    differences, comparisons = difference_tables(runs)
     in_order = [*metric_tables(runs), *differences, *strata_tables(runs), *failure_tables(runs)]
     values = {
         "title": title or f"Segmentation of microcalcifications in mammograms: {len(runs)} methods on {images} images",
@@ -95,10 +85,10 @@ def write_report(
         "runs": runs,
         "colours": {run.name: colour(place) for place, run in enumerate(runs)},
         "tables": {table.key: table for table in in_order},
-        "figures": draw_figures(runs, output / FIGURES, progress),
-        "cases": draw_cases(runs, output / FIGURES, cases_per_kind),
+        "figures": draw_figures(runs, output / FIGURES),
+        "cases": draw_cases(runs, output / FIGURES, cases),
         "pixels": next((run.metrics["pixels"] for run in runs if run.metrics.get("pixels")), None),
-        "limits": {"dots": distributions.MOST_DOTS, "scores": curves.LEAST_COUNT},
+        "limits": {"dots": figures.MOST_DOTS, "scores": figures.LEAST_COUNT},
         "made": {
             "command": shell_command(["python", *_program(), *sys.argv[1:]]),
             "commit": source_commit() or "not known",
@@ -110,26 +100,11 @@ def write_report(
     return write_text(output / PAGE, render(PAGE, values))
 
 
-def draw_figures(runs: Sequence[Run], folder: Path, progress: bool = False) -> dict[str, Picture]:
+def draw_figures(runs: Sequence[Run], folder: Path) -> dict[str, Picture]:
     """Write the figures of curves and distributions; none of what the evaluations do not hold."""
     with style():
-        figures = {
-            "froc": (curves.froc_figure(runs, curves.PER_CM2, progress), "FROC curves per cm²"),
-            "froc_per_image": (curves.froc_figure(runs, curves.PER_IMAGE, progress), "FROC curves per mammogram"),
-            "iou": (distributions.iou_figure(runs), "Box plots of IoU"),
-            "sizes": (distributions.size_figure(runs), "Histograms of diameters, found and missed,"),
-            "label_sizes": (distributions.label_size_figure(runs), "Histograms of the sizes of labelled MCs, data"),
-            "strata": (distributions.strata_figure(runs), "TPR by diameter and by contrast"),
-            "clusters": (curves.cluster_figure(runs), "Share of clusters found"),
-            "pixels": (curves.pixel_figure(runs), "Pixel ROC and precision-recall"),
-            "reliability": (curves.reliability_figure(runs), "Reliability diagrams"),
-        }
-        names = ", ".join(run.name for run in runs)
-        return {
-            key: _save(figure, folder / f"{key}.png", f"{shows} of {names}")
-            for key, (figure, shows) in figures.items()
-            if figure is not None
-        }
+        drawn = {key: draw(runs) for key, draw in figures.FIGURES.items()}
+        return {key: _save(figure, folder / f"{key}.png") for key, figure in drawn.items() if figure is not None}
 
 
 def draw_cases(runs: Sequence[Run], folder: Path, per_kind: int) -> list[tuple[Chosen, Picture]]:
@@ -137,13 +112,11 @@ def draw_cases(runs: Sequence[Run], folder: Path, per_kind: int) -> list[tuple[C
     for old in folder.glob("case_*.png"):
         old.unlink()
     known = {name: path for run in reversed(runs) for name, path in read_crops(run.folder).items()}
-    found = []
     with style():
-        for place, chosen in enumerate(choose_cases(runs[0], known, per_kind), start=1):
-            path = folder / f"case_{place}_{chosen.kind}.png"
-            shows = f"{chosen.kind} image, {chosen.case_id}: reference and marks of {', '.join(r.name for r in runs)}"
-            found.append((chosen, _save(case_panel(runs, chosen.case_id), path, shows)))
-    return found
+        return [
+            (chosen, _save(case_panel(runs, chosen.case_id), folder / f"case_{place}_{chosen.kind}.png"))
+            for place, chosen in enumerate(choose_cases(runs[0], known, per_kind), start=1)
+        ]
 
 
 def render(template: str, values: Mapping[str, Any]) -> str:
@@ -165,8 +138,8 @@ def shell_command(words: Sequence[str]) -> str:
     return " ".join(quoted)
 
 
-def _save(figure: Figure, path: Path, alt: str) -> Picture:
-    return Picture(save(figure, path), min(1.0, figure.get_figwidth() / PAGE_WIDTH), alt)
+def _save(figure: Figure, path: Path) -> Picture:
+    return Picture(save(figure, path), min(1.0, figure.get_figwidth() / PAGE_WIDTH))
 
 
 def _program() -> list[str]:

@@ -23,8 +23,7 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 HIT, FALSE_MARK, MISSED, REFERENCE, IGNORED = "#35d0ff", "#ffb000", "#ff5fa2", "#8dff8d", "#b9a6ff"
 RC: Any = {"font.size": 10, "axes.grid": True, "grid.alpha": 0.25, "axes.spines.top": False, "axes.spines.right": False}
 DPI = 160
-#: Width of the page's text in inches of a figure.
-PAGE_WIDTH = 10.5
+PAGE_WIDTH = 10.5  # of the page's text, in inches of a figure
 
 
 def colour(place: int) -> str:
@@ -62,10 +61,19 @@ def wrapped(names: Sequence[str], width: int = 16) -> list[str]:
     return [textwrap.fill(name, width, break_long_words=False) for name in names]
 
 
-def legend(figure: Figure, axes: Axes) -> None:
+def panels_of(figure: Figure, down: int, across: int, count: int, **share: Any) -> list[Axes]:
+    """The first `count` of down x across panels, row by row; the others are not shown."""
+    panels = figure.subplots(down, across, squeeze=False, **share).ravel()
+    for axes in panels[count:]:
+        axes.set_visible(False)
+    return list(panels[:count])
+
+
+def legend(figure: Figure, axes: Axes) -> Figure:
     """The methods' names above a figure, in one line or two."""
     handles, labels = axes.get_legend_handles_labels()
     if handles:
         columns = len(handles) if len(handles) <= 4 else math.ceil(len(handles) / 2)
         look: dict[str, Any] = {"frameon": False, "fontsize": 10, "handlelength": 3.2}
         figure.legend(handles, labels, loc="outside upper center", ncols=columns, **look)
+    return figure

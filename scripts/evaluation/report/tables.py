@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from scripts.common.tables import markdown_table
-from scripts.evaluation.report.runs import Run
+from scripts.evaluation.report.runs import METRICS, Run, at
+from scripts.evaluation.strata import UNKNOWN
 
 NONE = "–"
 #: How an operating threshold was chosen (metrics.json), in short; else on the images themselves.
 CHOSEN = {"given": "beforehand", "the method's own output": "its own output"}
-#: Rates of false positives that TPR is given at: keys of metrics.json.
-CM2, IMAGE = "tpr_at_fp_per_cm2", "tpr_at_fp_per_image"
-WHAT_RAN = ("weights (SHA-256)", "part of the data", "scored objects", "images failed")
-OPERATING = ("threshold", "chosen", "TP / FP", "TPR", "FP per cm²", "FP per image")
-SEGMENTATION = (
-    *("IoU per object", "its standard deviation", "foreground IoU per image", "mean IoU per image"),
-    "specific agreement",
-)
-PIXELS = ("pixel ROC AUC", "pixel average precision", "ECE of pixels", "ECE of objects")
-Metrics = Mapping[str, Any]
+#: Rate of false positives per cm^2 of the summary.
+FP_RATE = "0.4"
+#: How strata are called in words; others by their key.
+STRATA_NAMES = {
+    "diameter_mm": "diameter of the labelled area, mm",
+    "contrast_to_noise": "contrast to noise",
+    "gap_px": "gap to the nearest other MC, px",
+    "neighbours": "number of near MCs",
+}
+#: Values of a kind of MCs that methods fail on, beside its TPR: how each is called, its key in metrics.json.
+COVERAGE = {"IoU": "iou_per_object", "covered": "share_covered"}
+PIECES = {"in pieces": "share_in_pieces", "merged": "share_merged", "around": "false_around_per_object"}
 
 
 class Cell(NamedTuple):
@@ -39,21 +44,12 @@ class Cell(NamedTuple):
 
 @dataclass(frozen=True)
 class Table:
-    """A table.
+    """A table."""
 
-    Attributes:
-        key: short name, also the anchor in the page.
-        title: what it shows.
-        header: names of the columns, the first one that of the rows.
-        rows: cells; the first of a row is its name.
-        note: what a reader must know to read it.
-    """
-
-    key: str
-    title: str
-    header: Sequence[str]
-    rows: Sequence[Sequence[Cell]]
-    note: str = ""
+    key: str  # short name, also the anchor in the page
+    title: str  # what it shows
+    header: Sequence[str]  # names of the columns, the first one that of the rows
+    rows: Sequence[Sequence[Cell]]  # the first cell of a row is its name
 
     @property
     def markdown(self) -> str:
@@ -61,51 +57,7 @@ class Table:
         return markdown_table(self.header, self.rows)
 
 
-def metric_tables(runs: Sequence[Run]) -> list[Table]:
-    """One row per method: what ran, detection, operating point, segmentation, pixels and calibration, clusters."""
-    first, froc = runs[0].metrics, runs[0].metrics["froc"]
-    rates = [f"TPR at {float(rate):g} FP/cm²" for rate in froc[CM2]]
-    per_image = [f"TPR at {float(rate):g} FP/image" for rate in froc[IMAGE]]
-    limit, side = froc["fp_limit_per_cm2"], first["agreement"].get("cells", {}).get("side_mm")
-
-    def by_method(
-        key: str, title: str, header: Sequence[str], cells: Callable[[Metrics], Any], note: str = ""
-    ) -> Table:
-        return Table(key, title, ["method", *header], [[Cell(r.name), *cells(r.metrics)] for r in runs], note)
-
-    tables = [
-        by_method("methods", "Methods", WHAT_RAN, _what_ran),
-        by_method("detection", "Detection of single MCs (FROC)", [f"pAUC, 0 to {limit:g} FP/cm²", *rates], _detection),
-    ]
-    large = next((run.metrics["froc"]["tpr_large"] for run in runs if "tpr_large" in run.metrics["froc"]), None)
-    if large is not None:
-        mcs = f"{large['annotated']} MCs of {large['large_mc_mm']:g} mm and more"
-        title = f"TPR of the {mcs} at false positives per cm²"
-        tables.append(by_method("large", title, rates, lambda m: _rates(m["froc"].get("tpr_large", {}), froc, CM2)))
-    title = "TPR at false positives per image"
-    tables.append(by_method("per_image", title, per_image, lambda m: _rates(m["froc"], froc, IMAGE)))
-    note = "A threshold chosen on these images flatters its method; one chosen beforehand does not."
-    tables.append(by_method("operating", "Counts and rates", OPERATING, _operating_point, note))
-    title, note = "Segmentation at the operating threshold", "IoU per image over the images that hold MCs."
-    kappa = f"kappa, cells of {side:g} mm" if side else "kappa"
-    tables.append(by_method("segmentation", title, [*SEGMENTATION, kappa], _segmentation, note))
-    if all("clusters" in run.metrics for run in runs) and first["clusters"]["annotated"]:
-        rule = first["clusters"]
-        header = [f"found at {float(rate):g} false clusters/image" for rate in rule[IMAGE]]
-        note = (
-            f"{rule['annotated']} clusters: at least {rule['least']} MCs, joined when at most "
-            f"{rule['distance_mm']:g} mm apart; found when at least {rule['hits']} of its MCs are hit."
-        )
-        cells = [[Cell(run.name), *_rates(run.metrics["clusters"], rule, IMAGE)] for run in runs]
-        tables.append(Table("clusters", "Clusters found", ["method", *header], cells, note))
-    note = (
-        "Ranges: bounds from the binning of scores, no confidence intervals. Pixel values judge the method's map, not "
-        "its objects. An object's score is an operating threshold, no probability; its ECE says how far from one."
-    )
-    return [*tables, by_method("pixels", "Pixel and calibration values", PIXELS, _pixels, note)]
-
-
-def value(entry: Metrics | None, digits: int = 3, low: str = "low", high: str = "high") -> Cell:
+def value(entry: Mapping[str, Any] | None, digits: int = 3, low: str = "low", high: str = "high") -> Cell:
     """A number of metrics.json with its interval."""
     if entry is None or entry.get("value") is None:
         return Cell(NONE)
@@ -114,48 +66,179 @@ def value(entry: Metrics | None, digits: int = 3, low: str = "low", high: str = 
     return Cell(f"{entry['value']:.{digits}f}", interval)
 
 
-def _number(found: float | None, form: str) -> Cell:
-    return Cell(NONE if found is None else f"{found:{form}}")
+def plain(form: str) -> Callable[[Any], Cell]:
+    """Shows what is no number with an interval, by a format string."""
+    return lambda found: Cell(NONE if found is None else form.format(found))
 
 
-def _rates(section: Metrics, reference: Metrics, key: str) -> list[Cell]:
-    """TPR at the rates of the reference."""
-    return [value(section.get(key, {}).get(rate)) for rate in reference[key]]
+def _weights(found: Mapping[str, str] | None) -> Cell:
+    return Cell(f"{Path(found['file']).name}, {found['sha256'][:12]}" if found else "none")
 
 
-def _detection(metrics: Metrics) -> list[Cell]:
-    froc = metrics["froc"]
-    return [value(froc["pauc"]), *_rates(froc, froc, CM2)]
+def _large(part: Mapping[str, Any] | None) -> Cell:
+    """TPR of the large MCs with their smallest diameter; evaluations of former versions have none."""
+    tpr = value(at(part, f"tpr_at_fp_per_cm2/{FP_RATE}"))
+    return Cell(NONE if part is None else f"{tpr} from {part['large_mc_mm']:g} mm")
 
 
-def _what_ran(metrics: Metrics) -> list[Cell]:
-    weights, counts = metrics["provenance"]["weights"], metrics["counts"]
-    known = f"{Path(weights['file']).name}, {weights['sha256'][:12]}" if weights else "none"
-    part = str(metrics["provenance"]["settings"].get("section", NONE))
-    return [Cell(text) for text in (known, part, f"{counts['scored_objects']:,}", str(counts["images_failed"]))]
+class Column(NamedTuple):
+    """A column of a table with one row per method."""
+
+    title: str
+    path: str  # where the values stand in metrics.json, such as "froc/pauc"
+    show: Callable[[Any], Cell] = value  # what stands there (None: nothing) as a cell
+
+    def cell(self, metrics: Mapping[str, Any]) -> Cell:
+        """One method's cell."""
+        return self.show(at(metrics, self.path))
 
 
-def _operating_point(metrics: Metrics) -> list[Cell]:
-    point = metrics["operating_point"]
-    how = [_number(point["threshold"], ".4g"), Cell(CHOSEN.get(point["chosen_by"], "on these images"))]
-    rates = [value(point["tpr"]), value(point["fp_per_cm2"]), value(point["fp_per_image"], 1)]
-    return [*how, Cell(f"{point['tp']} / {point['fp']}"), *rates]
+METHODS = (
+    Column("weights (SHA-256)", "provenance/weights", _weights),
+    Column("part of the data", "provenance/settings/section", plain("{}")),
+    Column("scored objects", "counts/scored_objects", plain("{:,}")),
+    Column("images failed", "counts/images_failed", plain("{}")),
+)
+OPERATING = (
+    Column("threshold", "operating_point/threshold", plain("{:.4g}")),
+    Column("chosen", "operating_point/chosen_by", lambda how: Cell(CHOSEN.get(how, "on these images"))),
+    Column("TP / FP", "operating_point", plain("{0[tp]} / {0[fp]}")),
+    Column("TPR", "operating_point/tpr"),
+    Column("FP per cm²", "operating_point/fp_per_cm2"),
+    Column("FP per image", "operating_point/fp_per_image", partial(value, digits=1)),
+)
+SEGMENTATION = (
+    Column("IoU per object", "iou/per_object"),
+    Column("its standard deviation", "iou/per_object/std", plain("{:.3f}")),
+    Column("foreground IoU per image", "iou/per_image/foreground_iou/images_with_mc"),
+    Column("mean IoU per image", "iou/per_image/mean_iou/images_with_mc"),
+    Column("specific agreement", "agreement/specific_agreement"),
+)
+_bounded = partial(value, low="binning_low", high="binning_high")
+PIXELS = (
+    Column("pixel ROC AUC", "pixels/roc_auc", partial(_bounded, digits=4)),
+    Column("pixel average precision", "pixels/average_precision", _bounded),
+    Column("ECE of pixels", "pixels/expected_calibration_error", plain("{:.3g}")),
+    Column("ECE of objects", "calibration/expected_calibration_error_of_objects", plain("{:.3g}")),
+)
+SUMMARY = (
+    Column("images", "counts/images", plain("{}")),
+    Column("MCs", "counts/annotated", plain("{}")),
+    Column("pAUC, 0..1 FP/cm^2", "froc/pauc"),
+    Column(f"TPR at {FP_RATE} FP/cm^2", f"froc/tpr_at_fp_per_cm2/{FP_RATE}"),
+    Column("of these, large MCs", "froc/tpr_large", _large),
+    Column("IoU per object", "iou/per_object"),
+    Column("FP/cm^2 at the threshold", "operating_point/fp_per_cm2"),
+    Column("TPR there", "operating_point/tpr"),
+)
 
 
-def _segmentation(metrics: Metrics) -> list[Cell]:
-    iou, agreement = metrics["iou"], metrics["agreement"]
-    per_image = [value(iou["per_image"][name]["images_with_mc"]) for name in ("foreground_iou", "mean_iou")]
-    spread = _number(iou["per_object"].get("std"), ".3f")
-    return [
-        value(iou["per_object"]),
-        spread,
-        *per_image,
-        *(value(agreement[k]) for k in ("specific_agreement", "kappa")),
-    ]
+def summarise(folders: Sequence[str | Path]) -> str:
+    """Markdown table, one row per output folder of an evaluation; a folder without metrics.json is named as missing."""
+    rows = []
+    for file in (Path(folder) / METRICS for folder in folders):
+        metrics = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+        cells = [column.cell(metrics) for column in SUMMARY] if metrics else [f"missing: {file.name}"]
+        rows.append([file.parent.name, *cells])
+    return markdown_table(["evaluation", *(column.title for column in SUMMARY)], rows)
 
 
-def _pixels(metrics: Metrics) -> list[Cell]:
-    pixels, bounds = metrics.get("pixels") or {}, ("binning_low", "binning_high")
-    errors = [pixels.get("expected_calibration_error"), metrics["calibration"]["expected_calibration_error_of_objects"]]
-    values = [value(pixels.get("roc_auc"), 4, *bounds), value(pixels.get("average_precision"), 3, *bounds)]
-    return values + [_number(error, ".3g") for error in errors]
+def metric_tables(runs: Sequence[Run]) -> list[Table]:
+    """One row per method: what ran, detection, operating point, segmentation, pixels and calibration, clusters."""
+    first, tables = runs[0].metrics, []
+
+    def add(key: str, title: str, columns: Sequence[Column]) -> None:
+        rows = [[Cell(run.name), *(column.cell(run.metrics) for column in columns)] for run in runs]
+        tables.append(Table(key, title, ["method", *(column.title for column in columns)], rows))
+
+    def rates(title: str, section: str, per: str, of: str = "") -> list[Column]:
+        """Values of a section (or of a part of it) at the first method's rates of false positives."""
+        path = f"{section}/{per}"
+        return [Column(title.format(float(rate)), f"{section}{of}/{per}/{rate}") for rate in at(first, path)]
+
+    per_cm2, per_image = "tpr_at_fp_per_cm2", "tpr_at_fp_per_image"
+    add("methods", "Methods", METHODS)
+    pauc = Column(f"pAUC, 0 to {first['froc']['fp_limit_per_cm2']:g} FP/cm²", "froc/pauc")
+    title = "Detection of single MCs (FROC)"
+    add("detection", title, [pauc, *rates("TPR at {:g} FP/cm²", "froc", per_cm2)])
+    large = next((part for run in runs if (part := at(run.metrics, "froc/tpr_large")) is not None), None)
+    if large is not None:
+        mcs = f"{large['annotated']} MCs of {large['large_mc_mm']:g} mm and more"
+        add(
+            "large",
+            f"TPR of the {mcs} at false positives per cm²",
+            rates("TPR at {:g} FP/cm²", "froc", per_cm2, "/tpr_large"),
+        )
+    add("per_image", "TPR at false positives per image", rates("TPR at {:g} FP/image", "froc", per_image))
+    add("operating", "Counts and rates", OPERATING)
+    side = at(first, "agreement/cells/side_mm")
+    kappa = Column(f"kappa, cells of {side:g} mm" if side else "kappa", "agreement/kappa")
+    add("segmentation", "Segmentation at the operating threshold", [*SEGMENTATION, kappa])
+    if all("clusters" in run.metrics for run in runs) and first["clusters"]["annotated"]:
+        add("clusters", "Clusters found", rates("found at {:g} false clusters/image", "clusters", per_image))
+    add("pixels", "Pixel and calibration values", PIXELS)
+    return tables
+
+
+def strata_tables(runs: Sequence[Run]) -> list[Table]:
+    """TPR and FP at the operating threshold by every stratum of the first method, one column a method."""
+    tables = []
+    for key in dict.fromkeys(row["by"] for row in runs[0].metrics["strata"]):
+        by_run = [{row["stratum"]: row for row in run.metrics["strata"] if row["by"] == key} for run in runs]
+        of_images = any("fp_per_cm2" in row for row in by_run[0].values())
+        shown = {
+            stratum: row
+            for stratum, row in by_run[0].items()
+            if row["annotated"] or row.get("fp") or (of_images and row["images"])
+        }
+        if not set(shown) - {UNKNOWN}:
+            continue  # the data set does not say
+        rows = [
+            [Cell(n), Cell(f"{row['annotated']} / {row['images']}"), *(_stratum(found.get(n)) for found in by_run)]
+            for n, row in shown.items()
+        ]
+        named = STRATA_NAMES.get(key, key)
+        header = [named, "MCs / images", *(run.name for run in runs)]
+        tables.append(Table(f"strata-{key}", f"TPR at the operating threshold by {named}", header, rows))
+    return tables
+
+
+def failure_tables(runs: Sequence[Run]) -> list[Table]:
+    """Kinds of MCs that methods fail on: TPR, IoU and coverage; and in pieces, merged, with false marks around.
+
+    No tables when no evaluation collected them.
+    """
+    first = next((found for run in runs if (found := run.metrics.get("failure_classes"))), None)
+    if first is None:
+        return []
+    kinds = {kind: entry["annotated"] for kind, entry in first["classes"].items() if entry["annotated"]}
+    of_runs = {kind: [at(run.metrics, f"failure_classes/classes/{kind}") for run in runs] for kind in kinds}
+    names = [run.name for run in runs]
+    rows = [[Cell(kind), Cell(str(count)), *map(_failure, of_runs[kind])] for kind, count in kinds.items()]
+    pieces = [[Cell(kind), *map(_pieces, of_runs[kind])] for kind in kinds]
+    title = "TPR at the operating threshold by kinds of MCs on which methods fail"
+    other = "Pieces, merged MCs and false marks around, at the operating threshold"
+    failures = Table("failures", title, ["kind", "MCs", *names], rows)
+    return [failures, Table("pieces", other, ["kind", *names], pieces)]
+
+
+def _stratum(row: Mapping[str, Any] | None) -> Cell:
+    if row is None or (row["tpr"] is None and not row.get("fp")):
+        return Cell(NONE)
+    cell = value({"value": row["tpr"], "low": row["tpr_low"], "high": row["tpr_high"]}, 2)
+    if row.get("fp_per_cm2") is not None:
+        return cell._replace(remark=f"{row['fp_per_cm2']:.2f} FP/cm²")
+    return cell if row.get("fp") is None else cell._replace(remark=f"{row['fp']} FP")
+
+
+def _failure(entry: Mapping[str, Any] | None) -> Cell:
+    return Cell(NONE) if entry is None else value(entry["tpr"], 2)._replace(remark="\n".join(_named(entry, COVERAGE)))
+
+
+def _pieces(entry: Mapping[str, Any] | None) -> Cell:
+    first, *others = [NONE] if entry is None else _named(entry, PIECES)
+    return Cell(first, remark="\n".join(others))
+
+
+def _named(entry: Mapping[str, Any], shown: Mapping[str, str]) -> list[str]:
+    return [f"{name} {value(entry[key], 2).text}" for name, key in shown.items() if key in entry]
