@@ -24,6 +24,7 @@ import numpy as np
 from tqdm import tqdm
 
 from scripts.candidates.breast_mask import breast_mask, erode_breast
+from scripts.common.checks import check
 from scripts.common.files import sha256_of, write_atomically, write_json
 from scripts.common.objects import label_objects
 from scripts.common.resampling import resample, resample_label, resampled_size
@@ -33,7 +34,7 @@ from scripts.simulation.insertion.domain import Domain, apply_domain
 from scripts.simulation.insertion.rendering import insert_mcs
 from scripts.simulation.insertion.sampling import InsertionSettings, sample_mcs
 from scripts.simulation.insertion.shapes import KINDS, SHAPE_SEEDS, shape_bank
-from scripts.simulation.parameters import Parameters, Range, as_objects
+from scripts.simulation.parameters import Parameters, Range, named
 from scripts.simulation.phantom.dataset import VERSION as PHANTOM_VERSION
 from scripts.simulation.phantom.dataset import phantom_datalist
 from scripts.simulation.phantom.dicom import write_phantom_dicom
@@ -43,44 +44,25 @@ VERSION = 1
 logger = logging.getLogger(__name__)
 
 
-def _shifts() -> dict[str, Domain]:
-    return {
-        "gamma_0.6": Domain(gamma=0.6),
-        "gamma_1.6": Domain(gamma=1.6),
-        "8_bit": Domain(levels=256),
-        "half_contrast": Domain(gain=0.5, centre=0.3),
-        "blur": Domain(blur=1.0),
-        "noise": Domain(noise=0.02, seed=1),
-    }
+SHIFTS = {
+    "gamma_0.6": Domain(gamma=0.6), "gamma_1.6": Domain(gamma=1.6), "8_bit": Domain(levels=256),
+    "half_contrast": Domain(gain=0.5, centre=0.3), "blur": Domain(blur=1.0), "noise": Domain(noise=0.02, seed=1),
+}
 
 
 @dataclass(frozen=True)
 class BenchmarkSettings(Parameters):
-    """What is drawn into the backgrounds, and the shifts that weights must bear.
+    """What is drawn into the backgrounds, and the shifts that weights must bear."""
 
-    Attributes:
-        insertion: how MCs are drawn.
-        clusters_range: fewest and most clusters of an image.
-        singles_rate: mean number of single MCs of an image.
-        blur_range_px: sigma of the detector's blur of the MCs.
-        margin_px: MCs keep off the skin by the half of a square of 2 x this + 1.
-        bits: of the DICOM files.
-        shifts: {name: `Domain` or its values}: changes of grey values.
-        pixel_shifts: {name: factor on the pixel size}.
-    """
-
-    insertion: InsertionSettings = field(default_factory=InsertionSettings)
-    clusters_range: tuple[int, int] = (1, 3)
-    singles_rate: float = 4.0
-    blur_range_px: Range = (0.35, 0.9)
-    margin_px: int = 25
-    bits: int = 14
-    shifts: Mapping[str, Domain] = field(default_factory=_shifts)
+    insertion: InsertionSettings = field(default_factory=InsertionSettings)  # how MCs are drawn
+    clusters_range: tuple[int, int] = (1, 3)  # fewest and most clusters of an image
+    singles_rate: float = 4.0  # mean number of single MCs of an image
+    blur_range_px: Range = (0.35, 0.9)  # sigma of the detector's blur of the MCs
+    margin_px: int = 25  # MCs keep off the skin by the half of a square of 2 x this + 1
+    bits: int = 14  # of the DICOM files
+    shifts: Mapping[str, Domain] = named(Domain, SHIFTS)  # changes of grey values
+    #: {name: factor on the pixel size}.
     pixel_shifts: Mapping[str, float] = field(default_factory=lambda: {"pixel_0.7": 0.7, "pixel_1.4": 1.4})
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        object.__setattr__(self, "shifts", as_objects(self.shifts, Domain))
 
 
 def freeze_benchmark(
@@ -117,9 +99,9 @@ def freeze_benchmark(
     Raises:
         ValueError: an unknown section.
     """
-    for key, named in (("sections", sections), ("shifted_sections", shifted_sections)):
-        if unknown := set(named) - set(SHAPE_SEEDS):
-            raise ValueError(f"{key}: got {sorted(unknown)}; want some of {', '.join(SHAPE_SEEDS)}")
+    for key, listed in (("sections", sections), ("shifted_sections", shifted_sections)):
+        unknown = sorted(set(listed) - set(SHAPE_SEEDS))
+        check(key, unknown, not unknown, f"some of {', '.join(SHAPE_SEEDS)}")
     root = Path(dataset_dir).expanduser()
     writer = _Writer(root, seed, spacing_mm, settings or BenchmarkSettings())
     parts = background_datalist(background_dir)

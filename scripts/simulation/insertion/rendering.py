@@ -10,6 +10,7 @@ import numpy as np
 
 from scripts.simulation.insertion.sampling import InsertedMc, InsertionSettings
 from scripts.simulation.insertion.shapes import MAP_PX, ShapeBank
+from scripts.simulation.phantom.calcifications import clip_window
 from scripts.simulation.phantom.physics import mc_attenuation
 
 SUBPIXELS = 4
@@ -19,16 +20,11 @@ WHITE_RANGE = 0.25
 
 @dataclass(frozen=True, eq=False)
 class Insertion:
-    """Result of `insert_mcs`.
+    """Result of `insert_mcs`."""
 
-    Attributes:
-        image: float32 (rows, cols), [0, 1].
-        label: uint8 (rows, cols) {0, 1 = MC, 2 = ignore}.
-        records: one dictionary per drawn MC: row, col (px), diameter_px, area_px, contrast, cnr, cluster, kind, label.
-    """
-
-    image: np.ndarray
-    label: np.ndarray
+    image: np.ndarray  # float32 (rows, cols), [0, 1]
+    label: np.ndarray  # uint8 (rows, cols) {0, 1 = MC, 2 = ignore}
+    #: A dictionary per drawn MC: row, col (px), diameter_px, area_px, contrast, cnr, cluster, kind, label.
     records: list[dict[str, float]]
 
 
@@ -46,11 +42,6 @@ def local_noise(image: np.ndarray, sigma_px: float = 2.0, box_px: int = 41) -> n
 
 def mc_signal(mc: InsertedMc, bank: ShapeBank, blur_px: float) -> tuple[int, int, np.ndarray]:
     """Attenuation (log units) of one MC on the pixel grid, behind the detector's blur and pixel aperture.
-
-    Args:
-        mc: what to draw.
-        bank: its shape.
-        blur_px: Gaussian sigma.
 
     Returns:
         (row, col) of the first pixel and float32 (side, side).
@@ -95,7 +86,7 @@ def insert_mcs(
     records: list[dict[str, float]] = []
     for mc in mcs:
         top, left, signal = mc_signal(mc, bank, blur_px)
-        window, part = _clip_window(top, left, signal.shape, image.shape)
+        window, part = clip_window(top, left, signal.shape, image.shape)
         row, col = round(mc.row), round(mc.col)
         damping = min(1.0, max(0.0, (1.0 - float(base[row, col])) / WHITE_RANGE))
         signal = signal[part] * np.float32(mc.gain * damping)
@@ -108,19 +99,9 @@ def insert_mcs(
         body = _filled(signal > 0.5 * peak)
         area = label[window]
         area[body & ((area != 1) | visible)] = 1 if visible else 2
-        records.append(
-            {
-                "row": mc.row,
-                "col": mc.col,
-                "diameter_px": mc.diameter,
-                "area_px": int(np.count_nonzero(body)),
-                "contrast": peak,
-                "cnr": cnr,
-                "cluster": mc.cluster,
-                "kind": int(bank.kind[mc.shape]),
-                "label": 1 if visible else 2,
-            }
-        )
+        record = {"row": mc.row, "col": mc.col, "diameter_px": mc.diameter, "area_px": int(np.count_nonzero(body))}
+        record |= {"contrast": peak, "cnr": cnr, "cluster": mc.cluster, "kind": int(bank.kind[mc.shape])}
+        records.append({**record, "label": 1 if visible else 2})
     return Insertion(np.clip(image + added, 0, 1), label, records)
 
 
@@ -129,12 +110,3 @@ def _filled(mask: np.ndarray) -> np.ndarray:
     padded = np.pad(mask.astype(np.uint8), 1)
     cv2.floodFill(padded, None, (0, 0), 2, flags=4)
     return (padded != 2)[1:-1, 1:-1]
-
-
-def _clip_window(
-    top: int, left: int, size: tuple[int, ...], shape: tuple[int, ...]
-) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
-    """Where a piece lies in the image, and which part of the piece that is."""
-    rows = slice(max(top, 0), min(top + size[0], shape[0]))
-    cols = slice(max(left, 0), min(left + size[1], shape[1]))
-    return (rows, cols), (slice(rows.start - top, rows.stop - top), slice(cols.start - left, cols.stop - left))

@@ -34,12 +34,9 @@ def mc_attenuation(thickness_mm: np.ndarray) -> np.ndarray:
 
 
 def detector_pixels(fine: np.ndarray, blur_px: float, subpixels: int) -> np.ndarray:
-    """Sample a finely sampled intensity: Gaussian of `blur_px`, then the box of the pixel aperture.
+    """Sample a finely sampled intensity: Gaussian of `blur_px` detector pixels, then the box of the pixel aperture.
 
-    Args:
-        fine: (rows * subpixels, cols * subpixels) intensity.
-        blur_px: Gaussian sigma in detector pixels.
-        subpixels: fine samples per pixel along each axis.
+    `fine` is (rows * subpixels, cols * subpixels).
     """
     kernel = np.exp(-0.5 * (np.arange(-4 * subpixels, 4 * subpixels + 1) / (blur_px * subpixels)) ** 2)
     kernel = kernel[kernel > 1e-7 * kernel.max()]
@@ -64,10 +61,7 @@ def detector_blur(image: np.ndarray, blur_px: float) -> np.ndarray:
 def scatter(primary: np.ndarray, weight: np.ndarray, sigma_px: float) -> np.ndarray:
     """Scattered intensity before its fraction: `primary * weight` smoothed by a wide Gaussian, at 1/8 resolution.
 
-    Args:
-        primary: primary intensity.
-        weight: thickness over full thickness: scatter starts in tissue, not in air.
-        sigma_px: Gaussian sigma.
+    The weight is the thickness over the full thickness: scatter starts in tissue, not in air.
     """
     small = (max(2, primary.shape[1] // 8), max(2, primary.shape[0] // 8))
     source = cv2.resize(primary * weight, small, interpolation=cv2.INTER_AREA)

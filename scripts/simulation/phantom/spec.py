@@ -13,61 +13,38 @@ from scripts.simulation.phantom.parameters import StructureLooks
 
 VIEWS = ("CC", "MLO")
 LATERALITIES = ("L", "R")
-
 MC_SHAPES = ("ellipsoids", "rod", "branching", "rim")
 
 
 @dataclass(frozen=True)
 class OutlineSpec:
-    """Breast outline: two half super-ellipses that meet at the nipple's level.
+    """Breast outline: two half super-ellipses that meet at the nipple's level."""
 
-    Attributes:
-        centre_mm: row of the nipple's level.
-        upper_mm, lower_mm: semi-axes along the chest wall, above and below that level.
-        depth_mm: chest wall to nipple.
-        upper_power, lower_power: exponents of the super-ellipse (2 is an ellipse).
-        waves: (order, amplitude, phase) of small radial undulations.
-        nipple_mm: radius of the nipple; 0 for a nipple not in profile.
-        rolloff_mm: width of the rim over which the compressed breast rounds off.
-        pectoral_mm: (width at the top edge, length down the chest wall); (0, 0) for none.
-        pectoral_power: exponent of its edge, over 1 is convex.
-    """
-
-    centre_mm: float
-    upper_mm: float
-    lower_mm: float
-    depth_mm: float
-    upper_power: float
-    lower_power: float
-    waves: tuple[tuple[float, float, float], ...]
-    nipple_mm: float
-    rolloff_mm: float
-    pectoral_mm: tuple[float, float]
-    pectoral_power: float
+    centre_mm: float  # row of the nipple's level
+    upper_mm: float  # semi-axis along the chest wall above that level
+    lower_mm: float  # semi-axis below it
+    depth_mm: float  # chest wall to nipple
+    upper_power: float  # exponent of the super-ellipse above (2 is an ellipse)
+    lower_power: float  # exponent below
+    waves: tuple[tuple[float, float, float], ...]  # (order, amplitude, phase) of small radial undulations
+    nipple_mm: float  # radius of the nipple; 0 for a nipple not in profile
+    rolloff_mm: float  # width of the rim over which the compressed breast rounds off
+    pectoral_mm: tuple[float, float]  # (width at the top edge, length down the chest wall); (0, 0) for none
+    pectoral_power: float  # exponent of its edge, over 1 is convex
 
 
 @dataclass(frozen=True)
 class TextureSpec:
-    """Fibroglandular map: power law of exponent `beta` made of noise, strands and fat lobules.
+    """Fibroglandular map: power law of exponent `beta` made of noise, strands and fat lobules."""
 
-    Attributes:
-        beta: exponent of the radial power spectrum, f**-beta over 0.15-0.7 /mm.
-        amplitude: standard deviation of the texture before the logistic squashing.
-        strands, lobules: shares of strands (towards the nipple) and fat lobules beside plain noise.
-        lobule_mm: typical size of a fat lobule.
-        septa: relative strength of Cooper's ligaments.
-        centre: centre of the gland as fractions (row: of the half axis, col: of the depth).
-        extent: semi-axes of the gland, same fractions.
-    """
-
-    beta: float
-    amplitude: float
-    strands: float
-    lobules: float
-    lobule_mm: float
-    septa: float
-    centre: tuple[float, float]
-    extent: tuple[float, float]
+    beta: float  # exponent of the radial power spectrum, f**-beta over 0.15-0.7 /mm
+    amplitude: float  # standard deviation of the texture before the logistic squashing
+    strands: float  # share of strands (towards the nipple) beside plain noise
+    lobules: float  # share of fat lobules beside plain noise
+    lobule_mm: float  # typical size of a fat lobule
+    septa: float  # relative strength of Cooper's ligaments
+    centre: tuple[float, float]  # of the gland, as fractions (row: of the half axis, col: of the depth)
+    extent: tuple[float, float]  # semi-axes of the gland, same fractions
 
 
 @dataclass(frozen=True)
@@ -88,70 +65,44 @@ class StructureSpec:
 
 @dataclass(frozen=True)
 class DetectorSpec:
-    """Detector and exposure.
+    """Detector and exposure."""
 
-    Attributes:
-        kind: "a-Se" (direct) or "CsI" (indirect).
-        blur_px: sigma of the Gaussian beside the pixel's own box aperture.
-        quanta: detected quanta per pixel behind plain fat of full thickness.
-        electronic: standard deviation of electronic noise, in quanta.
-        structured: residual gain variation, as a share of the signal.
-        scatter_fraction: share of scatter in the total signal.
-        scatter_mm: sigma of the scatter kernel.
-    """
-
-    kind: str
-    blur_px: float
-    quanta: float
-    electronic: float
-    structured: float
-    scatter_fraction: float
-    scatter_mm: float
+    kind: str  # "a-Se" (direct) or "CsI" (indirect)
+    blur_px: float  # sigma of the Gaussian beside the pixel's own box aperture
+    quanta: float  # detected quanta per pixel behind plain fat of full thickness
+    electronic: float  # standard deviation of electronic noise, in quanta
+    structured: float  # residual gain variation, as a share of the signal
+    scatter_fraction: float  # share of scatter in the total signal
+    scatter_mm: float  # sigma of the scatter kernel
 
 
 @dataclass(frozen=True)
 class PresentationSpec:
-    """Log image -> stored value.
+    """Log image -> stored value."""
 
-    Attributes:
-        window: log units over [0, 1].
-        fat_level: value of plain fat.
-        equalisation: share of the thickness roll-off that is removed.
-        compression: share of the contrast of large areas (over about 8 mm) that is removed.
-        bits: bits stored.
-    """
+    window: float  # log units over [0, 1]
+    fat_level: float  # value of plain fat
+    equalisation: float  # share of the thickness roll-off that is removed
+    compression: float  # share of the contrast of large areas (over about 8 mm) that is removed
+    bits: int  # bits stored
 
-    window: float
-    fat_level: float
-    equalisation: float
-    compression: float
-    bits: int
+
+Primitive = tuple[float, float, float, float, float, float]
 
 
 @dataclass(frozen=True)
 class McSpec:
-    """One microcalcification (MC).
+    """One microcalcification (MC)."""
 
-    Attributes:
-        row_mm, col_mm: centre.
-        diameter_mm: equivalent diameter of the area over half of the peak thickness.
-        thickness_um: peak thickness along the beam.
-        angle: orientation, rad.
-        aspect: length over width.
-        shape: one of `MC_SHAPES`.
-        primitives: ellipsoids (row, col, a, b, angle, height) in a unit frame; negative heights are cavities.
-        cluster: 1, 2, ... or 0 for a scattered single.
-    """
-
-    row_mm: float
+    row_mm: float  # centre
     col_mm: float
-    diameter_mm: float
-    thickness_um: float
-    angle: float
-    aspect: float
-    shape: str
-    primitives: tuple[tuple[float, float, float, float, float, float], ...]
-    cluster: int
+    diameter_mm: float  # equivalent diameter of the area over half of the peak thickness
+    thickness_um: float  # peak thickness along the beam
+    angle: float  # orientation, rad
+    aspect: float  # length over width
+    shape: str  # one of `MC_SHAPES`
+    primitives: tuple[Primitive, ...]  # ellipsoids (row, col, a, b, angle, height), unit frame; cavities: height < 0
+    cluster: int  # 1, 2, ... or 0 for a scattered single
 
 
 @dataclass(frozen=True)
