@@ -45,8 +45,12 @@ logger = logging.getLogger(__name__)
 
 
 SHIFTS = {
-    "gamma_0.6": Domain(gamma=0.6), "gamma_1.6": Domain(gamma=1.6), "8_bit": Domain(levels=256),
-    "half_contrast": Domain(gain=0.5, centre=0.3), "blur": Domain(blur=1.0), "noise": Domain(noise=0.02, seed=1),
+    "gamma_0.6": Domain(gamma=0.6),
+    "gamma_1.6": Domain(gamma=1.6),
+    "8_bit": Domain(levels=256),
+    "half_contrast": Domain(gain=0.5, centre=0.3),
+    "blur": Domain(blur=1.0),
+    "noise": Domain(noise=0.02, seed=1),
 }
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from monai.transforms import Compose
-from scripts.transforms.inference import LoadLabeld, LoadMammogramd
+from scripts.transforms import LoadLabeld, LoadMammogramd
 
 from scripts.common.objects import label_objects
 from scripts.common.resampling import resample, resample_label, resampled_size

@@ -48,8 +48,7 @@ def inside_fraction_mm(outline: OutlineSpec, row_mm: float, col_mm: float) -> fl
 
 def nipple_mm(outline: OutlineSpec) -> tuple[float, float]:
     """(row, col) of the nipple's base on the skin line."""
-    radius = float(_radius_mm(outline, np.zeros(1))[0])
-    return outline.centre_mm, radius
+    return outline.centre_mm, float(_radius_mm(outline, np.zeros(1))[0])
 
 
 def breast_maps(spec: PhantomSpec) -> BreastMaps:
@@ -57,9 +56,7 @@ def breast_maps(spec: PhantomSpec) -> BreastMaps:
     depth = _signed_depth(spec)
     total = spec.thickness_mm * _profile(depth, spec.outline.rolloff_mm)
     inner = (spec.thickness_mm - 2 * spec.skin_mm) * _profile(depth - spec.skin_mm, spec.outline.rolloff_mm)
-    skin = total - inner
-    muscle = _muscle(spec, depth) * inner
-    return BreastMaps(depth, total, skin, muscle, _nipple(spec))
+    return BreastMaps(depth, total, total - inner, _muscle(spec, depth) * inner, _nipple(spec))
 
 
 def _profile(depth: np.ndarray, rolloff_mm: float) -> np.ndarray:
@@ -118,12 +115,9 @@ def _nipple(spec: PhantomSpec) -> np.ndarray:
     if not radius:
         return out
     row, col = nipple_mm(spec.outline)
-    col += 0.45 * radius
-    grid_rows = (np.arange(spec.shape[0], dtype=np.float32) * spec.spacing_mm - row) / radius
-    grid_cols = (np.arange(spec.shape[1], dtype=np.float32) * spec.spacing_mm - col) / (0.95 * radius)
-    near_r, near_c = np.nonzero(np.abs(grid_rows) < 1.1)[0], np.nonzero(np.abs(grid_cols) < 1.1)[0]
-    if len(near_r) and len(near_c):
-        rho2 = grid_rows[near_r][:, None] ** 2 + grid_cols[near_c][None, :] ** 2
-        dome = np.clip(1.0 - rho2, 0.0, None) ** 0.5 * radius * 1.3
-        out[near_r[0] : near_r[-1] + 1, near_c[0] : near_c[-1] + 1] = dome
+    rows = (np.arange(spec.shape[0], dtype=np.float32) * spec.spacing_mm - row) / radius
+    cols = (np.arange(spec.shape[1], dtype=np.float32) * spec.spacing_mm - (col + 0.45 * radius)) / (0.95 * radius)
+    near = np.ix_(np.abs(rows) < 1.1, np.abs(cols) < 1.1)
+    rho2 = rows[near[0]] ** 2 + cols[near[1]] ** 2
+    out[near] = np.clip(1.0 - rho2, 0.0, None) ** 0.5 * radius * 1.3
     return out
