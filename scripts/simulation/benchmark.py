@@ -12,20 +12,17 @@ The sets depend on the backgrounds' bytes, the seed and the settings; all is wri
 
 from __future__ import annotations
 
-import json
-import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from tqdm import tqdm
 
 from scripts.candidates.breast_mask import breast_mask, erode_breast
 from scripts.common.checks import check
-from scripts.common.files import sha256_of, write_atomically, write_json
+from scripts.common.files import sha256_of, write_json
 from scripts.common.objects import label_objects
 from scripts.common.resampling import resample, resample_label, resampled_size
 from scripts.common.settings import describe
@@ -34,14 +31,13 @@ from scripts.simulation.insertion.domain import Domain, apply_domain
 from scripts.simulation.insertion.rendering import insert_mcs
 from scripts.simulation.insertion.sampling import InsertionSettings, sample_mcs
 from scripts.simulation.insertion.shapes import KINDS, SHAPE_SEEDS, shape_bank
-from scripts.simulation.parameters import Parameters, Range, named
+from scripts.simulation.parameters import Parameters, Range, named, uniform, whole
 from scripts.simulation.phantom.dataset import VERSION as PHANTOM_VERSION
-from scripts.simulation.phantom.dataset import phantom_datalist
+from scripts.simulation.phantom.dataset import phantom_datalist, write_datalist, write_label
 from scripts.simulation.phantom.dicom import write_phantom_dicom
 
 VERSION = 1
-
-logger = logging.getLogger(__name__)
+Version = tuple[str, dict[str, Any]]
 
 
 SHIFTS = {
@@ -95,7 +91,6 @@ def freeze_benchmark(
         shifted_sections: those of `sections` that are written under each shift, too; () for none.
         phantoms: generated mammograms per section beside the backgrounds, a set of their own; 0 for none.
         phantom_shape: their rows and columns.
-        progress: show a progress bar.
 
     Returns:
         Number of images per list.
@@ -118,19 +113,18 @@ def freeze_benchmark(
         for name, entry in writer.versions(section, str(item["image_id"]), background, section in shifted_sections):
             lists.setdefault(name, {}).setdefault(section, []).append(entry)
     for name, entries in lists.items():
-        _write_list(root, name, "Simulated MCs in real mammograms", entries)
+        write_datalist(root / f"{name}.json", name, "Simulated MCs in real mammograms", entries)
     if phantoms:
         train, validate, test = (phantoms if section in sections else 0 for section in SHAPE_SEEDS)
         folder = root / "phantoms"
         made = phantom_datalist(folder, train, validate, test, seed, phantom_shape, spacing_mm, progress=progress)
         lists["phantoms"] = {section: [_relative(root, item) for item in made[section]] for section in sections}
-        _write_list(root, "phantoms", "Simulated mammograms", lists["phantoms"])
+        write_datalist(root / "phantoms.json", "phantoms", "Simulated mammograms", lists["phantoms"])
     else:
         (root / "phantoms.json").unlink(missing_ok=True)
     facts = {"version": VERSION, "seed": seed, "spacing_mm": spacing_mm, "settings": describe(writer.settings)}
     facts |= {"phantoms": phantoms, "phantom_shape": list(phantom_shape), "phantom_version": PHANTOM_VERSION}
-    facts |= {"sources": sources}
-    write_json(root / "benchmark.json", facts)
+    write_json(root / "benchmark.json", {**facts, "sources": sources})
     return {name: sum(map(len, sections.values())) for name, sections in lists.items()}
 
 
@@ -143,62 +137,42 @@ class _Writer:
     spacing_mm: float
     settings: BenchmarkSettings
 
-    def versions(
-        self, section: str, name: str, background: np.ndarray, shifted: bool
-    ) -> list[tuple[str, dict[str, Any]]]:
-        """All versions of one background: (name of the list, entry)."""
+    def versions(self, section: str, name: str, background: np.ndarray, shifted: bool) -> Iterator[Version]:
+        """Write all versions of one background: (name of the list, entry)."""
         settings, spacing_mm = self.settings, self.spacing_mm
         rng = np.random.default_rng([self.seed, SHAPE_SEEDS[section], *name.encode()])
         bank = shape_bank(SHAPE_SEEDS[section])
         allowed = erode_breast(breast_mask(background, spacing_mm), 2 * settings.margin_px + 1)
-        clusters = int(rng.integers(*settings.clusters_range, endpoint=True))
-        singles = int(rng.poisson(settings.singles_rate))
+        clusters, singles = whole(rng, settings.clusters_range), int(rng.poisson(settings.singles_rate))
         mcs = sample_mcs(rng, allowed, spacing_mm, clusters, singles, bank, settings.insertion)
-        made = insert_mcs(background, mcs, bank, float(rng.uniform(*settings.blur_range_px)), settings.insertion)
+        made = insert_mcs(background, mcs, bank, uniform(rng, settings.blur_range_px), settings.insertion)
         records = [{**record, "kind": KINDS[int(record["kind"])]} for record in made.records]
         write_json(self.root / "records" / f"{name}.json", {"image_id": name, "section": section, "mcs": records})
-        written = [self._write(name, "datalist", made.image, made.label), self._write(name, "plain", background, None)]
+        yield self._write(name, "datalist", made.image, made.label)
+        yield self._write(name, "plain", background, None)
         if not shifted:
-            return written
+            return
         for shift, domain in settings.shifts.items():
-            written.append(self._write(name, f"shift_{shift}", apply_domain(made.image, domain), made.label))
+            yield self._write(name, f"shift_{shift}", apply_domain(made.image, domain), made.label)
         for shift, factor in settings.pixel_shifts.items():
             image = resample(made.image, resampled_size(made.image.shape, 1 / factor))
             label = resample_label(made.label, 1 / factor)
-            written.append(self._write(name, f"shift_{shift}", image, label, factor=factor))
-        written.append(self._write(name, "shift_monochrome1", made.image, made.label, monochrome1=True))
-        return written
+            yield self._write(name, f"shift_{shift}", image, label, spacing_mm=round(spacing_mm * factor, 6))
+        yield self._write(name, "shift_monochrome1", made.image, made.label, monochrome1=True)
 
-    def _write(
-        self,
-        name: str,
-        version: str,
-        image: np.ndarray,
-        label: np.ndarray | None,
-        factor: float = 1.0,
-        monochrome1: bool = False,
-    ) -> tuple[str, dict[str, Any]]:
+    def _write(self, name: str, version: str, image: np.ndarray, label: np.ndarray | None, **options: Any) -> Version:
         """Write image and label of one version; its list and its entry, with paths relative to the root."""
         stem, bits = f"{name}_{version.removeprefix('shift_')}", self.settings.bits
         count = 0 if label is None else label_objects(label == 1)[1]
-        write_phantom_dicom(
-            self.root / "images" / f"{stem}.dcm",
-            np.round(np.clip(image, 0, 1) * (2**bits - 1)).astype(np.uint16),
-            spacing_mm=round(self.spacing_mm * factor, 6),
-            laterality="L",
-            view="CC",
-            seed=0,
-            patient_id=name,
-            bits=bits,
-            comment=f"Real background {name}, {count} simulated microcalcifications",
-            monochrome1=monochrome1,
-        )
+        options = {"laterality": "L", "view": "CC", "seed": 0, "patient_id": name, "bits": bits} | options
+        options = {"spacing_mm": round(self.spacing_mm, 6)} | options
+        options |= {"comment": f"Real background {name}, {count} simulated microcalcifications"}
+        stored = np.round(np.clip(image, 0, 1) * (2**bits - 1)).astype(np.uint16)
+        write_phantom_dicom(self.root / "images" / f"{stem}.dcm", stored, **options)
         entry = {"image": f"images/{stem}.dcm", "label": "", "image_id": stem, "patient": name, "annotation": "none"}
         if label is not None:
             entry |= {"label": f"labels/{stem}.png", "annotation": "full"}
-            (self.root / "labels").mkdir(parents=True, exist_ok=True)
-            encoded = cv2.imencode(".png", label)[1].tobytes()
-            write_atomically(self.root / entry["label"], lambda path: path.write_bytes(encoded))
+            write_label(self.root / entry["label"], label)
         return version, entry
 
 
@@ -206,9 +180,3 @@ def _relative(root: Path, item: Mapping[str, Any]) -> dict[str, Any]:
     """A phantom's entry with paths relative to `root`."""
     files = {key: Path(item[key]).relative_to(root).as_posix() for key in ("image", "label")}
     return {key: value for key, value in {**item, **files}.items() if key != "records"}
-
-
-def _write_list(root: Path, name: str, description: str, entries: Mapping[str, Any]) -> None:
-    text = json.dumps({"name": name, "description": description, **entries}, indent=1)
-    root.mkdir(parents=True, exist_ok=True)
-    write_atomically(root / f"{name}.json", lambda temporary: temporary.write_text(text))

@@ -16,7 +16,7 @@ from scripts.candidates.breast_mask import breast_mask, erode_breast
 from scripts.common.files import write_png
 from scripts.data.lists.backgrounds import background_datalist
 from scripts.simulation.benchmark import BenchmarkSettings
-from scripts.simulation.insertion.domain import apply_domain
+from scripts.simulation.insertion.domain import Domain, apply_domain
 from scripts.simulation.insertion.lookalikes import Lookalike, LookalikeSettings, draw_lookalikes, sample_lookalikes
 from scripts.simulation.insertion.rendering import insert_mcs, local_noise
 from scripts.simulation.insertion.sampling import InsertedMc, InsertionSettings, sample_mcs
@@ -65,14 +65,11 @@ def draw_gallery(
     window = _window(rng, items, loader)
     cluster = sample_mcs(rng, np.ones(window.shape, bool), 0.07, 3, 3, bank, settings.insertion)
     image = insert_mcs(window, cluster, bank, 0.6, settings.insertion).image
-    limits = (0.0, 0.8)  # one grey range for all shifts
-    cells.append(_cell(image, "as it is", limits=limits))
-    for name, domain in settings.shifts.items():
-        cells.append(_cell(apply_domain(image, domain), name.replace("_", " "), limits=limits))
+    for name, domain in {"as it is": Domain(), **settings.shifts}.items():  # one grey range for all
+        cells.append(_cell(apply_domain(image, domain), name.replace("_", " "), limits=(0.0, 0.8)))
     cells += [np.full_like(cells[0], 255)] * (-len(cells) % COLUMNS)
     rows = [np.hstack(cells[start : start + COLUMNS]) for start in range(0, len(cells), COLUMNS)]
-    write_png(Path(path), np.vstack(rows))
-    return Path(path)
+    return write_png(path, np.vstack(rows))
 
 
 def _window(rng: np.random.Generator, items: list[dict], loader: Callable) -> np.ndarray:
@@ -102,8 +99,7 @@ def _cell(
     low, high = limits or np.percentile(image, (0.5, 99.9))
     grey = np.clip((image - low) / max(high - low, 1e-3), 0, 1)
     size = (CELL_PX * ZOOM, CELL_PX * ZOOM)
-    large = cv2.resize(np.uint8(grey * 255), size, interpolation=cv2.INTER_CUBIC)
-    picture = cv2.cvtColor(large, cv2.COLOR_GRAY2RGB)
+    picture = cv2.cvtColor(cv2.resize(np.uint8(grey * 255), size, interpolation=cv2.INTER_CUBIC), cv2.COLOR_GRAY2RGB)
     if label is not None:
         mask = cv2.resize(np.uint8(label > 0), size, interpolation=cv2.INTER_NEAREST)
         outlines, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
