@@ -6,7 +6,6 @@ python -m monai.bundle run picturing --config_file configs/data_benchmark.json -
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -33,7 +32,6 @@ def draw_gallery(
     loader: Callable,
     seed: int = 0,
     settings: BenchmarkSettings | None = None,
-    lookalikes: LookalikeSettings | None = None,
 ) -> Path:
     """Write the picture: rows of four cells, a label in each; MCs outlined in green in every second cell of a pair.
 
@@ -43,10 +41,8 @@ def draw_gallery(
         loader: chain that reads one item into image [1, rows, cols] in [0, 1].
         seed: of everything drawn.
         settings: of the benchmark: MCs and shifts.
-        lookalikes: how they are drawn.
     """
-    settings = settings or BenchmarkSettings()
-    many = replace(lookalikes or LookalikeSettings(), rate=4000.0)
+    settings, many = settings or BenchmarkSettings(), LookalikeSettings(rate=4000.0)
     rng, bank = np.random.default_rng(seed), shape_bank()
     items = background_datalist(background_dir)["training"]
     cells: list[np.ndarray] = []

@@ -11,6 +11,7 @@ import numpy as np
 from scripts.common.checks import check
 
 Range = tuple[float, float]
+Rng = np.random.Generator
 
 
 class Parameters:
@@ -45,22 +46,22 @@ def named(kind: type, default: Mapping[str, Any]) -> Any:
     return field(default_factory=lambda: dict(default), metadata={"kind": kind})
 
 
-def uniform(rng: np.random.Generator, limits: Range) -> float:
+def uniform(rng: Rng, limits: Range) -> float:
     """A number evenly from a range."""
     return float(rng.uniform(*limits))
 
 
-def between(rng: np.random.Generator, limits: Range) -> float:
+def between(rng: Rng, limits: Range) -> float:
     """A number evenly from a range; a range of one value draws nothing."""
     return float(limits[0]) if limits[0] == limits[1] else uniform(rng, limits)
 
 
-def log_between(rng: np.random.Generator, limits: Range) -> float:
+def log_between(rng: Rng, limits: Range) -> float:
     """A number whose logarithm is evenly from a range's."""
     return float(np.exp(rng.uniform(*np.log(limits))))
 
 
-def whole(rng: np.random.Generator, limits: tuple[int, int]) -> int:
+def whole(rng: Rng, limits: tuple[int, int]) -> int:
     """A whole number from a range, its ends too."""
     return int(rng.integers(*limits, endpoint=True))
 

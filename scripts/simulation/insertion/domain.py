@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from scripts.simulation.parameters import Parameters, Range, uniform, whole
+from scripts.simulation.parameters import Parameters, Range, Rng, uniform, whole
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class DomainSettings(Parameters):
     jpeg_range: tuple[int, int] = (60, 97)  # JPEG quality, whole numbers
 
 
-def sample_domain(rng: np.random.Generator, settings: DomainSettings) -> Domain:
+def sample_domain(rng: Rng, settings: DomainSettings) -> Domain:
     """Draw a domain."""
     strength = settings.strength
 

@@ -14,8 +14,9 @@ import numpy as np
 
 from scripts.common.checks import check
 from scripts.simulation.insertion.sampling import Places
-from scripts.simulation.parameters import Parameters, Range, between, named, whole
+from scripts.simulation.parameters import Parameters, Range, Rng, between, named, whole
 
+Line = tuple[tuple[float, float], ...]
 _SHIFT = 4  # fractional bits of OpenCV's polyline coordinates
 
 
@@ -68,23 +69,14 @@ class Lookalike:
     """One object to draw, px."""
 
     kind: str  # its name in `LookalikeSettings.kinds`
-    lines: tuple[tuple[tuple[float, float], ...], ...]  # polylines as tuples of (row, col); of one point for a spot
+    lines: tuple[Line, ...]  # polylines as tuples of (row, col); of one point for a spot
     width: float  # of the lines, or the diameter of a spot; 0 is a single pixel
     contrast: float  # peak, units of the [0, 1] range, before blur
     blur: float  # Gaussian sigma
 
 
-def sample_lookalikes(
-    rng: np.random.Generator, allowed: np.ndarray, noise: np.ndarray, settings: LookalikeSettings
-) -> list[Lookalike]:
-    """Draw look-alikes.
-
-    Args:
-        rng: random generator.
-        allowed: bool (rows, cols), where centres may lie.
-        noise: local noise of the image, (rows, cols), see `local_noise`.
-        settings: how many, how they look.
-    """
+def sample_lookalikes(rng: Rng, allowed: np.ndarray, noise: np.ndarray, settings: LookalikeSettings) -> list[Lookalike]:
+    """Draw look-alikes with centres where `allowed` is true; `noise`: `local_noise` of the image, both (rows, cols)."""
     places = Places(allowed)
     drawn: list[Lookalike] = []
     if not len(places):
@@ -96,9 +88,7 @@ def sample_lookalikes(
     return drawn
 
 
-def _sample(
-    rng: np.random.Generator, name: str, row: float, col: float, noise: float, settings: LookalikeSettings
-) -> Lookalike:
+def _sample(rng: Rng, name: str, row: float, col: float, noise: float, settings: LookalikeSettings) -> Lookalike:
     kind = settings.kinds[name]
     angle = rng.uniform(0, 2 * math.pi)
     faint = math.exp(rng.normal(math.log(settings.contrast), settings.contrast_sd))
@@ -120,9 +110,7 @@ def _sample(
     return Lookalike(name, lines, width, contrast, between(rng, kind.blur_range_px))
 
 
-def _curve(
-    rng: np.random.Generator, row: float, col: float, angle: float, length: float, bend_sd: float
-) -> tuple[tuple[float, float], ...]:
+def _curve(rng: Rng, row: float, col: float, angle: float, length: float, bend_sd: float) -> Line:
     """A gently bent line through (row, col)."""
     steps = np.linspace(-0.5, 0.5, 9)
     bend = rng.normal(0, bend_sd) * length

@@ -28,16 +28,13 @@ class Insertion:
     records: list[dict[str, float]]
 
 
-def local_noise(image: np.ndarray, sigma_px: float = 2.0, box_px: int = 41) -> np.ndarray:
-    """Sd of the fine grain around each pixel: mean of |image - Gaussian| over a box, as of a normal distribution.
+def local_noise(image: np.ndarray) -> np.ndarray:
+    """Sd of the fine grain around each pixel of a float32 image (rows, cols), as of a normal distribution.
 
-    Args:
-        image: float32 (rows, cols).
-        sigma_px: what varies more slowly than this is structure, not noise.
-        box_px: side of the box, odd.
+    The grain is |image - Gaussian of 2 px| (what varies more slowly is structure, not noise), its mean that over 41 px.
     """
-    grain = np.abs(image - cv2.GaussianBlur(image, (0, 0), sigma_px))
-    return cv2.blur(grain, (box_px, box_px)) * np.float32(np.sqrt(np.pi / 2))
+    grain = np.abs(image - cv2.GaussianBlur(image, (0, 0), 2.0))
+    return cv2.blur(grain, (41, 41)) * np.float32(np.sqrt(np.pi / 2))
 
 
 def mc_signal(mc: InsertedMc, bank: ShapeBank, blur_px: float) -> tuple[int, int, np.ndarray]:
@@ -51,8 +48,7 @@ def mc_signal(mc: InsertedMc, bank: ShapeBank, blur_px: float) -> tuple[int, int
     half = int(np.ceil(MAP_PX / 2 / map_diameter * mc.diameter * np.sqrt(mc.aspect) + 3 * blur_px)) + 1
     row, col = round(mc.row), round(mc.col)
     centre = (half + np.array([mc.col - col, mc.row - row]) + 0.5) * SUBPIXELS - 0.5
-    cosine, sine = np.cos(mc.angle), np.sin(mc.angle)
-    stretch = np.sqrt(mc.aspect)
+    cosine, sine, stretch = np.cos(mc.angle), np.sin(mc.angle), np.sqrt(mc.aspect)
     turn = np.array([[cosine / stretch, sine / stretch], [-sine * stretch, cosine * stretch]]) * scale
     if mc.mirrored:
         turn[0] *= -1
@@ -72,17 +68,10 @@ def insert_mcs(
 ) -> Insertion:
     """Draw MCs and label them: pixels over half of an MC's peak (holes filled) are 1, faint MCs' 2.
 
-    Args:
-        image: float32 (rows, cols), [0, 1]; not changed.
-        mcs: what to draw, centres inside.
-        bank: shapes.
-        blur_px: detector blur, Gaussian sigma.
-        settings: the visibility bounds.
+    `image`, float32 (rows, cols) in [0, 1], is not changed; centres lie inside; `blur_px`: sigma of the detector's blur.
     """
-    noise = local_noise(image)
-    base = cv2.GaussianBlur(image, (0, 0), 4.0)
-    added = np.zeros_like(image)
-    label = np.zeros(image.shape, np.uint8)
+    noise, base = local_noise(image), cv2.GaussianBlur(image, (0, 0), 4.0)
+    added, label = np.zeros_like(image), np.zeros(image.shape, np.uint8)
     records: list[dict[str, float]] = []
     for mc in mcs:
         top, left, signal = mc_signal(mc, bank, blur_px)

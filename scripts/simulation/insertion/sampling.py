@@ -12,7 +12,7 @@ import numpy as np
 
 from scripts.common.checks import check
 from scripts.simulation.insertion.shapes import KINDS, ShapeBank
-from scripts.simulation.parameters import Parameters, Range, uniform
+from scripts.simulation.parameters import Parameters, Range, Rng, uniform
 
 
 @dataclass(frozen=True)
@@ -78,13 +78,13 @@ class Places:
     def __len__(self) -> int:
         return self._flat.size
 
-    def draw(self, rng: np.random.Generator) -> np.ndarray:
+    def draw(self, rng: Rng) -> np.ndarray:
         """(row, col) of one of them."""
         return np.array(divmod(int(self._flat[rng.integers(self._flat.size)]), self._cols))
 
 
 def sample_mcs(
-    rng: np.random.Generator,
+    rng: Rng,
     allowed: np.ndarray,
     spacing_mm: float,
     clusters: int,
@@ -120,7 +120,7 @@ def sample_mcs(
 class _Draw:
     """Draws of one patch."""
 
-    rng: np.random.Generator
+    rng: Rng
     spacing_mm: float
     bank: ShapeBank
     settings: InsertionSettings

@@ -12,8 +12,8 @@ from collections.abc import Iterable
 import numpy as np
 from scipy import ndimage
 
-from scripts.simulation.parameters import uniform, whole
-from scripts.simulation.phantom.outline import contour_mm, inside_fraction_mm
+from scripts.simulation.parameters import Rng, uniform, whole
+from scripts.simulation.phantom.outline import inside_fraction_mm, point_inside
 from scripts.simulation.phantom.parameters import FULL_FIELD, McRanges
 from scripts.simulation.phantom.physics import detector_pixels, mc_attenuation
 from scripts.simulation.phantom.spec import McSpec, OutlineSpec, Primitive
@@ -21,9 +21,7 @@ from scripts.simulation.phantom.spec import McSpec, OutlineSpec, Primitive
 SUBPIXELS = 8
 
 
-def sample_mcs(
-    rng: np.random.Generator, outline: OutlineSpec, field: tuple[float, float], ranges: McRanges
-) -> tuple[McSpec, ...]:
+def sample_mcs(rng: Rng, outline: OutlineSpec, field: tuple[float, float], ranges: McRanges) -> tuple[McSpec, ...]:
     """Clusters and scattered singles inside the breast, away from the skin and the image's border."""
     scale = min(1.0, math.sqrt(field[0] * field[1] / FULL_FIELD) * 1.5)
     mcs: list[McSpec] = []
@@ -44,19 +42,17 @@ def sample_mcs(
     for cluster in range(1, 1 + whole(rng, (1, max(2, round(ranges.most_clusters * scale))))):
         least, most = ranges.count_range
         count = whole(rng, (least, max(least + 3, round(most * scale))))
-        centre = _point_inside(rng, outline, ranges.cluster_reach)
+        centre = point_inside(rng, outline, ranges.cluster_reach, (45, 315), 0.02)
         points = _cluster_points(rng, outline, centre, count, scale, ranges)
         shift = uniform(rng, (-ranges.cluster_size_shift, ranges.cluster_size_shift))
         add(points, cluster, ranges.cluster_shares, shift)
     number = int(rng.poisson(ranges.singles_least + ranges.singles_rate * scale**2))
-    singles = [_point_inside(rng, outline, ranges.single_reach) for _ in range(number)]
+    singles = [point_inside(rng, outline, ranges.single_reach, (45, 315), 0.02) for _ in range(number)]
     add(np.array(singles).reshape(-1, 2), 0, ranges.single_shares, 0.0)
     return tuple(mcs)
 
 
-def _sample_mc(
-    rng: np.random.Generator, row: float, col: float, cluster: int, shape: str, size: float, ranges: McRanges
-) -> McSpec:
+def _sample_mc(rng: Rng, row: float, col: float, cluster: int, shape: str, size: float, ranges: McRanges) -> McSpec:
     """One MC; `size` is the cluster's own shift of the mean log diameter (MCs of one cluster are alike)."""
     spread = math.sqrt(ranges.diameter_sd**2 - ranges.cluster_size_shift**2 / 3) if size else ranges.diameter_sd
     deviation = float(rng.normal(size, spread))
@@ -69,13 +65,12 @@ def _sample_mc(
     ratio = float(ratios[np.argmax(outlined)] if outlined.any() else ratios.max())
     longer = math.exp(rng.normal(math.log(ranges.elongation), ranges.elongation_sd))
     aspect = float(np.clip(1.0 + longer, *ranges.aspect_range))
-    if shape == "rim":
-        aspect = min(aspect, ranges.rim_aspect)
+    aspect = min(aspect, ranges.rim_aspect) if shape == "rim" else aspect
     angle = uniform(rng, (0, math.pi))
     return McSpec(row, col, diameter, 1000.0 * diameter * ratio, angle, aspect, shape, SHAPES[shape](rng), cluster)
 
 
-def _ellipsoids(rng: np.random.Generator) -> tuple[Primitive, ...]:
+def _ellipsoids(rng: Rng) -> tuple[Primitive, ...]:
     parts = [(0.0, 0.0, 1.0, uniform(rng, (0.8, 1.0)), 0.0, 1.0)]
     for _ in range(int(rng.integers(1, 5))):
         angle, radius = uniform(rng, (0, 2 * math.pi)), uniform(rng, (0.3, 0.9))
@@ -85,7 +80,7 @@ def _ellipsoids(rng: np.random.Generator) -> tuple[Primitive, ...]:
     return tuple(parts)
 
 
-def _polyline(rng: np.random.Generator, start: np.ndarray, angle: float, length: float) -> list[Primitive]:
+def _polyline(rng: Rng, start: np.ndarray, angle: float, length: float) -> list[Primitive]:
     """Overlapping ellipsoids along a gently bent line."""
     parts, point = [], start.copy()
     for _ in range(max(2, round(length / 0.35))):
@@ -96,11 +91,11 @@ def _polyline(rng: np.random.Generator, start: np.ndarray, angle: float, length:
     return parts
 
 
-def _rod(rng: np.random.Generator) -> tuple[Primitive, ...]:
+def _rod(rng: Rng) -> tuple[Primitive, ...]:
     return tuple(_polyline(rng, np.array([0.0, -1.0]), 0.0, 2.0))
 
 
-def _branching(rng: np.random.Generator) -> tuple[Primitive, ...]:
+def _branching(rng: Rng) -> tuple[Primitive, ...]:
     parts = _polyline(rng, np.array([0.0, -1.2]), 0.0, 1.4)
     fork = np.array(parts[-1][:2])
     for sign in (-1, 1):
@@ -108,7 +103,7 @@ def _branching(rng: np.random.Generator) -> tuple[Primitive, ...]:
     return tuple(parts)
 
 
-def _rim(rng: np.random.Generator) -> tuple[Primitive, ...]:
+def _rim(rng: Rng) -> tuple[Primitive, ...]:
     inner = uniform(rng, (0.6, 0.8))
     return ((0.0, 0.0, 1.0, 1.0, 0.0, 1.0), (0.0, 0.0, inner, inner, 0.0, -inner))
 
@@ -116,16 +111,8 @@ def _rim(rng: np.random.Generator) -> tuple[Primitive, ...]:
 SHAPES = {"ellipsoids": _ellipsoids, "rod": _rod, "branching": _branching, "rim": _rim}
 
 
-def _point_inside(rng: np.random.Generator, outline: OutlineSpec, reach: float) -> np.ndarray:
-    """A point at up to `reach` of the way from the chest wall's middle to the skin."""
-    contour = contour_mm(outline)
-    corner = contour[int(rng.integers(len(contour) // 8, len(contour) * 7 // 8))]
-    origin = np.array([outline.centre_mm, 0.0])
-    return origin + (corner - origin) * reach * math.sqrt(rng.uniform(0.02, 1.0))
-
-
 def _cluster_points(
-    rng: np.random.Generator, outline: OutlineSpec, centre: np.ndarray, count: int, scale: float, ranges: McRanges
+    rng: Rng, outline: OutlineSpec, centre: np.ndarray, count: int, scale: float, ranges: McRanges
 ) -> np.ndarray:
     """`count` points in an ellipse sized for nearest neighbours of about 1 mm; long clusters point at the nipple."""
     neighbour = math.exp(rng.normal(math.log(ranges.neighbour_mm), ranges.neighbour_sd))
@@ -202,14 +189,9 @@ def mc_patch(mc: McSpec, spacing_mm: float, blur_px: float) -> tuple[int, int, n
 def assign_instances(
     shape: tuple[int, int], patches: Iterable[tuple[int, int, int, np.ndarray, np.ndarray]]
 ) -> np.ndarray:
-    """Draw labels so that each pixel belongs to one MC: the one with the stronger signal there.
+    """Labels (uint16 ids) of patches (id, top, left, signal, label): each pixel belongs to the MC of the strongest signal.
 
-    Args:
-        shape: rows and columns.
-        patches: (id, top, left, signal, label) of each MC.
-
-    Returns:
-        uint16 map of ids; an MC whose pixels all went to others keeps its own peak.
+    An MC whose pixels all went to others keeps its own peak.
     """
     instances, strength = np.zeros(shape, np.uint16), np.zeros(shape, np.float32)
     peaks: dict[int, tuple[int, int]] = {}

@@ -70,6 +70,12 @@ class PhantomJob:
         facts += [describe(self.settings)] if self.settings != PhantomSettings() else []
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
+    @property
+    def files(self) -> dict[str, str]:
+        """Paths relative to the data set's folder."""
+        stem = self.image_id
+        return {"image": f"images/{stem}.dcm", "label": f"labels/{stem}.png", "records": f"labels/{stem}.json"}
+
     def spec(self) -> PhantomSpec:
         """The phantom's specification; depends on nothing but this job."""
         rng = _generator(self.seed, self.index)
@@ -124,7 +130,8 @@ def phantom_datalist(
     _generate(root, [job for job in jobs if not _is_complete(root, job)], workers, progress)
     relative = {split: [_item(job) for job in jobs if job.split == split] for split in SPLITS}
     write_datalist(root / "datalist.json", "phantom", "Simulated mammograms", relative)
-    return {split: [_joined(root, item) for item in items] for split, items in relative.items()}
+    joined = {job.image_id: {key: str(root / name) for key, name in job.files.items()} for job in jobs}
+    return {split: [item | joined[item["image_id"]] for item in items] for split, items in relative.items()}
 
 
 def phantom_images(dataset_dir: str | Path, count: int = 2, seed: int = 0, **options: Any) -> list[dict[str, Any]]:
@@ -156,23 +163,14 @@ def _generator(*seeds: int) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(np.random.SeedSequence(seeds)))
 
 
-def _files(job: PhantomJob) -> tuple[str, str, str]:
-    return f"images/{job.image_id}.dcm", f"labels/{job.image_id}.png", f"labels/{job.image_id}.json"
-
-
 def _item(job: PhantomJob) -> dict[str, Any]:
-    files = dict(zip(("image", "label", "records"), _files(job), strict=True))
     facts = {name: getattr(job, name) for name in ("patient", "image_id", "laterality", "view", "density")}
-    return {**files, **facts, "annotation": "full"}
-
-
-def _joined(root: Path, item: dict[str, Any]) -> dict[str, Any]:
-    return {key: str(root / value) if key in ("image", "label", "records") else value for key, value in item.items()}
+    return {**job.files, **facts, "annotation": "full"}
 
 
 def _is_complete(root: Path, job: PhantomJob) -> bool:
     """Whether the image's three files exist, come from this job, and have the sizes they were written with."""
-    image, label, records = (root / name for name in _files(job))
+    image, label, records = (root / name for name in job.files.values())
     try:
         facts = json.loads(records.read_text())
         sizes = [image.stat().st_size, label.stat().st_size]
@@ -186,27 +184,23 @@ def _generate(root: Path, jobs: list[PhantomJob], workers: int | None, progress:
         return
     logger.info("making %d phantom image(s) in %s", len(jobs), root)
     processes = min(len(jobs), min(os.cpu_count() or 1, _MOST_WORKERS) if workers is None else workers)
-    bar = {"total": len(jobs), "desc": "phantom images", "unit": "image", "disable": not progress}
+    bar: dict[str, Any] = {"total": len(jobs), "desc": "phantom images", "unit": "image", "disable": not progress}
     if processes <= 1 or multiprocessing.current_process().daemon:  # a daemon may not have children
         for job in tqdm(jobs, **bar):
             make_image(root, job)
         return
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, mp_context=context, initializer=_one_thread) as pool:
+    with ProcessPoolExecutor(processes, mp_context=context, initializer=cv2.setNumThreads, initargs=(1,)) as pool:
         futures = [pool.submit(make_image, root, job) for job in jobs]
         for future in tqdm(as_completed(futures), **bar):
             future.result()
-
-
-def _one_thread() -> None:
-    cv2.setNumThreads(1)
 
 
 def make_image(root: Path, job: PhantomJob) -> str:
     """Render one job and write its three files, the JSON that completes it last; returns the image id."""
     spec = job.spec()
     phantom = render(spec)
-    image, label, records = (root / name for name in _files(job))
+    image, label, records = (root / name for name in job.files.values())
     write_phantom_dicom(
         image,
         phantom.image,

@@ -39,6 +39,17 @@ def contour_mm(outline: OutlineSpec, points: int = 361) -> np.ndarray:
     return np.stack([outline.centre_mm + radius * np.sin(angle), radius * np.cos(angle)], axis=1)
 
 
+def point_inside(
+    rng: np.random.Generator, outline: OutlineSpec, reach: float, ends: tuple[int, int], least: float = 0.0
+) -> np.ndarray:
+    """A point (row, col) at up to `reach` of the way from the chest wall's middle to the skin, evenly over the area.
+
+    Of the 361 points of the skin line those from ends[0] to before ends[1] count.
+    """
+    corner, origin = contour_mm(outline)[int(rng.integers(*ends))], np.array([outline.centre_mm, 0.0])
+    return origin + (corner - origin) * reach * math.sqrt(rng.uniform(least, 1.0))
+
+
 def inside_fraction_mm(outline: OutlineSpec, row_mm: float, col_mm: float) -> float:
     """How far (row, col) lies on the way from the chest wall's middle to the skin: 0 to 1, over 1 outside."""
     dr = row_mm - outline.centre_mm

@@ -63,9 +63,10 @@ def _stream(spec: PhantomSpec, number: int) -> np.random.Generator:
 def render(spec: PhantomSpec) -> Phantom:
     """Render a phantom. Pure: equal specs give equal bytes."""
     breast = breast_maps(spec)
-    air = float(spec.detector.quanta * math.exp(_fat_level(spec)))
-    primary = np.exp(-_attenuation(spec, breast))
-    primary = physics.detector_blur(primary, spec.detector.blur_px)
+    # attenuation (log units) of the full thickness of fat with its skin
+    level = (MU_ADIPOSE * (spec.thickness_mm - 2 * spec.skin_mm) + MU_SKIN * 2 * spec.skin_mm) / 10.0
+    air = float(spec.detector.quanta * math.exp(level))
+    primary = physics.detector_blur(np.exp(-_attenuation(spec, breast)), spec.detector.blur_px)
     patches = _apply_mcs(spec, primary)
     fraction = np.float32(spec.detector.scatter_fraction)
     direct = (1 - fraction) * primary
@@ -81,9 +82,7 @@ def render(spec: PhantomSpec) -> Phantom:
     large_px = min(8.0 / spec.spacing_mm, 0.1 * min(spec.shape))
 
     def finish(signal: np.ndarray) -> np.ndarray:
-        out = physics.present(
-            physics.log_image(signal, air), rolloff, _fat_level(spec), tissue, spec.presentation, large_px
-        )
+        out = physics.present(physics.log_image(signal, air), rolloff, level, tissue, spec.presentation, large_px)
         return np.ascontiguousarray(out[:, ::-1]) if spec.laterality == "R" else out
 
     image, clean = finish(noisy), finish(quanta)
@@ -99,12 +98,6 @@ def render(spec: PhantomSpec) -> Phantom:
         breast=np.ascontiguousarray((breast.depth > 0)[:, flip]),
         mcs=records,
     )
-
-
-def _fat_level(spec: PhantomSpec) -> float:
-    """Attenuation of the full thickness of fat with its skin, including scatter's share (log units)."""
-    inner = spec.thickness_mm - 2 * spec.skin_mm
-    return (MU_ADIPOSE * inner + MU_SKIN * 2 * spec.skin_mm) / 10.0
 
 
 def _attenuation(spec: PhantomSpec, breast: BreastMaps) -> np.ndarray:

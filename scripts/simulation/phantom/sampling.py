@@ -7,14 +7,14 @@ import math
 import numpy as np
 
 from scripts.common.checks import check
-from scripts.simulation.parameters import log_between, uniform, whole
+from scripts.simulation.parameters import Range, Rng, log_between, uniform, whole
 from scripts.simulation.phantom import parameters, spec
 from scripts.simulation.phantom.calcifications import sample_mcs
 from scripts.simulation.phantom.parameters import PhantomSettings
 
 
 def sample_spec(
-    rng: np.random.Generator,
+    rng: Rng,
     *,
     view: str = "CC",
     density: str = "scattered",
@@ -84,9 +84,7 @@ def sample_spec(
     )
 
 
-def _sample_outline(
-    rng: np.random.Generator, view: str, field: tuple[float, float], ranges: parameters.OutlineRanges
-) -> spec.OutlineSpec:
+def _sample_outline(rng: Rng, view: str, field: Range, ranges: parameters.OutlineRanges) -> spec.OutlineSpec:
     height, width = field
     ours = ranges.views[view]
     depth = uniform(rng, ranges.depth_range) * width
@@ -103,26 +101,17 @@ def _sample_outline(
         pectoral_width = min(uniform(rng, ours.pectoral_width_range_mm) * 1.4, 0.42 * depth)
         pectoral = (pectoral_width, height * uniform(rng, ours.pectoral_length_range))
     waves = tuple(
-        (float(order), float(rng.normal(0.0, ranges.wave_sd / order)), float(rng.uniform(0, 2 * math.pi)))
+        (float(order), float(rng.normal(0.0, ranges.wave_sd / order)), uniform(rng, (0, 2 * math.pi)))
         for order in (2, 3, 5)
     )
     in_profile = rng.random() < ranges.nipple_share
-    return spec.OutlineSpec(
-        centre_mm=centre,
-        upper_mm=upper,
-        lower_mm=lower,
-        depth_mm=depth,
-        upper_power=powers[0],
-        lower_power=powers[1],
-        waves=waves,
-        nipple_mm=min(uniform(rng, ranges.nipple_range_mm), 0.08 * depth) if in_profile else 0.0,
-        rolloff_mm=min(uniform(rng, ranges.rolloff_range_mm), 0.4 * depth),
-        pectoral_mm=pectoral,
-        pectoral_power=uniform(rng, ranges.pectoral_power_range),
-    )
+    nipple = min(uniform(rng, ranges.nipple_range_mm), 0.08 * depth) if in_profile else 0.0
+    rolloff = min(uniform(rng, ranges.rolloff_range_mm), 0.4 * depth)
+    edge = uniform(rng, ranges.pectoral_power_range)
+    return spec.OutlineSpec(centre, upper, lower, depth, *powers, waves, nipple, rolloff, pectoral, edge)
 
 
-def _sample_texture(rng: np.random.Generator, ranges: parameters.TextureRanges) -> spec.TextureSpec:
+def _sample_texture(rng: Rng, ranges: parameters.TextureRanges) -> spec.TextureSpec:
     return spec.TextureSpec(
         beta=float(np.clip(rng.normal(ranges.beta, ranges.beta_sd), *ranges.beta_range)),
         amplitude=uniform(rng, ranges.amplitude_range),
@@ -135,9 +124,7 @@ def _sample_texture(rng: np.random.Generator, ranges: parameters.TextureRanges) 
     )
 
 
-def _sample_structures(
-    rng: np.random.Generator, view: str, field: tuple[float, float], rates: parameters.StructureRates
-) -> spec.StructureSpec:
+def _sample_structures(rng: Rng, view: str, field: Range, rates: parameters.StructureRates) -> spec.StructureSpec:
     area = field[0] * field[1] / parameters.FULL_FIELD
     return spec.StructureSpec(
         vessel_trees=max(1, round(uniform(rng, rates.vessel_trees_range) * math.sqrt(area))),
@@ -153,15 +140,7 @@ def _sample_structures(
     )
 
 
-def _sample_detector(
-    rng: np.random.Generator, kind: str, spacing_mm: float, ranges: parameters.ImagingRanges
-) -> spec.DetectorSpec:
-    return spec.DetectorSpec(
-        kind=kind,
-        blur_px=ranges.ase_blur_px if kind == "a-Se" else uniform(rng, ranges.csi_blur_range_mm) / spacing_mm,
-        quanta=log_between(rng, ranges.quanta_range),
-        electronic=uniform(rng, ranges.electronic_range),
-        structured=ranges.structured,
-        scatter_fraction=ranges.scatter_fraction,
-        scatter_mm=ranges.scatter_mm,
-    )
+def _sample_detector(rng: Rng, kind: str, spacing_mm: float, ranges: parameters.ImagingRanges) -> spec.DetectorSpec:
+    blur_px = ranges.ase_blur_px if kind == "a-Se" else uniform(rng, ranges.csi_blur_range_mm) / spacing_mm
+    exposure = log_between(rng, ranges.quanta_range), uniform(rng, ranges.electronic_range), ranges.structured
+    return spec.DetectorSpec(kind, blur_px, *exposure, ranges.scatter_fraction, ranges.scatter_mm)

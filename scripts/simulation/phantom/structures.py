@@ -12,15 +12,15 @@ from itertools import pairwise
 import cv2
 import numpy as np
 
-from scripts.simulation.parameters import uniform
-from scripts.simulation.phantom.outline import BreastMaps, contour_mm, nipple_mm
+from scripts.simulation.parameters import Rng, uniform
+from scripts.simulation.phantom.outline import BreastMaps, contour_mm, nipple_mm, point_inside
 from scripts.simulation.phantom.physics import MU_ADIPOSE, MU_GLANDULAR, MU_LIGAMENT, MU_SKIN, mc_attenuation
 from scripts.simulation.phantom.spec import PhantomSpec
 
 Path = tuple[np.ndarray, np.ndarray]  # points (n, 2) mm, radii (n,) mm
 
 
-def draw_structures(spec: PhantomSpec, breast: BreastMaps, rng: np.random.Generator) -> np.ndarray:
+def draw_structures(spec: PhantomSpec, breast: BreastMaps, rng: Rng) -> np.ndarray:
     """Sum of the attenuation (log units) of all structures inside the breast, full size float32."""
     kinds = spec.structures
     paths = [path for _ in range(kinds.vessel_trees) for path in vessel_tree(spec, rng)]
@@ -40,7 +40,7 @@ def draw_structures(spec: PhantomSpec, breast: BreastMaps, rng: np.random.Genera
     return out
 
 
-def vessel_tree(spec: PhantomSpec, rng: np.random.Generator) -> list[Path]:
+def vessel_tree(spec: PhantomSpec, rng: Rng) -> list[Path]:
     """Centre lines and radii of one vessel with its generations of branches, from the chest wall to the nipple."""
     outline, looks = spec.outline, spec.structures.looks
     reach = 0.75 * min(outline.upper_mm, outline.centre_mm)
@@ -99,7 +99,7 @@ def _stamp(
 
 
 def _curve(
-    rng: np.random.Generator, start: np.ndarray, angle: float, length: float, count: int, bend: float, drift: float
+    rng: Rng, start: np.ndarray, angle: float, length: float, count: int, bend: float, drift: float
 ) -> tuple[np.ndarray, float]:
     """Points (count + 1, 2) of a line that bends by random angles (sd, rad per step); its last heading."""
     turns = angle + np.cumsum(rng.normal(0.0, bend, count)) + float(rng.normal(0, drift)) * np.arange(count)
@@ -107,12 +107,8 @@ def _curve(
     return np.concatenate([start[None], start + np.cumsum(steps, axis=0)]), float(turns[-1])
 
 
-def _random_point(spec: PhantomSpec, rng: np.random.Generator, reach: float = 0.95) -> np.ndarray:
-    contour = contour_mm(spec.outline)
-    corner = contour[int(rng.integers(20, len(contour) - 20))]
-    origin = np.array([spec.outline.centre_mm, 0.0])
-    point: np.ndarray = origin + (corner - origin) * reach * math.sqrt(rng.random())
-    return np.clip(point, 0.0, np.array(spec.shape) * spec.spacing_mm)
+def _random_point(spec: PhantomSpec, rng: Rng, reach: float = 0.95) -> np.ndarray:
+    return np.clip(point_inside(rng, spec.outline, reach, (20, 341)), 0.0, np.array(spec.shape) * spec.spacing_mm)
 
 
 def _path(spec: PhantomSpec, out: np.ndarray, points: np.ndarray, radius: float, heights: np.ndarray) -> None:
@@ -127,7 +123,7 @@ def _path(spec: PhantomSpec, out: np.ndarray, points: np.ndarray, radius: float,
     out[low[0] : high[0], low[1] : high[1]] += patch
 
 
-def _ligament(spec: PhantomSpec, out: np.ndarray, rng: np.random.Generator) -> None:
+def _ligament(spec: PhantomSpec, out: np.ndarray, rng: Rng) -> None:
     """A sheet seen edge-on: 0.2-0.4 mm wide, 1-4 mm deep along the beam, often running to the nipple."""
     looks = spec.structures.looks
     start = _random_point(spec, rng)
@@ -145,7 +141,7 @@ def _ligament(spec: PhantomSpec, out: np.ndarray, rng: np.random.Generator) -> N
     _path(spec, out, points, uniform(rng, looks.ligament_radius_range_mm), heights)
 
 
-def _calcified_artery(spec: PhantomSpec, out: np.ndarray, points: np.ndarray, rng: np.random.Generator) -> None:
+def _calcified_artery(spec: PhantomSpec, out: np.ndarray, points: np.ndarray, rng: Rng) -> None:
     """Two broken lines 0.1-0.2 mm wide and 1-2 mm apart along a vessel."""
     looks = spec.structures.looks
     fine = np.linspace(0, len(points) - 1, 3 * len(points))
@@ -162,7 +158,7 @@ def _calcified_artery(spec: PhantomSpec, out: np.ndarray, points: np.ndarray, rn
         _path(spec, out, wall, uniform(rng, looks.artery_radius_range_mm), heights)
 
 
-def _skin_fold(spec: PhantomSpec, out: np.ndarray, rng: np.random.Generator) -> None:
+def _skin_fold(spec: PhantomSpec, out: np.ndarray, rng: Rng) -> None:
     """A broad band (1.5-3 mm) with a sharp outer edge near the upper or lower end of the chest wall."""
     looks, contour = spec.structures.looks, contour_mm(spec.outline)
     index = int(rng.integers(len(contour) // 12, len(contour) // 5))
@@ -177,7 +173,7 @@ def _skin_fold(spec: PhantomSpec, out: np.ndarray, rng: np.random.Generator) -> 
         _path(spec, out, points + shift, radius, heights)
 
 
-def _clip(spec: PhantomSpec, out: np.ndarray, rng: np.random.Generator) -> None:
+def _clip(spec: PhantomSpec, out: np.ndarray, rng: Rng) -> None:
     """A metal biopsy clip: a bent wire of 0.35 mm, about 3 mm long, nearly opaque."""
     looks = spec.structures.looks
     points, angle = [_random_point(spec, rng, 0.7)], uniform(rng, (0, 2 * math.pi))
@@ -188,14 +184,14 @@ def _clip(spec: PhantomSpec, out: np.ndarray, rng: np.random.Generator) -> None:
     _path(spec, out, np.stack(points), 0.2, np.full(4, 2.5))
 
 
-def _skin_marker(spec: PhantomSpec, out: np.ndarray, rng: np.random.Generator) -> None:
+def _skin_marker(spec: PhantomSpec, out: np.ndarray, rng: Rng) -> None:
     """A round skin marker (BB) of 1.5-2 mm."""
     centre = _random_point(spec, rng, 0.9)
     radius = uniform(rng, spec.structures.looks.marker_radius_range_mm)
     _path(spec, out, np.stack([centre, centre + 1e-3]), radius, np.full(2, 2.0))
 
 
-def bad_pixels(spec: PhantomSpec, quanta: np.ndarray, rng: np.random.Generator) -> None:
+def bad_pixels(spec: PhantomSpec, quanta: np.ndarray, rng: Rng) -> None:
     """Dead or hot pixels and specks of dust before the detector, in place."""
     looks = spec.structures.looks
     for _ in range(spec.structures.dead_pixels):

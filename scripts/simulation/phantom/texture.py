@@ -15,6 +15,7 @@ import numpy as np
 import scipy.fft
 from scipy.spatial import cKDTree
 
+from scripts.simulation.parameters import Rng
 from scripts.simulation.phantom.outline import BreastMaps, nipple_mm
 from scripts.simulation.phantom.spec import PhantomSpec
 
@@ -26,7 +27,7 @@ _LOW_CUT_PER_MM = 0.035
 _LAYER_MEAN = 0.82
 
 
-def power_law_field(rng: np.random.Generator, shape: tuple[int, ...], spacing_mm: float, beta: float) -> np.ndarray:
+def power_law_field(rng: Rng, shape: tuple[int, ...], spacing_mm: float, beta: float) -> np.ndarray:
     """Periodic Gaussian field with power spectrum f**-beta above 0.035 /mm, flat below; zero mean, unit sd, float32."""
     size = tuple(scipy.fft.next_fast_len(n, real=True) for n in shape)
     spectrum = scipy.fft.rfft2(rng.standard_normal(size, dtype=np.float32))
@@ -80,7 +81,7 @@ def radial_slope(field: np.ndarray, spacing_mm: float) -> float:
     return -float(np.polyfit(log_f, log_power, 1)[0])
 
 
-def gland_and_septa(spec: PhantomSpec, breast: BreastMaps, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def gland_and_septa(spec: PhantomSpec, breast: BreastMaps, rng: Rng) -> tuple[np.ndarray, np.ndarray]:
     """Gland share of the inner thickness (0..1) and path length in septa (mm), both full size float32."""
     step = max(1, round(_COARSE_MM / spec.spacing_mm))
     shape, spacing_mm = [-(-length // step) for length in spec.shape], spec.spacing_mm * step
@@ -107,7 +108,7 @@ class _Texture:
     """The parts of one breast's texture, on a coarse grid."""
 
     spec: PhantomSpec
-    rng: np.random.Generator
+    rng: Rng
     step: int  # pixels per grid point
     spacing_mm: float  # of the grid
     grid: np.ndarray  # float32 (2, rows, cols): row and column of its points, mm
