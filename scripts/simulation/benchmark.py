@@ -82,15 +82,13 @@ def freeze_benchmark(
 
     Args:
         background_dir: normal mammograms, split by `background_datalist`.
-        dataset_dir: folder of the sets.
         loader: chain that reads one item into image [1, rows, cols] in [0, 1].
         seed: image i depends on (seed, its name) only.
         spacing_mm: pixel size that the backgrounds are taken to have.
         settings: what is drawn, and the shifts.
         sections: parts of the backgrounds; with "training" too, the set also serves methods that train on whole images.
         shifted_sections: those of `sections` that are written under each shift, too; () for none.
-        phantoms: generated mammograms per section beside the backgrounds, a set of their own; 0 for none.
-        phantom_shape: their rows and columns.
+        phantoms, phantom_shape: generated mammograms per section, a set of their own; 0 for none; their rows, columns.
 
     Returns:
         Number of images per list.

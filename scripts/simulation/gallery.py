@@ -18,7 +18,7 @@ from scripts.simulation.benchmark import BenchmarkSettings
 from scripts.simulation.insertion.domain import Domain, apply_domain
 from scripts.simulation.insertion.lookalikes import Lookalike, LookalikeSettings, draw_lookalikes, sample_lookalikes
 from scripts.simulation.insertion.rendering import insert_mcs, local_noise
-from scripts.simulation.insertion.sampling import InsertedMc, InsertionSettings, sample_mcs
+from scripts.simulation.insertion.sampling import InsertedMc, InsertionSettings, Places, sample_mcs
 from scripts.simulation.insertion.shapes import KINDS, ShapeBank, shape_bank
 
 CELL_PX, ZOOM, COLUMNS = 96, 3, 4
@@ -27,22 +27,16 @@ GREEN, WHITE = (0, 200, 0), (255, 255, 255)
 
 
 def draw_gallery(
-    background_dir: str | Path,
-    path: str | Path,
-    loader: Callable,
-    seed: int = 0,
-    settings: BenchmarkSettings | None = None,
+    background_dir: str | Path, path: str | Path, loader: Callable, settings: BenchmarkSettings, seed: int = 0
 ) -> Path:
     """Write the picture: rows of four cells, a label in each; MCs outlined in green in every second cell of a pair.
 
     Args:
         background_dir: normal mammograms; those of the training section are used.
-        path: PNG to write.
         loader: chain that reads one item into image [1, rows, cols] in [0, 1].
-        seed: of everything drawn.
         settings: of the benchmark: MCs and shifts.
     """
-    settings, many = settings or BenchmarkSettings(), LookalikeSettings(rate=4000.0)
+    many = LookalikeSettings(rate=4000.0)
     rng, bank = np.random.default_rng(seed), shape_bank()
     items = background_datalist(background_dir)["training"]
     cells: list[np.ndarray] = []
@@ -71,8 +65,7 @@ def draw_gallery(
 def _window(rng: np.random.Generator, items: list[dict], loader: Callable) -> np.ndarray:
     """A window of a random background, well inside the breast."""
     image = np.asarray(loader(dict(items[rng.integers(len(items))]))["image"], np.float32)[0]
-    places = np.argwhere(erode_breast(breast_mask(image, 0.07), 2 * CELL_PX + 1))
-    row, col = places[rng.integers(len(places))] - CELL_PX // 2
+    row, col = Places(erode_breast(breast_mask(image, 0.07), 2 * CELL_PX + 1)).draw(rng) - CELL_PX // 2
     row, col = (int(np.clip(start, 0, size - CELL_PX)) for start, size in zip((row, col), image.shape, strict=True))
     return np.ascontiguousarray(image[row : row + CELL_PX, col : col + CELL_PX])
 

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 from monai.transforms import Compose
-from scripts.transforms import LoadLabeld, LoadMammogramd
 
 from scripts.common.objects import label_objects
 from scripts.common.resampling import resample, resample_label, resampled_size
@@ -17,6 +16,7 @@ from scripts.simulation.benchmark import freeze_benchmark
 from scripts.simulation.phantom import PhantomSettings
 from scripts.training.insertion_patches import InsertionPatches
 from scripts.training.patches import PatchDataset
+from scripts.transforms import LoadLabeld, LoadMammogramd
 
 
 @pytest.fixture(scope="module")

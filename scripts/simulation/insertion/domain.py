@@ -56,13 +56,12 @@ class DomainSettings(Parameters):
 
 def sample_domain(rng: Rng, settings: DomainSettings) -> Domain:
     """Draw a domain."""
-    strength = settings.strength
 
     def drawn(share: float) -> bool:
-        return bool(rng.random() < share) and strength > 0
+        return bool(rng.random() < share) and settings.strength > 0
 
     def normal(share: float, mean: float, sd: float) -> float:
-        return float(rng.normal(mean * strength, sd * strength)) if drawn(share) else 0.0
+        return float(rng.normal(mean * settings.strength, sd * settings.strength)) if drawn(share) else 0.0
 
     return Domain(
         blur=abs(normal(settings.blur_share, 0.0, settings.blur_sd)),

@@ -14,8 +14,7 @@ from scripts.simulation.phantom.calcifications import clip_window
 from scripts.simulation.phantom.physics import mc_attenuation
 
 SUBPIXELS = 4
-#: Contrast fades linearly to 0 over this range below white, as display curves do.
-WHITE_RANGE = 0.25
+WHITE_RANGE = 0.25  # contrast fades linearly to 0 over this range below white, as display curves do
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,8 +52,7 @@ def mc_signal(mc: InsertedMc, bank: ShapeBank, blur_px: float) -> tuple[int, int
     if mc.mirrored:
         turn[0] *= -1
     matrix = np.hstack([turn, ((MAP_PX - 1) / 2 - turn @ centre)[:, None]])
-    side = 2 * half + 1
-    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    side, flags = 2 * half + 1, cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     fine = cv2.warpAffine(bank.maps[mc.shape], matrix, (side * SUBPIXELS, side * SUBPIXELS), flags=flags)
     transmission = np.exp(-mc_attenuation(fine * np.float32(mc.thickness_mm))).astype(np.float32)
     if blur_px > 0:
@@ -68,7 +66,7 @@ def insert_mcs(
 ) -> Insertion:
     """Draw MCs and label them: pixels over half of an MC's peak (holes filled) are 1, faint MCs' 2.
 
-    `image`, float32 (rows, cols) in [0, 1], is not changed; centres lie inside; `blur_px`: sigma of the detector's blur.
+    `image`, float32 (rows, cols) in [0, 1], is not changed; centres lie inside; `blur_px`: sigma of detector blur.
     """
     noise, base = local_noise(image), cv2.GaussianBlur(image, (0, 0), 4.0)
     added, label = np.zeros_like(image), np.zeros(image.shape, np.uint8)

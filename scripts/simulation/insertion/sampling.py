@@ -132,8 +132,7 @@ class _Draw:
         neighbour = settings.neighbour_mm / self.spacing_mm * math.exp(rng.normal(0, settings.neighbour_sd))
         radius = neighbour * math.sqrt(count * 4 / math.pi)  # random points: neighbours at 0.5 / sqrt(density)
         stretch = min(math.exp(abs(rng.normal(0, settings.stretch_sd))), settings.stretch_limit)
-        angle = rng.uniform(0, math.pi)
-        centre = places.draw(rng)
+        angle, centre = rng.uniform(0, math.pi), places.draw(rng)
         spread = settings.diameter_sigma / math.sqrt(2)
         size, gain = rng.normal(0, spread), self.gain()
         main = int(rng.choice(len(KINDS), p=settings.cluster_shares))
@@ -157,18 +156,11 @@ class _Draw:
         ratio = settings.thickness_ratio * math.exp(rng.normal(0, settings.thickness_sd))
         ratio = float(np.clip(ratio, *settings.thickness_range))
         shapes = np.flatnonzero(self.bank.kind == kind)
-        return InsertedMc(
-            row=float(row),
-            col=float(col),
-            diameter=diameter_mm / self.spacing_mm,
-            thickness_mm=diameter_mm * ratio,
-            aspect=min(math.exp(abs(rng.normal(0, settings.aspect_sd))), settings.aspect_limit),
-            angle=uniform(rng, (0, 2 * math.pi)),
-            mirrored=bool(rng.random() < 0.5),
-            shape=int(shapes[rng.integers(len(shapes))]),
-            gain=gain,
-            cluster=cluster,
-        )
+        aspect = min(math.exp(abs(rng.normal(0, settings.aspect_sd))), settings.aspect_limit)
+        angle, mirrored = uniform(rng, (0, 2 * math.pi)), bool(rng.random() < 0.5)
+        shape = int(shapes[rng.integers(len(shapes))])
+        size = (diameter_mm / self.spacing_mm, diameter_mm * ratio)
+        return InsertedMc(float(row), float(col), *size, aspect, angle, mirrored, shape, gain, cluster)
 
     def gain(self) -> float:
         """Gain that gives the median MC, blurred by the detector, the drawn peak contrast."""

@@ -17,11 +17,9 @@ from scipy import ndimage
 from scripts.simulation.phantom.calcifications import SHAPES, Primitive, unit_thickness
 
 KINDS = ("punctate", "pleomorphic", "lumpy", "linear", "branching", "coarse", "rim")
-#: Shapes of training, validation and testing are different ones.
-SHAPE_SEEDS = {"training": 0, "validation": 1, "testing": 2}
+SHAPE_SEEDS = {"training": 0, "validation": 1, "testing": 2}  # so that their shapes are different ones
 MAP_PX = 96
-#: Half the side of a map in units of the primitives' frame.
-REACH = 2.6
+REACH = 2.6  # half the side of a map in units of the primitives' frame
 
 
 @dataclass(frozen=True, eq=False)

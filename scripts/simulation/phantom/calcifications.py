@@ -14,11 +14,12 @@ from scipy import ndimage
 
 from scripts.simulation.parameters import Rng, uniform, whole
 from scripts.simulation.phantom.outline import inside_fraction_mm, point_inside
-from scripts.simulation.phantom.parameters import FULL_FIELD, McRanges
+from scripts.simulation.phantom.parameters import FULL_FIELD, McRanges, McSpec, OutlineSpec, Primitive
 from scripts.simulation.phantom.physics import detector_pixels, mc_attenuation
-from scripts.simulation.phantom.spec import McSpec, OutlineSpec, Primitive
 
 SUBPIXELS = 8
+McPatch = tuple[int, int, np.ndarray, np.ndarray]  # top, left, transmission or signal, label
+Window = tuple[slice, ...]
 
 
 def sample_mcs(rng: Rng, outline: OutlineSpec, field: tuple[float, float], ranges: McRanges) -> tuple[McSpec, ...]:
@@ -166,7 +167,7 @@ def mc_thickness_mm(mc: McSpec, rows_mm: np.ndarray, cols_mm: np.ndarray) -> np.
     return thickness * (mc.thickness_um / 1000.0 / peak)
 
 
-def mc_patch(mc: McSpec, spacing_mm: float, blur_px: float) -> tuple[int, int, np.ndarray, np.ndarray]:
+def mc_patch(mc: McSpec, spacing_mm: float, blur_px: float) -> McPatch:
     """Render one MC through the detector's aperture and blur.
 
     Returns:
@@ -186,10 +187,8 @@ def mc_patch(mc: McSpec, spacing_mm: float, blur_px: float) -> tuple[int, int, n
     return top, left, transmission.astype(np.float32), label
 
 
-def assign_instances(
-    shape: tuple[int, int], patches: Iterable[tuple[int, int, int, np.ndarray, np.ndarray]]
-) -> np.ndarray:
-    """Labels (uint16 ids) of patches (id, top, left, signal, label): each pixel belongs to the MC of the strongest signal.
+def assign_instances(shape: tuple[int, int], patches: Iterable[tuple[int, *McPatch]]) -> np.ndarray:
+    """Map (uint16) of the ids of patches (id, top, left, signal, label): a pixel is the MC's of the strongest signal.
 
     An MC whose pixels all went to others keeps its own peak.
     """
@@ -211,9 +210,7 @@ def assign_instances(
     return instances
 
 
-def clip_window(
-    top: int, left: int, size: tuple[int, ...], shape: tuple[int, ...]
-) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
+def clip_window(top: int, left: int, size: tuple[int, ...], shape: tuple[int, ...]) -> tuple[Window, Window]:
     """Where a piece whose first pixel is (top, left) lies in an image, and which part of the piece that is."""
     first = np.array([top, left])
     low, high = np.clip(first, 0, shape), np.clip(first + size, 0, shape)

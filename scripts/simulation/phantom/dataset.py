@@ -19,7 +19,7 @@ import multiprocessing
 import os
 from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,10 +34,8 @@ from scripts.simulation.phantom.dicom import write_phantom_dicom
 from scripts.simulation.phantom.parameters import PhantomSettings
 from scripts.simulation.phantom.rendering import render
 from scripts.simulation.phantom.sampling import sample_spec
-from scripts.simulation.phantom.spec import PhantomSpec
 
-#: Raise when the generator's pictures change, so that old folders are made again.
-VERSION = 6
+VERSION = 6  # raise when the generator's pictures change, so that old folders are made again
 SPLITS = ("training", "validation", "testing")
 _MOST_WORKERS = 8  # an image needs about 0.9 GiB while it is made
 
@@ -53,34 +51,25 @@ class PhantomJob:
     split: str
     seed: int
     index: int
-    view: str
-    laterality: str
-    density: str
-    with_mcs: bool
-    shape: tuple[int, int]
-    spacing_mm: float
-    detector: str = "a-Se"
-    bits: int = 12
-    min_cnr: float = 4.5
-    settings: PhantomSettings = field(default_factory=PhantomSettings)
+    options: dict[str, Any]  # of `sample_spec`
 
     def digest(self) -> str:
         """Hash of the job and of the generator's version; the default settings leave no trace in it."""
-        facts: list[Any] = [VERSION, {name: value for name, value in asdict(self).items() if name != "settings"}]
-        facts += [describe(self.settings)] if self.settings != PhantomSettings() else []
+        job, settings = {**vars(self), **self.options}, self.options["settings"]
+        facts: list[Any] = [VERSION, {name: job[name] for name in job.keys() - {"options", "settings"}}]
+        facts += [describe(settings)] if settings != PhantomSettings() else []
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
-    @property
-    def files(self) -> dict[str, str]:
-        """Paths relative to the data set's folder."""
-        stem = self.image_id
-        return {"image": f"images/{stem}.dcm", "label": f"labels/{stem}.png", "records": f"labels/{stem}.json"}
+    def files(self, root: Path = Path()) -> dict[str, Path]:
+        """Paths of image, label and records, in the order in which they are written."""
+        name, images, labels = self.image_id, root / "images", root / "labels"
+        return {"image": images / f"{name}.dcm", "label": labels / f"{name}.png", "records": labels / f"{name}.json"}
 
-    def spec(self) -> PhantomSpec:
-        """The phantom's specification; depends on nothing but this job."""
-        rng = _generator(self.seed, self.index)
-        names = ("view", "density", "laterality", "shape", "spacing_mm", "with_mcs", "detector", "bits", "min_cnr")
-        return sample_spec(rng, **{name: getattr(self, name) for name in names}, settings=self.settings)
+    def item(self, root: Path = Path()) -> dict[str, Any]:
+        """Entry of the data list."""
+        files = {key: str(path) for key, path in self.files(root).items()}
+        facts = {key: self.options[key] for key in ("laterality", "view", "density")}
+        return {**files, "patient": self.patient, "image_id": self.image_id, **facts, "annotation": "full"}
 
 
 def phantom_datalist(
@@ -128,16 +117,15 @@ def phantom_datalist(
     if root.is_dir() and any(root.iterdir()) and not is_ours:
         raise ValueError(f"dataset_dir: got {root}, which holds other files; want a new, empty or phantom folder")
     _generate(root, [job for job in jobs if not _is_complete(root, job)], workers, progress)
-    relative = {split: [_item(job) for job in jobs if job.split == split] for split in SPLITS}
+    splits = {split: [job for job in jobs if job.split == split] for split in SPLITS}
+    relative, joined = ({key: [job.item(at) for job in ours] for key, ours in splits.items()} for at in (Path(), root))
     write_datalist(root / "datalist.json", "phantom", "Simulated mammograms", relative)
-    joined = {job.image_id: {key: str(root / name) for key, name in job.files.items()} for job in jobs}
-    return {split: [item | joined[item["image_id"]] for item in items] for split, items in relative.items()}
+    return joined
 
 
 def phantom_images(dataset_dir: str | Path, count: int = 2, seed: int = 0, **options: Any) -> list[dict[str, Any]]:
     """`count` phantom images as a flat list of items, for a demo; options as for `phantom_datalist`."""
-    found = phantom_datalist(dataset_dir, training=0, validation=0, testing=count, seed=seed, **options)
-    return found["testing"]
+    return phantom_datalist(dataset_dir, training=0, validation=0, testing=count, seed=seed, **options)["testing"]
 
 
 def phantom_jobs(counts: dict[str, int], seed: int, empty_fraction: float, **options: Any) -> list[PhantomJob]:
@@ -146,16 +134,15 @@ def phantom_jobs(counts: dict[str, int], seed: int, empty_fraction: float, **opt
     jobs = []
     for split_number, split in enumerate(SPLITS):
         for place in range(counts[split]):
-            patient_number = place // 2
-            rng = _generator(seed, split_number, patient_number)
+            rng = _generator(seed, split_number, place // 2)  # one per patient
             density = str(rng.choice(list(settings.densities), p=settings.density_shares))
             laterality, view = str(rng.choice(["L", "R"])), ("CC", "MLO")[place % 2]
-            patient = f"P{split_number}{patient_number:04d}"
+            patient = f"P{split_number}{place // 2:04d}"
             # evenly spread: image k is empty when the running total of the share passes a whole number
             empty = int((place + 0.5) * empty_fraction + 0.5) < int((place + 1.5) * empty_fraction + 0.5)
             name, index = f"{patient}_{laterality}_{view}", split_number * 1_000_000 + place
-            drawn = (view, laterality, density, not empty)
-            jobs.append(PhantomJob(name, patient, split, seed, index, *drawn, **options))
+            drawn = {"view": view, "laterality": laterality, "density": density, "with_mcs": not empty}
+            jobs.append(PhantomJob(name, patient, split, seed, index, drawn | options))
     return jobs
 
 
@@ -163,14 +150,9 @@ def _generator(*seeds: int) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(np.random.SeedSequence(seeds)))
 
 
-def _item(job: PhantomJob) -> dict[str, Any]:
-    facts = {name: getattr(job, name) for name in ("patient", "image_id", "laterality", "view", "density")}
-    return {**job.files, **facts, "annotation": "full"}
-
-
 def _is_complete(root: Path, job: PhantomJob) -> bool:
     """Whether the image's three files exist, come from this job, and have the sizes they were written with."""
-    image, label, records = (root / name for name in job.files.values())
+    image, label, records = job.files(root).values()
     try:
         facts = json.loads(records.read_text())
         sizes = [image.stat().st_size, label.stat().st_size]
@@ -198,34 +180,21 @@ def _generate(root: Path, jobs: list[PhantomJob], workers: int | None, progress:
 
 def make_image(root: Path, job: PhantomJob) -> str:
     """Render one job and write its three files, the JSON that completes it last; returns the image id."""
-    spec = job.spec()
+    spec = sample_spec(_generator(job.seed, job.index), **job.options)
     phantom = render(spec)
-    image, label, records = (root / name for name in job.files.values())
-    write_phantom_dicom(
-        image,
-        phantom.image,
-        spacing_mm=spec.spacing_mm,
-        laterality=spec.laterality,
-        view=spec.view,
-        seed=job.seed,
-        patient_id=job.patient,
-        bits=spec.presentation.bits,
-        thickness_mm=spec.thickness_mm,
-        detector_type="DIRECT" if spec.detector.kind == "a-Se" else "SCINTILLATOR",
-        comment=f"Density {spec.density}; {sum(mc.labelled for mc in phantom.mcs)} labelled microcalcifications",
-    )
+    image, label, records = job.files(root).values()
+    options: dict[str, Any] = {"spacing_mm": spec.spacing_mm, "laterality": spec.laterality, "view": spec.view}
+    options |= {"thickness_mm": spec.thickness_mm, "bits": spec.presentation.bits}
+    options |= {"seed": job.seed, "patient_id": job.patient}
+    comment = f"Density {spec.density}; {sum(mc.labelled for mc in phantom.mcs)} labelled microcalcifications"
+    kind = "DIRECT" if spec.detector.kind == "a-Se" else "SCINTILLATOR"
+    write_phantom_dicom(image, phantom.image, **options, detector_type=kind, comment=comment)
     write_label(label, phantom.mask)
-    facts = {
-        "digest": job.digest(),
-        "sizes": [image.stat().st_size, label.stat().st_size],
-        "image_id": job.image_id,
-        "spacing_mm": spec.spacing_mm,
-        "density": spec.density,
-        "thickness_mm": round(spec.thickness_mm, 2),
-        "beta": round(spec.texture.beta, 4),
-        "breast_cm2": round(float(phantom.breast.sum()) * spec.spacing_mm**2 / 100, 3),
-        "mcs": phantom.records(),
-    }
+    facts: dict[str, Any] = {"digest": job.digest(), "sizes": [image.stat().st_size, label.stat().st_size]}
+    facts |= {"image_id": job.image_id, "spacing_mm": spec.spacing_mm, "density": spec.density}
+    area_cm2 = float(phantom.breast.sum()) * spec.spacing_mm**2 / 100
+    facts |= {"thickness_mm": round(spec.thickness_mm, 2), "beta": round(spec.texture.beta, 4)}
+    facts |= {"breast_cm2": round(area_cm2, 3), "mcs": phantom.records()}
     write_atomically(records, lambda path: path.write_text(json.dumps(facts, indent=1)))
     return job.image_id
 

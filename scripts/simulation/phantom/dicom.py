@@ -45,14 +45,12 @@ def write_phantom_dicom(
     """Write `image` atomically and return its path.
 
     Args:
-        path: file to write; its folder is made.
         image: (rows, cols) uint16 stored values, MONOCHROME2.
         spacing_mm: pixel spacing at the detector.
         laterality, view: "L" or "R", "CC" or "MLO".
         seed: all UIDs and dates follow from it and from patient, side and view.
         patient_id: PatientID; images of one id share one study.
-        bits: bits stored.
-        thickness_mm: compressed thickness.
+        bits, thickness_mm: bits stored, compressed thickness.
         detector_type: "DIRECT" or "SCINTILLATOR".
         comment: appended to ImageComments.
         monochrome1: store the inverted values, as some vendors do.
@@ -67,7 +65,10 @@ def write_phantom_dicom(
         raise ValueError(f"laterality, view: got {laterality!r}, {view!r}; want L or R, CC or MLO")
     content = hashlib.sha256(np.ascontiguousarray(image).tobytes()).hexdigest()
     uid = phantom_uid("image", seed, patient_id, laterality, view, content)
-    ds = FileDataset(str(path), {}, file_meta=_file_meta(uid), preamble=b"\0" * 128)
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = SOP_CLASS_MG_PRESENTATION, uid
+    meta.TransferSyntaxUID, meta.ImplementationClassUID = ExplicitVRLittleEndian, phantom_uid("implementation")
+    ds = FileDataset(str(path), {}, file_meta=meta, preamble=b"\0" * 128)
     _patient_and_study(ds, uid, seed, patient_id, laterality, view)
     _equipment_and_detector(ds, spacing_mm, image.shape, detector_type, thickness_mm)
     _view(ds, laterality, view)
@@ -79,16 +80,9 @@ def write_phantom_dicom(
     return write_atomically(path, lambda temporary: ds.save_as(temporary, enforce_file_format=True))
 
 
-def _file_meta(uid: str) -> FileMetaDataset:
-    meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = SOP_CLASS_MG_PRESENTATION, uid
-    meta.TransferSyntaxUID, meta.ImplementationClassUID = ExplicitVRLittleEndian, phantom_uid("implementation")
-    return meta
-
-
-def _code(value: str, scheme: str, meaning: str) -> Dataset:
+def _code(value: str, meaning: str) -> Dataset:
     code = Dataset()
-    code.CodeValue, code.CodingSchemeDesignator, code.CodeMeaning = value, scheme, meaning
+    code.CodeValue, code.CodingSchemeDesignator, code.CodeMeaning = value, "SCT", meaning
     return code
 
 
@@ -107,8 +101,7 @@ def _patient_and_study(ds: Dataset, uid: str, seed: int, patient_id: str, latera
     ds.SeriesInstanceUID = phantom_uid("series", seed, patient_id, laterality, view)
     ds.StudyID, ds.SeriesNumber, ds.AcquisitionNumber, ds.InstanceNumber = "1", 1, 1, 1
     ds.AccessionNumber = ds.ReferringPhysicianName = ""
-    ds.StudyDescription = "Simulated phantom mammogram"
-    ds.SeriesDescription = f"Simulated phantom {laterality} {view}"
+    ds.StudyDescription, ds.SeriesDescription = "Simulated phantom mammogram", f"Simulated phantom {laterality} {view}"
 
 
 def _equipment_and_detector(
@@ -118,7 +111,6 @@ def _equipment_and_detector(
     ds.Manufacturer, ds.ManufacturerModelName = "Simulated phantom", "FFDM phantom"
     ds.DeviceSerialNumber, ds.SoftwareVersions, ds.StationName = "0", "1", "PHANTOM"
     ds.DetectorType, ds.DetectorConfiguration, ds.DetectorID = detector_type, "AREA", "PHANTOM"
-    ds.DetectorTemperature = "25.0"
     ds.DetectorActiveShape = ds.FieldOfViewShape = "RECTANGLE"
     ds.FieldOfViewDimensions = [round(shape[0] * spacing_mm), round(shape[1] * spacing_mm)]
     ds.DetectorElementPhysicalSize = ds.DetectorElementSpacing = [spacing_mm, spacing_mm]
@@ -126,7 +118,7 @@ def _equipment_and_detector(
     ds.PixelSpacingCalibrationType = "GEOMETRY"
     ds.PixelSpacingCalibrationDescription = "Spacing at the detector; no magnification"
     ds.EstimatedRadiographicMagnificationFactor = 1.0
-    ds.PositionerType = "MAMMOGRAPHIC"
+    ds.PositionerType, ds.DetectorTemperature = "MAMMOGRAPHIC", "25.0"
     ds.DistanceSourceToDetector, ds.DistanceSourceToPatient = 660, 660
     ds.KVP, ds.ExposureTime, ds.XRayTubeCurrent, ds.Exposure = 29, 1000, 100, 100
     ds.AnodeTargetMaterial, ds.FilterMaterial = "TUNGSTEN", "RHODIUM"
@@ -143,9 +135,9 @@ def _view(ds: Dataset, laterality: str, view: str) -> None:
     ds.PatientOrientation = ["A" if laterality == "L" else "P", down]
     ds.PositionerPrimaryAngle = 0.0 if view == "CC" else (45.0 if laterality == "R" else -45.0)
     ds.ViewPosition = view
-    ds.AnatomicRegionSequence = Sequence([_code("76752008", "SCT", "Breast")])
+    ds.AnatomicRegionSequence = Sequence([_code("76752008", "Breast")])
     names = {"CC": ("399162004", "cranio-caudal"), "MLO": ("399368009", "medio-lateral oblique")}
-    code = _code(names[view][0], "SCT", names[view][1])
+    code = _code(*names[view])
     code.ViewModifierCodeSequence = Sequence([])
     ds.ViewCodeSequence = Sequence([code])
     ds.AcquisitionContextSequence = Sequence([])
@@ -153,8 +145,7 @@ def _view(ds: Dataset, laterality: str, view: str) -> None:
 
 
 def _pixels(ds: Dataset, image: np.ndarray, bits: int) -> None:
-    ds.ImageType = ["DERIVED", "PRIMARY"]
-    ds.DerivationDescription = "Simulated from a numerical phantom"
+    ds.ImageType, ds.DerivationDescription = ["DERIVED", "PRIMARY"], "Simulated from a numerical phantom"
     ds.SamplesPerPixel, ds.PhotometricInterpretation = 1, "MONOCHROME2"
     ds.Rows, ds.Columns = image.shape
     ds.BitsAllocated, ds.BitsStored, ds.HighBit, ds.PixelRepresentation = 16, bits, bits - 1, 0
@@ -163,7 +154,6 @@ def _pixels(ds: Dataset, image: np.ndarray, bits: int) -> None:
     ds.PresentationLUTShape, ds.LossyImageCompression, ds.BurnedInAnnotation = "IDENTITY", "00", "NO"
     full = 2**bits
     ds.WindowCenter, ds.WindowWidth = [full // 2, round(0.4 * full)], [full, round(0.7 * full)]
-    ds.WindowCenterWidthExplanation = ["FULL", "CONTRAST"]
-    ds.VOILUTFunction = "LINEAR"
+    ds.WindowCenterWidthExplanation, ds.VOILUTFunction = ["FULL", "CONTRAST"], "LINEAR"
     ds.PixelData = image.astype("<u2").tobytes()
     ds["PixelData"].VR = "OW"

@@ -8,7 +8,8 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from scripts.simulation.phantom.spec import OutlineSpec, PhantomSpec
+from scripts.simulation.parameters import Rng
+from scripts.simulation.phantom.parameters import OutlineSpec, PhantomSpec
 
 
 class BreastMaps(NamedTuple):
@@ -39,12 +40,10 @@ def contour_mm(outline: OutlineSpec, points: int = 361) -> np.ndarray:
     return np.stack([outline.centre_mm + radius * np.sin(angle), radius * np.cos(angle)], axis=1)
 
 
-def point_inside(
-    rng: np.random.Generator, outline: OutlineSpec, reach: float, ends: tuple[int, int], least: float = 0.0
-) -> np.ndarray:
-    """A point (row, col) at up to `reach` of the way from the chest wall's middle to the skin, evenly over the area.
+def point_inside(rng: Rng, outline: OutlineSpec, reach: float, ends: tuple[int, int], least: float = 0.0) -> np.ndarray:
+    """A point (row, col) at up to `reach` of the way from the chest wall's middle to one of the skin line's 361 points.
 
-    Of the 361 points of the skin line those from ends[0] to before ends[1] count.
+    Of these, the points from ends[0] to before ends[1] count; the nearer to the skin, the likelier, as areas are.
     """
     corner, origin = contour_mm(outline)[int(rng.integers(*ends))], np.array([outline.centre_mm, 0.0])
     return origin + (corner - origin) * reach * math.sqrt(rng.uniform(least, 1.0))
@@ -73,8 +72,7 @@ def breast_maps(spec: PhantomSpec) -> BreastMaps:
 def _profile(depth: np.ndarray, rolloff_mm: float) -> np.ndarray:
     """Quarter circle: 0 at the skin line, 1 from `rolloff_mm` inwards."""
     x = np.clip(1.0 - depth / np.float32(rolloff_mm), 0.0, 1.0)
-    out: np.ndarray = np.sqrt(1.0 - x * x, dtype=np.float32)
-    return out
+    return np.sqrt(1.0 - x * x, dtype=np.float32)
 
 
 def _signed_depth(spec: PhantomSpec) -> np.ndarray:
@@ -100,8 +98,7 @@ def _signed_depth(spec: PhantomSpec) -> np.ndarray:
 def _distance(mask: np.ndarray) -> np.ndarray:
     """Distance (px) to the nearest 0; its square is a whole number, so rounding removes bits that depend on threads."""
     distance = cv2.distanceTransform(mask, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    out: np.ndarray = np.sqrt(np.rint(distance * distance))
-    return out
+    return np.sqrt(np.rint(distance * distance))
 
 
 def _muscle(spec: PhantomSpec, depth: np.ndarray) -> np.ndarray:

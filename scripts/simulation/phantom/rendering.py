@@ -11,15 +11,14 @@ import cv2
 import numpy as np
 
 from scripts.simulation.phantom import physics
-from scripts.simulation.phantom.calcifications import assign_instances, clip_window, mc_patch
+from scripts.simulation.phantom.calcifications import McPatch, assign_instances, clip_window, mc_patch
 from scripts.simulation.phantom.outline import BreastMaps, breast_maps
+from scripts.simulation.phantom.parameters import PhantomSpec
 from scripts.simulation.phantom.physics import MU_ADIPOSE, MU_GLANDULAR, MU_LIGAMENT, MU_MUSCLE, MU_SKIN
-from scripts.simulation.phantom.spec import PhantomSpec
 from scripts.simulation.phantom.structures import bad_pixels, draw_structures, draw_view_marker
 from scripts.simulation.phantom.texture import gland_and_septa, power_law_field
 
-#: A detector's mark on a faint MC is larger than the MC: 2 px around it are to be ignored too.
-IGNORE_AROUND = np.ones((5, 5), np.uint8)
+IGNORE_AROUND = np.ones((5, 5), np.uint8)  # a detector's mark on a faint MC is larger: 2 px around it are ignored too
 
 
 @dataclass(frozen=True)
@@ -77,7 +76,11 @@ def render(spec: PhantomSpec) -> Phantom:
     instances, faint, records = _label(spec, patches, quanta, direct_share)
     noisy = physics.add_noise(quanta, spec.detector, _stream(spec, 3))
     bad_pixels(spec, noisy, _stream(spec, 4))
-    rolloff = np.float32(MU_ADIPOSE / 10.0) * (np.float32(spec.thickness_mm) - _smooth_thickness(spec, breast))
+    # the thickness that a vendor's equalisation would estimate: without detail under about 1.5 mm
+    small = cv2.resize(breast.total, [max(2, n // 4) for n in spec.shape[::-1]], interpolation=cv2.INTER_AREA)
+    small = cv2.GaussianBlur(small, (0, 0), 1.2 / (4 * spec.spacing_mm))
+    estimate = cv2.resize(small, spec.shape[::-1], interpolation=cv2.INTER_LINEAR)
+    rolloff = np.float32(MU_ADIPOSE / 10.0) * (np.float32(spec.thickness_mm) - estimate)
     tissue = np.clip(np.maximum(breast.depth / np.float32(0.14), breast.nipple), 0.0, 1.0)
     large_px = min(8.0 / spec.spacing_mm, 0.1 * min(spec.shape))
 
@@ -90,14 +93,9 @@ def render(spec: PhantomSpec) -> Phantom:
         draw_view_marker(picture, spec)
     flip = slice(None, None, -1 if spec.laterality == "R" else 1)
     instances, faint = (np.ascontiguousarray(array[:, flip]) for array in (instances, faint))
-    return Phantom(
-        image=np.rint(image * np.float32(2**spec.presentation.bits - 1)).astype(np.uint16),
-        noise_free=clean,
-        mask=np.where(instances > 0, 1, np.where(faint, 2, 0)).astype(np.uint8),
-        instances=instances,
-        breast=np.ascontiguousarray((breast.depth > 0)[:, flip]),
-        mcs=records,
-    )
+    stored = np.rint(image * np.float32(2**spec.presentation.bits - 1)).astype(np.uint16)
+    mask = np.where(instances > 0, 1, np.where(faint, 2, 0)).astype(np.uint8)
+    return Phantom(stored, clean, mask, instances, np.ascontiguousarray((breast.depth > 0)[:, flip]), records)
 
 
 def _attenuation(spec: PhantomSpec, breast: BreastMaps) -> np.ndarray:
@@ -117,15 +115,7 @@ def _attenuation(spec: PhantomSpec, breast: BreastMaps) -> np.ndarray:
     return out
 
 
-def _smooth_thickness(spec: PhantomSpec, breast: BreastMaps) -> np.ndarray:
-    """The thickness that a vendor's equalisation would estimate: without detail under about 1.5 mm."""
-    small = tuple(max(2, n // 4) for n in spec.shape[::-1])
-    coarse = cv2.resize(breast.total, small, interpolation=cv2.INTER_AREA)
-    coarse = cv2.GaussianBlur(coarse, (0, 0), 1.2 / (4 * spec.spacing_mm))
-    return cv2.resize(coarse, spec.shape[::-1], interpolation=cv2.INTER_LINEAR)
-
-
-def _apply_mcs(spec: PhantomSpec, primary: np.ndarray) -> list[tuple[int, int, np.ndarray, np.ndarray]]:
+def _apply_mcs(spec: PhantomSpec, primary: np.ndarray) -> list[McPatch]:
     """Multiply each MC's transmission into the primary image, in place; returns their `mc_patch`es."""
     patches = [mc_patch(mc, spec.spacing_mm, spec.detector.blur_px) for mc in spec.mcs]
     for top, left, transmission, _ in patches:
@@ -135,10 +125,7 @@ def _apply_mcs(spec: PhantomSpec, primary: np.ndarray) -> list[tuple[int, int, n
 
 
 def _label(
-    spec: PhantomSpec,
-    patches: list[tuple[int, int, np.ndarray, np.ndarray]],
-    quanta: np.ndarray,
-    direct_share: np.ndarray,
+    spec: PhantomSpec, patches: list[McPatch], quanta: np.ndarray, direct_share: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, tuple[McRecord, ...]]:
     """Instance map of the MCs over `min_cnr`, pixels of the fainter ones, a record of every MC (final orientation)."""
     facts: list[tuple[float, float, float, float]] = []

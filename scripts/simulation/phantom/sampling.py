@@ -8,9 +8,9 @@ import numpy as np
 
 from scripts.common.checks import check
 from scripts.simulation.parameters import Range, Rng, log_between, uniform, whole
-from scripts.simulation.phantom import parameters, spec
+from scripts.simulation.phantom import parameters
 from scripts.simulation.phantom.calcifications import sample_mcs
-from scripts.simulation.phantom.parameters import PhantomSettings
+from scripts.simulation.phantom.parameters import DetectorSpec, PhantomSettings
 
 
 def sample_spec(
@@ -26,7 +26,7 @@ def sample_spec(
     bits: int = 12,
     min_cnr: float = 4.5,
     settings: PhantomSettings | None = None,
-) -> spec.PhantomSpec:
+) -> parameters.PhantomSpec:
     """Draw one phantom.
 
     Args:
@@ -46,10 +46,10 @@ def sample_spec(
         ValueError: for an unknown view, density, laterality, detector or number of bits, or a field under 8 mm.
     """
     settings = settings or PhantomSettings()
-    choices = {"view": (view, spec.VIEWS), "density": (density, settings.densities)}
-    choices |= {"laterality": (laterality, spec.LATERALITIES), "detector": (detector, ("a-Se", "CsI"))}
-    for name, (value, wanted) in choices.items():
-        check(name, value, value in wanted, f"one of {', '.join(wanted)}")
+    check("view", view, view in ("CC", "MLO"), "one of CC, MLO")
+    check("density", density, density in settings.densities, f"one of {', '.join(settings.densities)}")
+    check("laterality", laterality, laterality in ("L", "R"), "one of L, R")
+    check("detector", detector, detector in ("a-Se", "CsI"), "one of a-Se, CsI")
     check("bits", bits, bits in (12, 14), "12 or 14")
     field = (shape[0] * spacing_mm, shape[1] * spacing_mm)
     if min(field) < 8.0:
@@ -57,34 +57,22 @@ def sample_spec(
     thickness, fat = settings.densities[density]
     thickness *= uniform(rng, settings.thickness_range)
     outline = _sample_outline(rng, view, field, settings.outline)
-    imaging = settings.imaging
-    return spec.PhantomSpec(
-        shape=(int(shape[0]), int(shape[1])),
-        spacing_mm=float(spacing_mm),
-        view=view,
-        laterality=laterality,
-        density=density,
-        thickness_mm=thickness,
-        fat_fraction=float(np.clip(fat + rng.normal(0.0, settings.fat_sd * min(fat, 1 - fat)), *settings.fat_range)),
-        skin_mm=uniform(rng, settings.skin_range_mm),
-        outline=outline,
-        texture=_sample_texture(rng, settings.texture),
-        structures=_sample_structures(rng, view, field, settings.structures),
-        detector=_sample_detector(rng, detector, spacing_mm, imaging),
-        presentation=spec.PresentationSpec(
-            window=uniform(rng, imaging.window_range),
-            fat_level=uniform(rng, imaging.fat_level_range),
-            equalisation=uniform(rng, imaging.equalisation_range),
-            compression=uniform(rng, imaging.compression_range),
-            bits=bits,
-        ),
-        mcs=sample_mcs(rng, outline, field, settings.mcs) if with_mcs else (),
-        min_cnr=float(min_cnr),
-        seed=int(rng.integers(1, 2**62)),
-    )
+    fat = float(np.clip(fat + rng.normal(0.0, settings.fat_sd * min(fat, 1 - fat)), *settings.fat_range))
+    skin = uniform(rng, settings.skin_range_mm)
+    texture = _sample_texture(rng, settings.texture)
+    structures = _sample_structures(rng, view, field, settings.structures)
+    exposure = _sample_detector(rng, detector, spacing_mm, settings.imaging)
+    shown = settings.imaging
+    levels = (shown.window_range, shown.fat_level_range, shown.equalisation_range, shown.compression_range)
+    window, fat_level, equalisation, compression = (uniform(rng, limits) for limits in levels)
+    presentation = parameters.PresentationSpec(window, fat_level, equalisation, compression, bits)
+    mcs = sample_mcs(rng, outline, field, settings.mcs) if with_mcs else ()
+    size, seed = (int(shape[0]), int(shape[1])), int(rng.integers(1, 2**62))
+    drawn = (thickness, fat, skin, outline, texture, structures, exposure, presentation, mcs)
+    return parameters.PhantomSpec(size, float(spacing_mm), view, laterality, density, *drawn, float(min_cnr), seed)
 
 
-def _sample_outline(rng: Rng, view: str, field: Range, ranges: parameters.OutlineRanges) -> spec.OutlineSpec:
+def _sample_outline(rng: Rng, view: str, field: Range, ranges: parameters.OutlineRanges) -> parameters.OutlineSpec:
     height, width = field
     ours = ranges.views[view]
     depth = uniform(rng, ranges.depth_range) * width
@@ -108,11 +96,11 @@ def _sample_outline(rng: Rng, view: str, field: Range, ranges: parameters.Outlin
     nipple = min(uniform(rng, ranges.nipple_range_mm), 0.08 * depth) if in_profile else 0.0
     rolloff = min(uniform(rng, ranges.rolloff_range_mm), 0.4 * depth)
     edge = uniform(rng, ranges.pectoral_power_range)
-    return spec.OutlineSpec(centre, upper, lower, depth, *powers, waves, nipple, rolloff, pectoral, edge)
+    return parameters.OutlineSpec(centre, upper, lower, depth, *powers, waves, nipple, rolloff, pectoral, edge)
 
 
-def _sample_texture(rng: Rng, ranges: parameters.TextureRanges) -> spec.TextureSpec:
-    return spec.TextureSpec(
+def _sample_texture(rng: Rng, ranges: parameters.TextureRanges) -> parameters.TextureSpec:
+    return parameters.TextureSpec(
         beta=float(np.clip(rng.normal(ranges.beta, ranges.beta_sd), *ranges.beta_range)),
         amplitude=uniform(rng, ranges.amplitude_range),
         strands=uniform(rng, ranges.strands_range),
@@ -124,9 +112,9 @@ def _sample_texture(rng: Rng, ranges: parameters.TextureRanges) -> spec.TextureS
     )
 
 
-def _sample_structures(rng: Rng, view: str, field: Range, rates: parameters.StructureRates) -> spec.StructureSpec:
+def _sample_structures(rng: Rng, view: str, field: Range, rates: parameters.StructureRates) -> parameters.StructureSpec:
     area = field[0] * field[1] / parameters.FULL_FIELD
-    return spec.StructureSpec(
+    return parameters.StructureSpec(
         vessel_trees=max(1, round(uniform(rng, rates.vessel_trees_range) * math.sqrt(area))),
         ligaments=int(rng.poisson(max(rates.least_ligaments, rates.ligaments_rate * area))),
         calcified_arteries=int(rng.random() < rates.arteries_share) * whole(rng, rates.arteries_range),
@@ -140,7 +128,7 @@ def _sample_structures(rng: Rng, view: str, field: Range, rates: parameters.Stru
     )
 
 
-def _sample_detector(rng: Rng, kind: str, spacing_mm: float, ranges: parameters.ImagingRanges) -> spec.DetectorSpec:
+def _sample_detector(rng: Rng, kind: str, spacing_mm: float, ranges: parameters.ImagingRanges) -> DetectorSpec:
     blur_px = ranges.ase_blur_px if kind == "a-Se" else uniform(rng, ranges.csi_blur_range_mm) / spacing_mm
     exposure = log_between(rng, ranges.quanta_range), uniform(rng, ranges.electronic_range), ranges.structured
-    return spec.DetectorSpec(kind, blur_px, *exposure, ranges.scatter_fraction, ranges.scatter_mm)
+    return DetectorSpec(kind, blur_px, *exposure, ranges.scatter_fraction, ranges.scatter_mm)

@@ -14,8 +14,8 @@ import numpy as np
 
 from scripts.simulation.parameters import Rng, uniform
 from scripts.simulation.phantom.outline import BreastMaps, contour_mm, nipple_mm, point_inside
+from scripts.simulation.phantom.parameters import PhantomSpec
 from scripts.simulation.phantom.physics import MU_ADIPOSE, MU_GLANDULAR, MU_LIGAMENT, MU_SKIN, mc_attenuation
-from scripts.simulation.phantom.spec import PhantomSpec
 
 Path = tuple[np.ndarray, np.ndarray]  # points (n, 2) mm, radii (n,) mm
 
@@ -24,7 +24,11 @@ def draw_structures(spec: PhantomSpec, breast: BreastMaps, rng: Rng) -> np.ndarr
     """Sum of the attenuation (log units) of all structures inside the breast, full size float32."""
     kinds = spec.structures
     paths = [path for _ in range(kinds.vessel_trees) for path in vessel_tree(spec, rng)]
-    out = _vessels(spec, paths)
+    out = np.zeros(spec.shape, np.float32)
+    for points, radii in paths:  # chords through cylinders; joints united by the maximum
+        for (start, end), radius in zip(pairwise(points), radii.tolist(), strict=False):
+            _stamp(out, spec.spacing_mm, start, end, radius, 2.0 * radius)
+    out *= np.float32((MU_GLANDULAR - MU_ADIPOSE) / 10.0 * 1.6)  # blood is about as dense as gland
     for _ in range(kinds.ligaments):
         _ligament(spec, out, rng)
     wide = [path for path in paths if path[1][0] > 0.35] or paths
@@ -35,8 +39,10 @@ def draw_structures(spec: PhantomSpec, breast: BreastMaps, rng: Rng) -> np.ndarr
     out *= np.clip(breast.total / np.float32(8.0), 0.0, 1.0)
     for _ in range(kinds.clips):
         _clip(spec, out, rng)
-    for _ in range(kinds.skin_markers):
-        _skin_marker(spec, out, rng)
+    for _ in range(kinds.skin_markers):  # a round one (BB) of 1.5-2 mm
+        centre = _random_point(spec, rng, 0.9)
+        radius = uniform(rng, kinds.looks.marker_radius_range_mm)
+        _path(spec, out, np.stack([centre, centre + 1e-3]), radius, np.full(2, 2.0))
     return out
 
 
@@ -65,16 +71,6 @@ def vessel_tree(spec: PhantomSpec, rng: Rng) -> list[Path]:
             shorter = length * uniform(rng, looks.branch_length_range)
             todo.append((points[-1], heading + side * bend, thinner, shorter, generation + 1))
     return paths
-
-
-def _vessels(spec: PhantomSpec, paths: list[Path]) -> np.ndarray:
-    """Chord through the cylinders, blood about as dense as gland; joints united by the maximum."""
-    chord = np.zeros(spec.shape, np.float32)
-    for points, radii in paths:
-        for (start, end), radius in zip(pairwise(points), radii.tolist(), strict=False):
-            _stamp(chord, spec.spacing_mm, start, end, radius, 2.0 * radius)
-    chord *= np.float32((MU_GLANDULAR - MU_ADIPOSE) / 10.0 * 1.6)
-    return chord
 
 
 def _stamp(
@@ -125,9 +121,7 @@ def _path(spec: PhantomSpec, out: np.ndarray, points: np.ndarray, radius: float,
 
 def _ligament(spec: PhantomSpec, out: np.ndarray, rng: Rng) -> None:
     """A sheet seen edge-on: 0.2-0.4 mm wide, 1-4 mm deep along the beam, often running to the nipple."""
-    looks = spec.structures.looks
-    start = _random_point(spec, rng)
-    nipple = np.array(nipple_mm(spec.outline))
+    looks, start, nipple = spec.structures.looks, _random_point(spec, rng), nipple_mm(spec.outline)
     towards = math.atan2(nipple[0] - start[0], nipple[1] - start[1])
     if rng.random() < looks.ligament_to_nipple_share:
         angle = towards + float(rng.normal(0.0, looks.ligament_heading_sd))
@@ -184,13 +178,6 @@ def _clip(spec: PhantomSpec, out: np.ndarray, rng: Rng) -> None:
     _path(spec, out, np.stack(points), 0.2, np.full(4, 2.5))
 
 
-def _skin_marker(spec: PhantomSpec, out: np.ndarray, rng: Rng) -> None:
-    """A round skin marker (BB) of 1.5-2 mm."""
-    centre = _random_point(spec, rng, 0.9)
-    radius = uniform(rng, spec.structures.looks.marker_radius_range_mm)
-    _path(spec, out, np.stack([centre, centre + 1e-3]), radius, np.full(2, 2.0))
-
-
 def bad_pixels(spec: PhantomSpec, quanta: np.ndarray, rng: Rng) -> None:
     """Dead or hot pixels and specks of dust before the detector, in place."""
     looks = spec.structures.looks
@@ -212,8 +199,7 @@ def draw_view_marker(image: np.ndarray, spec: PhantomSpec) -> None:
     scale = cv2.getFontScaleFromHeight(font, height, thick)
     (width, _), _ = cv2.getTextSize(text, font, scale, thick)
     margin = max(3, height // 2)
-    col = image.shape[1] - margin - width if spec.laterality == "L" else margin
-    row = margin + height
+    row, col = margin + height, image.shape[1] - margin - width if spec.laterality == "L" else margin
     box = image[max(0, row - height - 2) : row + 4, max(0, col - 2) : col + width + 2]
     if box.size and float(box.max()) > 0.02:  # never over the breast
         return

@@ -17,14 +17,11 @@ from scipy.spatial import cKDTree
 
 from scripts.simulation.parameters import Rng
 from scripts.simulation.phantom.outline import BreastMaps, nipple_mm
-from scripts.simulation.phantom.spec import PhantomSpec
+from scripts.simulation.phantom.parameters import PhantomSpec
 
-#: The texture is made at about this spacing; finer detail is added as a continuation of the power law.
-_COARSE_MM = 0.28
-#: Below the range in which mammograms follow a power law the spectrum is flat.
-_LOW_CUT_PER_MM = 0.035
-#: Gland never fills the whole thickness; its share where it is densest varies around this.
-_LAYER_MEAN = 0.82
+_COARSE_MM = 0.28  # the texture is made at about this spacing; finer detail continues the power law
+_LOW_CUT_PER_MM = 0.035  # below the range in which mammograms follow a power law the spectrum is flat
+_LAYER_MEAN = 0.82  # gland never fills the whole thickness; its share where it is densest varies around this
 
 
 def power_law_field(rng: Rng, shape: tuple[int, ...], spacing_mm: float, beta: float) -> np.ndarray:
@@ -57,7 +54,7 @@ def shape_spectrum(field: np.ndarray, spacing_mm: float, beta: float) -> np.ndar
 def _frequency(shape: tuple[int, ...], spacing_mm: float) -> np.ndarray:
     rows = np.fft.fftfreq(shape[0], spacing_mm).astype(np.float32)[:, None]
     cols = np.fft.rfftfreq(shape[1], spacing_mm).astype(np.float32)[None, :]
-    out: np.ndarray = np.hypot(rows, cols)
+    out = np.hypot(rows, cols)
     out[0, 0] = out[0, 1] if out.shape[1] > 1 else 1.0
     return out
 
@@ -124,10 +121,7 @@ class _Texture:
         return cv2.warpAffine(small, matrix, self.spec.shape[::-1], flags=flags, borderMode=cv2.BORDER_REPLICATE)
 
     def cells(self, points: np.ndarray, size_mm: float) -> tuple[np.ndarray, np.ndarray]:
-        """Distances (mm) of points, (2, rows, cols), to the nearest and second nearest of random seeds.
-
-        There is one seed per `size_mm` squared.
-        """
+        """Distances (mm) of points (2, rows, cols) to the nearest and second nearest seed, one per `size_mm`**2."""
         low = [float(axis.min()) - size_mm for axis in points]
         high = [float(axis.max()) + size_mm for axis in points]
         count = max(4, round((high[0] - low[0]) * (high[1] - low[1]) / size_mm**2))
@@ -169,8 +163,7 @@ class _Texture:
         envelope = np.maximum(envelope, -1.6 + 0.15 * envelope)
         fat_mm = min(9.0, 0.12 * outline.depth_mm)
         envelope -= 2.0 * np.clip(muscle / np.float32(8.0), 0.0, 1.0)
-        out: np.ndarray = envelope - 2.5 * np.exp(-((np.clip(depth, 0, None) / np.float32(fat_mm)) ** 2))
-        return out
+        return envelope - 2.5 * np.exp(-((np.clip(depth, 0, None) / np.float32(fat_mm)) ** 2))
 
     def gland(self, texture: np.ndarray, layer: np.ndarray, envelope: np.ndarray, depth: np.ndarray) -> np.ndarray:
         """Gland share with the spec's spectral exponent; squashing flattens it, so it is measured and put right."""
@@ -232,5 +225,4 @@ class _Texture:
 def _squash(value: np.ndarray) -> np.ndarray:
     """Sigmoid with algebraic tails, 0..1 with slope 1/4 at 0: never a flat plateau, unlike the logistic one."""
     half = np.float32(0.5) * value
-    out: np.ndarray = np.float32(0.5) * (1.0 + half / np.sqrt(1.0 + half * half))
-    return out
+    return np.float32(0.5) * (1.0 + half / np.sqrt(1.0 + half * half))
