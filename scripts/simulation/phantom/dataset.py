@@ -184,11 +184,10 @@ def make_image(root: Path, job: PhantomJob) -> str:
     phantom = render(spec)
     image, label, records = job.files(root).values()
     options: dict[str, Any] = {"spacing_mm": spec.spacing_mm, "laterality": spec.laterality, "view": spec.view}
-    options |= {"thickness_mm": spec.thickness_mm, "bits": spec.presentation.bits}
-    options |= {"seed": job.seed, "patient_id": job.patient}
+    options |= {"thickness_mm": spec.thickness_mm, "bits": spec.presentation.bits, "patient_id": job.patient}
     comment = f"Density {spec.density}; {sum(mc.labelled for mc in phantom.mcs)} labelled microcalcifications"
     kind = "DIRECT" if spec.detector.kind == "a-Se" else "SCINTILLATOR"
-    write_phantom_dicom(image, phantom.image, **options, detector_type=kind, comment=comment)
+    write_phantom_dicom(image, phantom.image, **options, seed=job.seed, detector_type=kind, comment=comment)
     write_label(label, phantom.mask)
     facts: dict[str, Any] = {"digest": job.digest(), "sizes": [image.stat().st_size, label.stat().st_size]}
     facts |= {"image_id": job.image_id, "spacing_mm": spec.spacing_mm, "density": spec.density}
