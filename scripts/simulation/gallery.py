@@ -6,7 +6,6 @@ python -m monai.bundle run picturing --config_file configs/data_benchmark.json -
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -16,10 +15,10 @@ from scripts.candidates.breast_mask import breast_mask, erode_breast
 from scripts.common.files import write_png
 from scripts.data.lists.backgrounds import background_datalist
 from scripts.simulation.benchmark import BenchmarkSettings
-from scripts.simulation.insertion.domain import apply_domain
+from scripts.simulation.insertion.domain import Domain, apply_domain
 from scripts.simulation.insertion.lookalikes import Lookalike, LookalikeSettings, draw_lookalikes, sample_lookalikes
 from scripts.simulation.insertion.rendering import insert_mcs, local_noise
-from scripts.simulation.insertion.sampling import InsertedMc, InsertionSettings, sample_mcs
+from scripts.simulation.insertion.sampling import InsertedMc, InsertionSettings, Places, sample_mcs
 from scripts.simulation.insertion.shapes import KINDS, ShapeBank, shape_bank
 
 CELL_PX, ZOOM, COLUMNS = 96, 3, 4
@@ -28,25 +27,16 @@ GREEN, WHITE = (0, 200, 0), (255, 255, 255)
 
 
 def draw_gallery(
-    background_dir: str | Path,
-    path: str | Path,
-    loader: Callable,
-    seed: int = 0,
-    settings: BenchmarkSettings | None = None,
-    lookalikes: LookalikeSettings | None = None,
+    background_dir: str | Path, path: str | Path, loader: Callable, settings: BenchmarkSettings, seed: int = 0
 ) -> Path:
     """Write the picture: rows of four cells, a label in each; MCs outlined in green in every second cell of a pair.
 
     Args:
         background_dir: normal mammograms; those of the training section are used.
-        path: PNG to write.
         loader: chain that reads one item into image [1, rows, cols] in [0, 1].
-        seed: of everything drawn.
         settings: of the benchmark: MCs and shifts.
-        lookalikes: how they are drawn.
     """
-    settings = settings or BenchmarkSettings()
-    many = replace(lookalikes or LookalikeSettings(), rate=4000.0)
+    many = LookalikeSettings(rate=4000.0)
     rng, bank = np.random.default_rng(seed), shape_bank()
     items = background_datalist(background_dir)["training"]
     cells: list[np.ndarray] = []
@@ -65,21 +55,17 @@ def draw_gallery(
     window = _window(rng, items, loader)
     cluster = sample_mcs(rng, np.ones(window.shape, bool), 0.07, 3, 3, bank, settings.insertion)
     image = insert_mcs(window, cluster, bank, 0.6, settings.insertion).image
-    limits = (0.0, 0.8)  # one grey range for all shifts
-    cells.append(_cell(image, "as it is", limits=limits))
-    for name, domain in settings.shifts.items():
-        cells.append(_cell(apply_domain(image, domain), name.replace("_", " "), limits=limits))
+    for name, domain in {"as it is": Domain(), **settings.shifts}.items():  # one grey range for all
+        cells.append(_cell(apply_domain(image, domain), name.replace("_", " "), limits=(0.0, 0.8)))
     cells += [np.full_like(cells[0], 255)] * (-len(cells) % COLUMNS)
     rows = [np.hstack(cells[start : start + COLUMNS]) for start in range(0, len(cells), COLUMNS)]
-    write_png(Path(path), np.vstack(rows))
-    return Path(path)
+    return write_png(path, np.vstack(rows))
 
 
 def _window(rng: np.random.Generator, items: list[dict], loader: Callable) -> np.ndarray:
     """A window of a random background, well inside the breast."""
     image = np.asarray(loader(dict(items[rng.integers(len(items))]))["image"], np.float32)[0]
-    places = np.argwhere(erode_breast(breast_mask(image, 0.07), 2 * CELL_PX + 1))
-    row, col = places[rng.integers(len(places))] - CELL_PX // 2
+    row, col = Places(erode_breast(breast_mask(image, 0.07), 2 * CELL_PX + 1)).draw(rng) - CELL_PX // 2
     row, col = (int(np.clip(start, 0, size - CELL_PX)) for start, size in zip((row, col), image.shape, strict=True))
     return np.ascontiguousarray(image[row : row + CELL_PX, col : col + CELL_PX])
 
@@ -102,8 +88,7 @@ def _cell(
     low, high = limits or np.percentile(image, (0.5, 99.9))
     grey = np.clip((image - low) / max(high - low, 1e-3), 0, 1)
     size = (CELL_PX * ZOOM, CELL_PX * ZOOM)
-    large = cv2.resize(np.uint8(grey * 255), size, interpolation=cv2.INTER_CUBIC)
-    picture = cv2.cvtColor(large, cv2.COLOR_GRAY2RGB)
+    picture = cv2.cvtColor(cv2.resize(np.uint8(grey * 255), size, interpolation=cv2.INTER_CUBIC), cv2.COLOR_GRAY2RGB)
     if label is not None:
         mask = cv2.resize(np.uint8(label > 0), size, interpolation=cv2.INTER_NEAREST)
         outlines, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import field, fields
 from typing import Any
 
 import numpy as np
 
+from scripts.common.checks import check
+
 Range = tuple[float, float]
+Rng = np.random.Generator
 
 
 class Parameters:
@@ -22,12 +25,13 @@ class Parameters:
     """
 
     def __post_init__(self) -> None:
-        for field in fields(self):  # type: ignore[arg-type]
-            value = frozen(getattr(self, field.name))
-            object.__setattr__(self, field.name, value)
-            wanted = _wanted(field.name, value)
-            if wanted:
-                raise ValueError(f"{field.name}: got {value}; want {wanted}")
+        for item in fields(self):  # type: ignore[arg-type]
+            value = frozen(getattr(self, item.name))
+            if kind := item.metadata.get("kind"):
+                value = {key: part if isinstance(part, kind) else kind(**part) for key, part in value.items()}
+            object.__setattr__(self, item.name, value)
+            wanted = _wanted(item.name, value)
+            check(item.name, value, not wanted, wanted)
 
 
 def frozen(value: Any) -> Any:
@@ -37,19 +41,29 @@ def frozen(value: Any) -> Any:
     return {key: frozen(part) for key, part in value.items()} if isinstance(value, Mapping) else value
 
 
-def as_objects(values: Mapping[str, Any], kind: type) -> dict[str, Any]:
-    """{name: object} from {name: object, or a dictionary of its values as a config gives it}."""
-    return {name: value if isinstance(value, kind) else kind(**value) for name, value in values.items()}
+def named(kind: type, default: Mapping[str, Any]) -> Any:
+    """A field of `Parameters`: {name: object of `kind`, or a dictionary of its values as a config gives it}."""
+    return field(default_factory=lambda: dict(default), metadata={"kind": kind})
 
 
-def between(rng: np.random.Generator, limits: Range) -> float:
+def uniform(rng: Rng, limits: Range) -> float:
+    """A number evenly from a range."""
+    return float(rng.uniform(*limits))
+
+
+def between(rng: Rng, limits: Range) -> float:
     """A number evenly from a range; a range of one value draws nothing."""
-    return float(limits[0] if limits[0] == limits[1] else rng.uniform(*limits))
+    return float(limits[0]) if limits[0] == limits[1] else uniform(rng, limits)
 
 
-def log_between(rng: np.random.Generator, limits: Range) -> float:
+def log_between(rng: Rng, limits: Range) -> float:
     """A number whose logarithm is evenly from a range's."""
     return float(np.exp(rng.uniform(*np.log(limits))))
+
+
+def whole(rng: Rng, limits: tuple[int, int]) -> int:
+    """A whole number from a range, its ends too."""
+    return int(rng.integers(*limits, endpoint=True))
 
 
 def _wanted(name: str, value: Any) -> str:

@@ -27,20 +27,13 @@ class CandidatePatches:
     """Patches around the DoG blobs of labelled mammograms: every one on an MC, and a draw of the others.
 
     An MC without a candidate takes no part: the classifier would never be asked about it.
-
-    Attributes:
-        hdog: the DoG's parameters.
-        breast: candidates outside of the eroded breast are left out.
-        patch_px: side of a patch, odd.
-        hit_px: see `label_candidates`; 5 px as in evaluation.
-        negatives_per_positive: candidates that are no MC per one that is, drawn over all images.
     """
 
-    hdog: HDoGParameters = WANG_YANG
-    breast: BreastRegion = field(default_factory=BreastRegion)
-    patch_px: int = 95
-    hit_px: float = 5.0
-    negatives_per_positive: float = 20.0
+    hdog: HDoGParameters = WANG_YANG  # the DoG's parameters
+    breast: BreastRegion = field(default_factory=BreastRegion)  # candidates outside of the eroded breast are left out
+    patch_px: int = 95  # side of a patch, odd
+    hit_px: float = 5.0  # see `label_candidates`; 5 px as in evaluation
+    negatives_per_positive: float = 20.0  # candidates that are no MC per one that is, drawn over all images
     wanted = "at least one image with individually labelled MCs that the DoG finds"
 
     def entries(self, images: Sequence[CachedImage], section: str, seed: int) -> list[Entry]:
@@ -52,29 +45,22 @@ class CandidatePatches:
             points = dog_blobs(image, self.hdog.at(source.spacing_mm), inner)[:, :2].astype(np.int64)
             kinds = label_candidates(points, np.asarray(source.label), self.hit_px)
             for (row, col), kind in zip(points.tolist(), kinds.tolist(), strict=True):
-                entries[kind].append({"source": source, "row": row, "col": col, "is_mc": kind})
+                entries[kind].append({"source": source, "row": row, "col": col, "is_mc": float(kind)})
         return with_negatives(entries[IS_MC], entries[IS_OTHER], self.negatives_per_positive, seed)
 
     def make(self, entry: Entry, epoch: int) -> dict[str, Any]:
         """The patch; label float32 [1], 1 for an MC."""
         source, row, col = entry["source"], entry["row"], entry["col"]
         patch = extract_patches(source.levels, np.array([[row, col]]), self.patch_px)
-        return {
-            "image": torch.from_numpy(patch.astype(np.float32) / LEVELS),
-            "label": torch.tensor([float(entry["is_mc"])]),
-            "image_id": source.image_id,
-            "row": row,
-            "col": col,
-        }
+        item = {"image": torch.from_numpy(patch.astype(np.float32) / LEVELS), "label": torch.tensor([entry["is_mc"]])}
+        return {**item, "image_id": source.image_id, "row": row, "col": col}
 
 
 def label_candidates(points: np.ndarray, label: np.ndarray, hit_px: float) -> np.ndarray:
-    """Tell the candidates that are MCs from those that are not.
+    """Tell the candidates, int (n, 2) [row, col], that are MCs from those that are not.
 
-    Args:
-        points: int (n, 2), columns [row, col].
-        label: uint8 (rows, cols) {0, 1 = MC, 2 = ignore}.
-        hit_px: a candidate on an MC's pixel, or no farther than this from an MC's centroid, is an MC.
+    One on an MC's pixel, or no farther than `hit_px` from an MC's centroid, is an MC.
+    `label` is uint8 (rows, cols) {0, 1 = MC, 2 = ignore}.
 
     Returns:
         int8 (n,): 1 MC, 0 not, -1 left out (in an ignore region).

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,6 +16,7 @@ import numpy as np
 import torch
 from monai.data import Dataset
 
+from scripts.common.checks import check
 from scripts.common.labels import MC
 from scripts.data.cache import LEVELS, CachedImage, ImageCache
 
@@ -26,8 +28,7 @@ SECTIONS = ("training", "validation")
 class Patches(Protocol):
     """A kind of patches: which ones there are, and how each is made."""
 
-    #: What at least one image must have, for the error message.
-    wanted: str
+    wanted: str  # what at least one image must have, for the error message
 
     def entries(self, images: Sequence[CachedImage], section: str, seed: int) -> list[Entry]:
         """One dictionary per patch of an epoch; none where the images give no patch."""
@@ -48,7 +49,6 @@ class PatchDataset(Dataset):
         section: "training" or "validation". Without validation data, validation has no patches.
         seed: of everything drawn.
         workers: threads that decode.
-        progress: show a progress bar while decoding.
 
     Attributes:
         failures: records of files that could not be read; they are logged and left out.
@@ -69,17 +69,14 @@ class PatchDataset(Dataset):
         workers: int = 2,
         progress: bool = True,
     ) -> None:
-        if section not in SECTIONS:
-            raise ValueError(f"section: got {section!r}; want one of {', '.join(SECTIONS)}")
+        check("section", section, section in SECTIONS, f"one of {', '.join(SECTIONS)}")
         self.loader, self.patches, self.section, self.seed, self.epoch = loader, patches, section, seed, 0
         self.cache = ImageCache(loader, cache_dir, workers, progress)
         self.failures = self.cache.failures
         entries = patches.entries(self.cache.decode(list(data)), section, seed)
         if not entries and (data or section == "training"):
-            raise ValueError(
-                f"{section} data: got {len(data)} items, {len(self.failures)} unreadable, and no patch from them; "
-                f"want {patches.wanted}"
-            )
+            got = f"{len(data)} items, {len(self.failures)} unreadable, and no patch from them"
+            raise ValueError(f"{section} data: got {got}; want {patches.wanted}")
         super().__init__(data=entries, transform=transform)
 
     @property
@@ -102,29 +99,20 @@ class PatchDataset(Dataset):
 
 @dataclass(frozen=True)
 class GridPatches:
-    """Overlapping windows of labelled mammograms (HDoGReg section IV-C).
+    """Overlapping windows of labelled mammograms (HDoGReg section IV-C)."""
 
-    Attributes:
-        patch_px: side, 512 in the paper.
-        stride_px: step, 480 in the paper.
-        negatives_per_positive: training patches without MCs per patch with MCs, 0 in the paper; validation has none.
-        background_floor: patches whose 99th percentile is at most this are air and never drawn as negatives.
-    """
-
-    patch_px: int = 512
-    stride_px: int = 480
-    negatives_per_positive: float = 0.0
-    background_floor: float = 0.02
+    patch_px: int = 512  # side, 512 in the paper
+    stride_px: int = 480  # step, 480 in the paper
+    negatives_per_positive: float = 0.0  # training patches without MCs per one with MCs, 0 in the paper
+    background_floor: float = 0.02  # patches whose 99th percentile is at most this are air, never drawn as negatives
     wanted = "at least one image with individually labelled MCs"
 
     def __post_init__(self) -> None:
-        if not 0 < self.stride_px <= self.patch_px:
-            raise ValueError(f"stride_px: got {self.stride_px}; want 1..patch_px ({self.patch_px})")
+        check("stride_px", self.stride_px, 0 < self.stride_px <= self.patch_px, f"1..patch_px ({self.patch_px})")
 
     def entries(self, images: Sequence[CachedImage], section: str, seed: int) -> list[Entry]:
         """Every window with an MC; in training also a draw of those without."""
-        positive: list[Entry] = []
-        negative: list[Entry] = []
+        positive, negative = list[Entry](), list[Entry]()
         wants_negatives = section == "training" and self.negatives_per_positive > 0
         for image in images:
             with_mc, without_mc = patch_grid(np.asarray(image.label), self.patch_px, self.stride_px)
@@ -137,50 +125,32 @@ class GridPatches:
 
     def make(self, entry: Entry, epoch: int) -> dict[str, Any]:
         """The window, label uint8 [1, side, side]; beyond a small image it is air."""
-        image, row, col = entry["source"], entry["row"], entry["col"]
-        levels = cut_window(image.levels, row, col, self.patch_px)
-        return {
-            "image": torch.from_numpy(levels.astype(np.float32) / LEVELS)[None],
-            "label": torch.from_numpy(cut_window(image.label, row, col, self.patch_px))[None],
-            "image_id": image.image_id,
-            "row": row,
-            "col": col,
-        }
+        source, row, col = entry["source"], entry["row"], entry["col"]
+        image = cut_window(source.levels, row, col, self.patch_px).astype(np.float32) / LEVELS
+        label = cut_window(source.label, row, col, self.patch_px)
+        item = {"image": torch.from_numpy(image)[None], "label": torch.from_numpy(label)[None]}
+        return {**item, "image_id": source.image_id, "row": row, "col": col}
 
 
 def window_starts(length: int, patch: int, stride: int) -> list[int]:
-    """First pixels of windows that cover a length: every `stride` px, the last one flush with the end.
-
-    Args:
-        length: px to cover.
-        patch: window length in px.
-        stride: step in px, at most `patch`.
-    """
-    if length <= patch:
-        return [0]
-    return [*range(0, length - patch, stride), length - patch]
+    """First pixels of windows of `patch` px that cover `length`: every `stride` px, the last flush with the end."""
+    return [*range(0, length - patch, stride), max(length - patch, 0)]
 
 
 def patch_grid(label: np.ndarray, patch_px: int, stride_px: int) -> tuple[list[Corner], list[Corner]]:
     """Corners (row, col) of the patches of one mammogram (paper section IV-C).
 
-    Args:
-        label: uint8 (rows, cols) {0, 1 = MC, 2 = ignore}.
-        patch_px: side, 512 in the paper.
-        stride_px: step, 480 in the paper.
-
     Returns:
-        Patches that hold an annotated MC pixel, and patches without any; those that hold no MC but touch an ignore
-        region are in neither list.
+        Patches of a label, uint8 (rows, cols) {0, 1 = MC, 2 = ignore}, that hold an MC pixel, and patches without any;
+        those that hold no MC but touch an ignore region are in neither list.
     """
     positive, negative = [], []
-    for row in window_starts(label.shape[0], patch_px, stride_px):
-        for col in window_starts(label.shape[1], patch_px, stride_px):
-            window = label[row : row + patch_px, col : col + patch_px]
-            if (window == MC).any():
-                positive.append((row, col))
-            elif not window.any():
-                negative.append((row, col))
+    for row, col in product(*(window_starts(length, patch_px, stride_px) for length in label.shape)):
+        window = label[row : row + patch_px, col : col + patch_px]
+        if (window == MC).any():
+            positive.append((row, col))
+        elif not window.any():
+            negative.append((row, col))
     return positive, negative
 
 

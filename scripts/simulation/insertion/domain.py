@@ -8,97 +8,72 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from scripts.simulation.parameters import Parameters, Range
+from scripts.simulation.parameters import Parameters, Range, Rng, uniform, whole
 
 
 @dataclass(frozen=True)
 class Domain:
-    """How an image is changed, in this order. The defaults change nothing.
+    """How an image is changed, in this order. The defaults change nothing."""
 
-    Attributes:
-        blur: Gaussian sigma, px.
-        sharpen: share of the difference to a Gaussian of `sharpen_sigma` that is added (edge enhancement).
-        sharpen_sigma: px.
-        gain, centre: contrast about a grey value: centre + gain * (x - centre).
-        gamma: exponent.
-        noise: sd of added noise at mid grey, units of the [0, 1] range.
-        grain: Gaussian sigma of the noise's correlation, px; 0 is white.
-        levels: grey levels that are left; 0 keeps all.
-        jpeg: JPEG quality (1..100) of an 8-bit copy; 0 leaves it out.
-        seed: of the noise.
-    """
-
-    blur: float = 0.0
-    sharpen: float = 0.0
-    sharpen_sigma: float = 1.5
-    gain: float = 1.0
+    blur: float = 0.0  # Gaussian sigma, px
+    sharpen: float = 0.0  # share of the difference to a Gaussian that is added (edge enhancement)
+    sharpen_sigma: float = 1.5  # of that Gaussian, px
+    gain: float = 1.0  # contrast about a grey value: centre + gain * (x - centre)
     centre: float = 0.3
-    gamma: float = 1.0
-    noise: float = 0.0
-    grain: float = 0.0
-    levels: int = 0
-    jpeg: int = 0
-    seed: int = 0
+    gamma: float = 1.0  # exponent
+    noise: float = 0.0  # sd of added noise at mid grey, units of the [0, 1] range
+    grain: float = 0.0  # Gaussian sigma of the noise's correlation, px; 0 is white
+    levels: int = 0  # grey levels that are left; 0 keeps all
+    jpeg: int = 0  # JPEG quality (1..100) of an 8-bit copy; 0 leaves it out
+    seed: int = 0  # of the noise
 
 
 @dataclass(frozen=True)
 class DomainSettings(Parameters):
-    """How other detectors and other processing are drawn: each change in a share of the draws, and its sd.
+    """How other detectors and other processing are drawn: each change in a share of the draws, and its sd."""
 
-    Attributes:
-        strength: factor on the sd of all changes; 0 changes nothing.
-        blur_share, blur_sd: Gaussian blur, px.
-        sharpen_share, sharpen_sd, sharpen_range_px: edge enhancement, and the range of its Gaussian.
-        gain_share, gain_mean, gain_sd, centre_range: log of the contrast, and the grey value about which it changes.
-        gamma_share, gamma_sd: log of the exponent.
-        noise_share, noise_sd: units of the [0, 1] range.
-        grain_share, grain_range_px: share of draws whose noise would be correlated.
-        levels_share, levels: grey levels that are left.
-        jpeg_share, jpeg_range: JPEG quality, whole numbers.
-    """
-
-    strength: float = 1.0
+    strength: float = 1.0  # factor on the sd of all changes; 0 changes nothing
     blur_share: float = 0.4
-    blur_sd: float = 0.7
-    sharpen_share: float = 0.35
+    blur_sd: float = 0.7  # Gaussian blur, px
+    sharpen_share: float = 0.35  # edge enhancement
     sharpen_sd: float = 1.0
-    sharpen_range_px: Range = (0.8, 4.0)
-    gain_share: float = 0.6
-    gain_mean: float = -0.1
+    sharpen_range_px: Range = (0.8, 4.0)  # its Gaussian
+    gain_share: float = 0.6  # contrast
+    gain_mean: float = -0.1  # its log
     gain_sd: float = 0.4
-    centre_range: Range = (0.15, 0.5)
+    centre_range: Range = (0.15, 0.5)  # grey value about which it changes
     gamma_share: float = 0.6
-    gamma_sd: float = 0.35
+    gamma_sd: float = 0.35  # log of the exponent
     noise_share: float = 0.5
-    noise_sd: float = 0.02
-    grain_share: float = 0.6
+    noise_sd: float = 0.02  # units of the [0, 1] range
+    grain_share: float = 0.6  # of draws whose noise would be correlated
     grain_range_px: Range = (0.4, 1.0)
     levels_share: float = 0.3
-    levels: int = 256
+    levels: int = 256  # grey levels that are left
     jpeg_share: float = 0.25
-    jpeg_range: tuple[int, int] = (60, 97)
+    jpeg_range: tuple[int, int] = (60, 97)  # JPEG quality, whole numbers
 
 
-def sample_domain(rng: np.random.Generator, settings: DomainSettings) -> Domain:
+def sample_domain(rng: Rng, settings: DomainSettings) -> Domain:
     """Draw a domain."""
-    strength = settings.strength
 
     def drawn(share: float) -> bool:
-        return bool(rng.random() < share) and strength > 0
+        return bool(rng.random() < share) and settings.strength > 0
+
+    def normal(share: float, mean: float, sd: float) -> float:
+        return float(rng.normal(mean * settings.strength, sd * settings.strength)) if drawn(share) else 0.0
 
     return Domain(
-        blur=abs(rng.normal(0, settings.blur_sd * strength)) if drawn(settings.blur_share) else 0.0,
-        sharpen=abs(rng.normal(0, settings.sharpen_sd * strength)) if drawn(settings.sharpen_share) else 0.0,
-        sharpen_sigma=float(rng.uniform(*settings.sharpen_range_px)),
-        gain=math.exp(rng.normal(settings.gain_mean * strength, settings.gain_sd * strength))
-        if drawn(settings.gain_share)
-        else 1.0,
-        centre=float(rng.uniform(*settings.centre_range)),
-        gamma=math.exp(rng.normal(0, settings.gamma_sd * strength)) if drawn(settings.gamma_share) else 1.0,
-        noise=abs(rng.normal(0, settings.noise_sd * strength)) if drawn(settings.noise_share) else 0.0,
-        grain=float(rng.uniform(*settings.grain_range_px)) if drawn(settings.grain_share) else 0.0,
+        blur=abs(normal(settings.blur_share, 0.0, settings.blur_sd)),
+        sharpen=abs(normal(settings.sharpen_share, 0.0, settings.sharpen_sd)),
+        sharpen_sigma=uniform(rng, settings.sharpen_range_px),
+        gain=math.exp(normal(settings.gain_share, settings.gain_mean, settings.gain_sd)),
+        centre=uniform(rng, settings.centre_range),
+        gamma=math.exp(normal(settings.gamma_share, 0.0, settings.gamma_sd)),
+        noise=abs(normal(settings.noise_share, 0.0, settings.noise_sd)),
+        grain=uniform(rng, settings.grain_range_px) if drawn(settings.grain_share) else 0.0,
         levels=settings.levels if drawn(settings.levels_share) else 0,
-        jpeg=int(rng.integers(*settings.jpeg_range, endpoint=True)) if drawn(settings.jpeg_share) else 0,
+        jpeg=whole(rng, settings.jpeg_range) if drawn(settings.jpeg_share) else 0,
         seed=int(rng.integers(2**31)),
     )
 

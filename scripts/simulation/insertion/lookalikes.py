@@ -7,46 +7,36 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
+from scripts.common.checks import check
 from scripts.simulation.insertion.sampling import Places
-from scripts.simulation.parameters import Parameters, Range, as_objects, between
+from scripts.simulation.parameters import Parameters, Range, Rng, between, named, whole
 
+Line = tuple[tuple[float, float], ...]
 _SHIFT = 4  # fractional bits of OpenCV's polyline coordinates
 
 
 @dataclass(frozen=True)
 class LookalikeKind(Parameters):
-    """How one kind of look-alike is drawn. A range of one value is that value; lengths in px.
+    """How one kind of look-alike is drawn. A range of one value is that value; lengths in px."""
 
-    Attributes:
-        rate: mean number per 256 x 256 px of breast.
-        length_range_px: of its line; (0, 0) is a spot.
-        width_range_px: of its line, or diameter of its spot; (0, 0) is a single pixel.
-        contrast_range: peak contrast before blur, in multiples of `contrast_unit`.
-        contrast_unit: "faint" (the drawn contrast of `LookalikeSettings`), "white" (the [0, 1] range) or "noise" (the
-            local noise).
-        blur_range_px: Gaussian sigma; 0 is a hard edge, as of dust and hot pixels.
-        lines: fewest and most lines through its place.
-        gap_range_px: distance of two walls instead of one line; (0, 0) for none.
-    """
-
-    rate: float
-    length_range_px: Range = (0, 0)
-    width_range_px: Range = (0, 0)
-    contrast_range: Range = (1, 1)
-    contrast_unit: str = "faint"
-    blur_range_px: Range = (0, 0)
-    lines: tuple[int, int] = (1, 1)
-    gap_range_px: Range = (0, 0)
+    rate: float  # mean number per 256 x 256 px of breast
+    length_range_px: Range = (0, 0)  # of its line; (0, 0) is a spot
+    width_range_px: Range = (0, 0)  # of its line, or diameter of its spot; (0, 0) is a single pixel
+    contrast_range: Range = (1, 1)  # peak contrast before blur, in multiples of `contrast_unit`
+    contrast_unit: str = "faint"  # `LookalikeSettings`' drawn contrast, "white" the [0, 1] range, "noise" the local one
+    blur_range_px: Range = (0, 0)  # Gaussian sigma; 0 is a hard edge, as of dust and hot pixels
+    lines: tuple[int, int] = (1, 1)  # fewest and most lines through its place
+    gap_range_px: Range = (0, 0)  # distance of two walls instead of one line; (0, 0) for none
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.contrast_unit not in ("faint", "white", "noise"):
-            raise ValueError(f"contrast_unit: got {self.contrast_unit!r}; want faint, white or noise")
+        unit = self.contrast_unit
+        check("contrast_unit", unit, unit in ("faint", "white", "noise"), "faint, white or noise")
 
 
 KINDS: Mapping[str, LookalikeKind] = {
@@ -64,59 +54,29 @@ KINDS: Mapping[str, LookalikeKind] = {
 
 @dataclass(frozen=True)
 class LookalikeSettings(Parameters):
-    """How many look-alikes there are, and how they look.
+    """How many look-alikes there are, and how they look."""
 
-    Attributes:
-        rate: factor on the rates of all kinds.
-        contrast: median of the "faint" contrast, units of the [0, 1] range.
-        contrast_sd: its sd in log units.
-        bend_sd: how far a line bends, as a share of its length.
-        crossing_range_rad: angle between crossing lines.
-        kinds: {name: `LookalikeKind` or its values}, drawn in this order.
-    """
-
-    rate: float = 1.0
-    contrast: float = 0.06
-    contrast_sd: float = 0.5
-    bend_sd: float = 0.15
-    crossing_range_rad: Range = (0.4, 2.6)
-    kinds: Mapping[str, LookalikeKind] = field(default_factory=lambda: dict(KINDS))
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        object.__setattr__(self, "kinds", as_objects(self.kinds, LookalikeKind))
+    rate: float = 1.0  # factor on the rates of all kinds
+    contrast: float = 0.06  # median of the "faint" contrast, units of the [0, 1] range
+    contrast_sd: float = 0.5  # its sd in log units
+    bend_sd: float = 0.15  # how far a line bends, as a share of its length
+    crossing_range_rad: Range = (0.4, 2.6)  # angle between crossing lines
+    kinds: Mapping[str, LookalikeKind] = named(LookalikeKind, KINDS)  # drawn in this order
 
 
 @dataclass(frozen=True)
 class Lookalike:
-    """One object to draw, px.
+    """One object to draw, px."""
 
-    Attributes:
-        kind: its name in `LookalikeSettings.kinds`.
-        lines: polylines as tuples of (row, col); of one point for a spot.
-        width: of the lines, or the diameter of a spot; 0 is a single pixel.
-        contrast: peak, units of the [0, 1] range, before blur.
-        blur: Gaussian sigma.
-    """
-
-    kind: str
-    lines: tuple[tuple[tuple[float, float], ...], ...]
-    width: float
-    contrast: float
-    blur: float
+    kind: str  # its name in `LookalikeSettings.kinds`
+    lines: tuple[Line, ...]  # polylines as tuples of (row, col); of one point for a spot
+    width: float  # of the lines, or the diameter of a spot; 0 is a single pixel
+    contrast: float  # peak, units of the [0, 1] range, before blur
+    blur: float  # Gaussian sigma
 
 
-def sample_lookalikes(
-    rng: np.random.Generator, allowed: np.ndarray, noise: np.ndarray, settings: LookalikeSettings
-) -> list[Lookalike]:
-    """Draw look-alikes.
-
-    Args:
-        rng: random generator.
-        allowed: bool (rows, cols), where centres may lie.
-        noise: local noise of the image, (rows, cols), see `local_noise`.
-        settings: how many, how they look.
-    """
+def sample_lookalikes(rng: Rng, allowed: np.ndarray, noise: np.ndarray, settings: LookalikeSettings) -> list[Lookalike]:
+    """Draw look-alikes with centres where `allowed` is true; `noise`: `local_noise` of the image, both (rows, cols)."""
     places = Places(allowed)
     drawn: list[Lookalike] = []
     if not len(places):
@@ -128,21 +88,18 @@ def sample_lookalikes(
     return drawn
 
 
-def _sample(
-    rng: np.random.Generator, name: str, row: float, col: float, noise: float, settings: LookalikeSettings
-) -> Lookalike:
+def _sample(rng: Rng, name: str, row: float, col: float, noise: float, settings: LookalikeSettings) -> Lookalike:
     kind = settings.kinds[name]
     angle = rng.uniform(0, 2 * math.pi)
     faint = math.exp(rng.normal(math.log(settings.contrast), settings.contrast_sd))
     turns = [angle]
     if kind.lines[1] > 1:
         turns += [angle + rng.uniform(*settings.crossing_range_rad) for _ in range(kind.lines[1] - 1)]
-        turns = turns[: int(rng.integers(kind.lines[0], kind.lines[1] + 1))]
+        turns = turns[: whole(rng, kind.lines)]
     lines: tuple = (((row, col),),)
-    if kind.length_range_px[1]:
-        lines = tuple(
-            _curve(rng, row, col, turn, between(rng, kind.length_range_px), settings.bend_sd) for turn in turns
-        )
+    lengths = kind.length_range_px
+    if lengths[1]:
+        lines = tuple(_curve(rng, row, col, turn, between(rng, lengths), settings.bend_sd) for turn in turns)
     if kind.gap_range_px[1]:
         middle, gap = np.array(lines[0]), between(rng, kind.gap_range_px)
         normal = np.array([math.cos(angle), -math.sin(angle)])
@@ -153,9 +110,7 @@ def _sample(
     return Lookalike(name, lines, width, contrast, between(rng, kind.blur_range_px))
 
 
-def _curve(
-    rng: np.random.Generator, row: float, col: float, angle: float, length: float, bend_sd: float
-) -> tuple[tuple[float, float], ...]:
+def _curve(rng: Rng, row: float, col: float, angle: float, length: float, bend_sd: float) -> Line:
     """A gently bent line through (row, col)."""
     steps = np.linspace(-0.5, 0.5, 9)
     bend = rng.normal(0, bend_sd) * length
@@ -174,9 +129,7 @@ def draw_lookalikes(image: np.ndarray, lookalikes: Sequence[Lookalike]) -> np.nd
             row, col = (round(value) for value in item.lines[0][0])
             result[row, col] += item.contrast
             continue
-        blur = round(2 * item.blur) / 2
-        canvas = layers.setdefault(blur, np.zeros(image.shape, np.float32))
-        _draw(canvas, item)
+        _draw(layers.setdefault(round(2 * item.blur) / 2, np.zeros(image.shape, np.float32)), item)
     for blur, canvas in layers.items():
         result += cv2.GaussianBlur(canvas, (0, 0), blur) if blur else canvas
     return np.minimum(result, 1.0, out=result)

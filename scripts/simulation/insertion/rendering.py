@@ -10,47 +10,34 @@ import numpy as np
 
 from scripts.simulation.insertion.sampling import InsertedMc, InsertionSettings
 from scripts.simulation.insertion.shapes import MAP_PX, ShapeBank
+from scripts.simulation.phantom.calcifications import clip_window
 from scripts.simulation.phantom.physics import mc_attenuation
 
 SUBPIXELS = 4
-#: Contrast fades linearly to 0 over this range below white, as display curves do.
-WHITE_RANGE = 0.25
+WHITE_RANGE = 0.25  # contrast fades linearly to 0 over this range below white, as display curves do
 
 
 @dataclass(frozen=True, eq=False)
 class Insertion:
-    """Result of `insert_mcs`.
+    """Result of `insert_mcs`."""
 
-    Attributes:
-        image: float32 (rows, cols), [0, 1].
-        label: uint8 (rows, cols) {0, 1 = MC, 2 = ignore}.
-        records: one dictionary per drawn MC: row, col (px), diameter_px, area_px, contrast, cnr, cluster, kind, label.
-    """
-
-    image: np.ndarray
-    label: np.ndarray
+    image: np.ndarray  # float32 (rows, cols), [0, 1]
+    label: np.ndarray  # uint8 (rows, cols) {0, 1 = MC, 2 = ignore}
+    #: A dictionary per drawn MC: row, col (px), diameter_px, area_px, contrast, cnr, cluster, kind, label.
     records: list[dict[str, float]]
 
 
-def local_noise(image: np.ndarray, sigma_px: float = 2.0, box_px: int = 41) -> np.ndarray:
-    """Sd of the fine grain around each pixel: mean of |image - Gaussian| over a box, as of a normal distribution.
+def local_noise(image: np.ndarray) -> np.ndarray:
+    """Sd of the fine grain around each pixel of a float32 image (rows, cols), as of a normal distribution.
 
-    Args:
-        image: float32 (rows, cols).
-        sigma_px: what varies more slowly than this is structure, not noise.
-        box_px: side of the box, odd.
+    The grain is |image - Gaussian of 2 px| (what varies more slowly is structure, not noise), its mean that over 41 px.
     """
-    grain = np.abs(image - cv2.GaussianBlur(image, (0, 0), sigma_px))
-    return cv2.blur(grain, (box_px, box_px)) * np.float32(np.sqrt(np.pi / 2))
+    grain = np.abs(image - cv2.GaussianBlur(image, (0, 0), 2.0))
+    return cv2.blur(grain, (41, 41)) * np.float32(np.sqrt(np.pi / 2))
 
 
 def mc_signal(mc: InsertedMc, bank: ShapeBank, blur_px: float) -> tuple[int, int, np.ndarray]:
     """Attenuation (log units) of one MC on the pixel grid, behind the detector's blur and pixel aperture.
-
-    Args:
-        mc: what to draw.
-        bank: its shape.
-        blur_px: Gaussian sigma.
 
     Returns:
         (row, col) of the first pixel and float32 (side, side).
@@ -60,14 +47,12 @@ def mc_signal(mc: InsertedMc, bank: ShapeBank, blur_px: float) -> tuple[int, int
     half = int(np.ceil(MAP_PX / 2 / map_diameter * mc.diameter * np.sqrt(mc.aspect) + 3 * blur_px)) + 1
     row, col = round(mc.row), round(mc.col)
     centre = (half + np.array([mc.col - col, mc.row - row]) + 0.5) * SUBPIXELS - 0.5
-    cosine, sine = np.cos(mc.angle), np.sin(mc.angle)
-    stretch = np.sqrt(mc.aspect)
+    cosine, sine, stretch = np.cos(mc.angle), np.sin(mc.angle), np.sqrt(mc.aspect)
     turn = np.array([[cosine / stretch, sine / stretch], [-sine * stretch, cosine * stretch]]) * scale
     if mc.mirrored:
         turn[0] *= -1
     matrix = np.hstack([turn, ((MAP_PX - 1) / 2 - turn @ centre)[:, None]])
-    side = 2 * half + 1
-    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    side, flags = 2 * half + 1, cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     fine = cv2.warpAffine(bank.maps[mc.shape], matrix, (side * SUBPIXELS, side * SUBPIXELS), flags=flags)
     transmission = np.exp(-mc_attenuation(fine * np.float32(mc.thickness_mm))).astype(np.float32)
     if blur_px > 0:
@@ -81,21 +66,14 @@ def insert_mcs(
 ) -> Insertion:
     """Draw MCs and label them: pixels over half of an MC's peak (holes filled) are 1, faint MCs' 2.
 
-    Args:
-        image: float32 (rows, cols), [0, 1]; not changed.
-        mcs: what to draw, centres inside.
-        bank: shapes.
-        blur_px: detector blur, Gaussian sigma.
-        settings: the visibility bounds.
+    `image`, float32 (rows, cols) in [0, 1], is not changed; centres lie inside; `blur_px`: sigma of detector blur.
     """
-    noise = local_noise(image)
-    base = cv2.GaussianBlur(image, (0, 0), 4.0)
-    added = np.zeros_like(image)
-    label = np.zeros(image.shape, np.uint8)
+    noise, base = local_noise(image), cv2.GaussianBlur(image, (0, 0), 4.0)
+    added, label = np.zeros_like(image), np.zeros(image.shape, np.uint8)
     records: list[dict[str, float]] = []
     for mc in mcs:
         top, left, signal = mc_signal(mc, bank, blur_px)
-        window, part = _clip_window(top, left, signal.shape, image.shape)
+        window, part = clip_window(top, left, signal.shape, image.shape)
         row, col = round(mc.row), round(mc.col)
         damping = min(1.0, max(0.0, (1.0 - float(base[row, col])) / WHITE_RANGE))
         signal = signal[part] * np.float32(mc.gain * damping)
@@ -108,19 +86,9 @@ def insert_mcs(
         body = _filled(signal > 0.5 * peak)
         area = label[window]
         area[body & ((area != 1) | visible)] = 1 if visible else 2
-        records.append(
-            {
-                "row": mc.row,
-                "col": mc.col,
-                "diameter_px": mc.diameter,
-                "area_px": int(np.count_nonzero(body)),
-                "contrast": peak,
-                "cnr": cnr,
-                "cluster": mc.cluster,
-                "kind": int(bank.kind[mc.shape]),
-                "label": 1 if visible else 2,
-            }
-        )
+        record = {"row": mc.row, "col": mc.col, "diameter_px": mc.diameter, "area_px": int(np.count_nonzero(body))}
+        record |= {"contrast": peak, "cnr": cnr, "cluster": mc.cluster, "kind": int(bank.kind[mc.shape])}
+        records.append({**record, "label": 1 if visible else 2})
     return Insertion(np.clip(image + added, 0, 1), label, records)
 
 
@@ -129,12 +97,3 @@ def _filled(mask: np.ndarray) -> np.ndarray:
     padded = np.pad(mask.astype(np.uint8), 1)
     cv2.floodFill(padded, None, (0, 0), 2, flags=4)
     return (padded != 2)[1:-1, 1:-1]
-
-
-def _clip_window(
-    top: int, left: int, size: tuple[int, ...], shape: tuple[int, ...]
-) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
-    """Where a piece lies in the image, and which part of the piece that is."""
-    rows = slice(max(top, 0), min(top + size[0], shape[0]))
-    cols = slice(max(left, 0), min(left + size[1], shape[1]))
-    return (rows, cols), (slice(rows.start - top, rows.stop - top), slice(cols.start - left, cols.stop - left))

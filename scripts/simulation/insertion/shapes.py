@@ -17,45 +17,27 @@ from scipy import ndimage
 from scripts.simulation.phantom.calcifications import SHAPES, Primitive, unit_thickness
 
 KINDS = ("punctate", "pleomorphic", "lumpy", "linear", "branching", "coarse", "rim")
-#: Shapes of training, validation and testing are different ones.
-SHAPE_SEEDS = {"training": 0, "validation": 1, "testing": 2}
+SHAPE_SEEDS = {"training": 0, "validation": 1, "testing": 2}  # so that their shapes are different ones
 MAP_PX = 96
-#: Half the side of a map in units of the primitives' frame.
-REACH = 2.6
+REACH = 2.6  # half the side of a map in units of the primitives' frame
 
 
 @dataclass(frozen=True, eq=False)
 class ShapeBank:
-    """Thickness maps of many shapes.
+    """Thickness maps of many shapes."""
 
-    Attributes:
-        maps: float32 (n, MAP_PX, MAP_PX), thickness over its peak, [0, 1], centred.
-        diameter_px: float32 (n,), equivalent diameter of the filled area over half of the peak, in px of the map.
-        kind: (n,) index into `KINDS`.
-    """
-
-    maps: np.ndarray
-    diameter_px: np.ndarray
-    kind: np.ndarray
+    maps: np.ndarray  # float32 (n, MAP_PX, MAP_PX), thickness over its peak, [0, 1], centred
+    diameter_px: np.ndarray  # float32 (n,), equivalent diameter of the filled area over half of the peak, px of the map
+    kind: np.ndarray  # (n,) index into `KINDS`
 
 
 @lru_cache(maxsize=4)
 def shape_bank(seed: int = 0, per_kind: int = 96) -> ShapeBank:
-    """Draw a bank; equal arguments give equal banks.
-
-    Args:
-        seed: of the shapes.
-        per_kind: shapes of each kind.
-    """
-    maps, diameters, kinds = [], [], []
-    for number, kind in enumerate(KINDS):
-        rng = np.random.default_rng([seed, number])
-        for _ in range(per_kind):
-            thickness = _draw(rng, kind)
-            maps.append(thickness)
-            diameters.append(half_peak_diameter(thickness))
-            kinds.append(number)
-    return ShapeBank(np.stack(maps), np.array(diameters, np.float32), np.array(kinds))
+    """Draw a bank of `per_kind` shapes of each kind; equal arguments give equal banks."""
+    generators = [np.random.default_rng([seed, number]) for number in range(len(KINDS))]
+    maps = np.stack([_draw(rng, kind) for rng, kind in zip(generators, KINDS, strict=True) for _ in range(per_kind)])
+    diameters = np.array([half_peak_diameter(thickness) for thickness in maps], np.float32)
+    return ShapeBank(maps, diameters, np.repeat(np.arange(len(KINDS)), per_kind))
 
 
 def half_peak_diameter(thickness: np.ndarray) -> float:
@@ -65,8 +47,6 @@ def half_peak_diameter(thickness: np.ndarray) -> float:
 
 
 def _draw(rng: np.random.Generator, kind: str) -> np.ndarray:
-    axis = np.linspace(-REACH, REACH, MAP_PX)
-    rows, cols = axis[:, None], axis[None, :]
     primitives: tuple[Primitive, ...]
     if kind == "lumpy":
         return _lumpy(rng)
@@ -75,9 +55,9 @@ def _draw(rng: np.random.Generator, kind: str) -> np.ndarray:
     elif kind == "coarse":
         primitives = tuple(part for _ in range(4) for part in _moved(rng, SHAPES["ellipsoids"](rng)))
     else:
-        name = {"pleomorphic": "ellipsoids", "linear": "rod"}.get(kind, kind)
-        primitives = SHAPES[name](rng)
-    thickness = unit_thickness(primitives, rows, cols).astype(np.float32)
+        primitives = SHAPES[{"pleomorphic": "ellipsoids", "linear": "rod"}.get(kind, kind)](rng)
+    axis = np.linspace(-REACH, REACH, MAP_PX)
+    thickness = unit_thickness(primitives, axis[:, None], axis[None, :]).astype(np.float32)
     return thickness / thickness.max()
 
 

@@ -7,52 +7,53 @@ width 1.2 / 1.67 / 2.8 at the 10th / 50th / 90th percentile (specimen micro-CT).
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 import numpy as np
 from scipy import ndimage
 
-from scripts.simulation.phantom.outline import contour_mm, inside_fraction_mm
-from scripts.simulation.phantom.parameters import McRanges
+from scripts.simulation.parameters import Rng, uniform, whole
+from scripts.simulation.phantom.outline import inside_fraction_mm, point_inside
+from scripts.simulation.phantom.parameters import FULL_FIELD, McRanges, McSpec, OutlineSpec, Primitive
 from scripts.simulation.phantom.physics import detector_pixels, mc_attenuation
-from scripts.simulation.phantom.spec import McSpec, OutlineSpec
 
 SUBPIXELS = 8
+McPatch = tuple[int, int, np.ndarray, np.ndarray]  # top, left, transmission or signal, label
+Window = tuple[slice, ...]
 
-Primitive = tuple[float, float, float, float, float, float]
 
-
-def sample_mcs(
-    rng: np.random.Generator, outline: OutlineSpec, field: tuple[float, float], ranges: McRanges
-) -> tuple[McSpec, ...]:
+def sample_mcs(rng: Rng, outline: OutlineSpec, field: tuple[float, float], ranges: McRanges) -> tuple[McSpec, ...]:
     """Clusters and scattered singles inside the breast, away from the skin and the image's border."""
-    scale = min(1.0, math.sqrt(field[0] * field[1] / (233.0 * 179.0)) * 1.5)
+    scale = min(1.0, math.sqrt(field[0] * field[1] / FULL_FIELD) * 1.5)
     mcs: list[McSpec] = []
-    placed: list[tuple[float, float]] = []
+    margin = min(3.0, 0.04 * min(field))
+
+    def is_free(row: float, col: float) -> bool:
+        """Inside the breast and the image, and away from every MC before."""
+        inside = margin < row < field[0] - margin and margin < col < field[1] - margin
+        inside = inside and inside_fraction_mm(outline, row, col) <= ranges.most_reach
+        return inside and all((row - mc.row_mm) ** 2 + (col - mc.col_mm) ** 2 > ranges.gap_mm**2 for mc in mcs)
 
     def add(points: np.ndarray, cluster: int, shares: tuple[float, ...], size: float) -> None:
-        for row, col in points:
-            if not _free(row, col, outline, field, placed, ranges):
-                continue
-            placed.append((float(row), float(col)))
-            shape = str(rng.choice(list(SHAPES), p=shares))
-            mcs.append(_sample_mc(rng, float(row), float(col), cluster, shape, size, ranges))
+        for row, col in points.tolist():
+            if is_free(row, col):
+                shape = str(rng.choice(list(SHAPES), p=shares))
+                mcs.append(_sample_mc(rng, row, col, cluster, shape, size, ranges))
 
-    for cluster in range(1, 1 + int(rng.integers(1, max(2, round(ranges.most_clusters * scale)) + 1))):
+    for cluster in range(1, 1 + whole(rng, (1, max(2, round(ranges.most_clusters * scale))))):
         least, most = ranges.count_range
-        count = int(rng.integers(least, max(least + 3, round(most * scale)) + 1))
-        centre = _point_inside(rng, outline, ranges.cluster_reach)
+        count = whole(rng, (least, max(least + 3, round(most * scale))))
+        centre = point_inside(rng, outline, ranges.cluster_reach, (45, 315), 0.02)
         points = _cluster_points(rng, outline, centre, count, scale, ranges)
-        shift = float(rng.uniform(-ranges.cluster_size_shift, ranges.cluster_size_shift))
+        shift = uniform(rng, (-ranges.cluster_size_shift, ranges.cluster_size_shift))
         add(points, cluster, ranges.cluster_shares, shift)
     number = int(rng.poisson(ranges.singles_least + ranges.singles_rate * scale**2))
-    singles = [_point_inside(rng, outline, ranges.single_reach) for _ in range(number)]
+    singles = [point_inside(rng, outline, ranges.single_reach, (45, 315), 0.02) for _ in range(number)]
     add(np.array(singles).reshape(-1, 2), 0, ranges.single_shares, 0.0)
     return tuple(mcs)
 
 
-def _sample_mc(
-    rng: np.random.Generator, row: float, col: float, cluster: int, shape: str, size: float, ranges: McRanges
-) -> McSpec:
+def _sample_mc(rng: Rng, row: float, col: float, cluster: int, shape: str, size: float, ranges: McRanges) -> McSpec:
     """One MC; `size` is the cluster's own shift of the mean log diameter (MCs of one cluster are alike)."""
     spread = math.sqrt(ranges.diameter_sd**2 - ranges.cluster_size_shift**2 / 3) if size else ranges.diameter_sd
     deviation = float(rng.normal(size, spread))
@@ -65,73 +66,54 @@ def _sample_mc(
     ratio = float(ratios[np.argmax(outlined)] if outlined.any() else ratios.max())
     longer = math.exp(rng.normal(math.log(ranges.elongation), ranges.elongation_sd))
     aspect = float(np.clip(1.0 + longer, *ranges.aspect_range))
-    if shape == "rim":
-        aspect = min(aspect, ranges.rim_aspect)
-    return McSpec(
-        row_mm=row,
-        col_mm=col,
-        diameter_mm=diameter,
-        thickness_um=1000.0 * diameter * ratio,
-        angle=float(rng.uniform(0, math.pi)),
-        aspect=aspect,
-        shape=shape,
-        primitives=SHAPES[shape](rng),
-        cluster=cluster,
-    )
+    aspect = min(aspect, ranges.rim_aspect) if shape == "rim" else aspect
+    angle = uniform(rng, (0, math.pi))
+    return McSpec(row, col, diameter, 1000.0 * diameter * ratio, angle, aspect, shape, SHAPES[shape](rng), cluster)
 
 
-def _ellipsoids(rng: np.random.Generator) -> tuple[Primitive, ...]:
-    parts = [(0.0, 0.0, 1.0, float(rng.uniform(0.8, 1.0)), 0.0, 1.0)]
+def _ellipsoids(rng: Rng) -> tuple[Primitive, ...]:
+    parts = [(0.0, 0.0, 1.0, uniform(rng, (0.8, 1.0)), 0.0, 1.0)]
     for _ in range(int(rng.integers(1, 5))):
-        angle, radius = rng.uniform(0, 2 * math.pi), rng.uniform(0.3, 0.9)
-        a, b = rng.uniform(0.35, 0.8, 2)
-        spin = float(rng.uniform(0, math.pi))
-        centre = (float(radius * math.sin(angle)), float(radius * math.cos(angle)))
-        parts.append((*centre, float(a), float(b), spin, float(rng.uniform(0.5, 1.0))))
+        angle, radius = uniform(rng, (0, 2 * math.pi)), uniform(rng, (0.3, 0.9))
+        a, b = rng.uniform(0.35, 0.8, 2).tolist()
+        spin = uniform(rng, (0, math.pi))
+        parts.append((radius * math.sin(angle), radius * math.cos(angle), a, b, spin, uniform(rng, (0.5, 1.0))))
     return tuple(parts)
 
 
-def _polyline(rng: np.random.Generator, start: np.ndarray, angle: float, length: float) -> list[Primitive]:
+def _polyline(rng: Rng, start: np.ndarray, angle: float, length: float) -> list[Primitive]:
     """Overlapping ellipsoids along a gently bent line."""
     parts, point = [], start.copy()
     for _ in range(max(2, round(length / 0.35))):
-        width = float(rng.uniform(0.24, 0.36))
-        parts.append((float(point[0]), float(point[1]), width, width * 1.5, -angle, float(rng.uniform(0.7, 1.0))))
+        width = uniform(rng, (0.24, 0.36))
+        parts.append((*point.tolist(), width, width * 1.5, -angle, uniform(rng, (0.7, 1.0))))
         angle += float(rng.normal(0.0, 0.18))
         point = point + 0.35 * np.array([math.sin(angle), math.cos(angle)])
     return parts
 
 
-def _rod(rng: np.random.Generator) -> tuple[Primitive, ...]:
+def _rod(rng: Rng) -> tuple[Primitive, ...]:
     return tuple(_polyline(rng, np.array([0.0, -1.0]), 0.0, 2.0))
 
 
-def _branching(rng: np.random.Generator) -> tuple[Primitive, ...]:
+def _branching(rng: Rng) -> tuple[Primitive, ...]:
     parts = _polyline(rng, np.array([0.0, -1.2]), 0.0, 1.4)
     fork = np.array(parts[-1][:2])
     for sign in (-1, 1):
-        parts += _polyline(rng, fork, sign * float(rng.uniform(0.4, 0.9)), float(rng.uniform(0.7, 1.3)))
+        parts += _polyline(rng, fork, sign * uniform(rng, (0.4, 0.9)), uniform(rng, (0.7, 1.3)))
     return tuple(parts)
 
 
-def _rim(rng: np.random.Generator) -> tuple[Primitive, ...]:
-    inner = float(rng.uniform(0.6, 0.8))
+def _rim(rng: Rng) -> tuple[Primitive, ...]:
+    inner = uniform(rng, (0.6, 0.8))
     return ((0.0, 0.0, 1.0, 1.0, 0.0, 1.0), (0.0, 0.0, inner, inner, 0.0, -inner))
 
 
 SHAPES = {"ellipsoids": _ellipsoids, "rod": _rod, "branching": _branching, "rim": _rim}
 
 
-def _point_inside(rng: np.random.Generator, outline: OutlineSpec, reach: float) -> np.ndarray:
-    """A point at up to `reach` of the way from the chest wall's middle to the skin."""
-    contour = contour_mm(outline)
-    corner = contour[int(rng.integers(len(contour) // 8, len(contour) * 7 // 8))]
-    origin = np.array([outline.centre_mm, 0.0])
-    return origin + (corner - origin) * reach * math.sqrt(rng.uniform(0.02, 1.0))
-
-
 def _cluster_points(
-    rng: np.random.Generator, outline: OutlineSpec, centre: np.ndarray, count: int, scale: float, ranges: McRanges
+    rng: Rng, outline: OutlineSpec, centre: np.ndarray, count: int, scale: float, ranges: McRanges
 ) -> np.ndarray:
     """`count` points in an ellipse sized for nearest neighbours of about 1 mm; long clusters point at the nipple."""
     neighbour = math.exp(rng.normal(math.log(ranges.neighbour_mm), ranges.neighbour_sd))
@@ -148,23 +130,6 @@ def _cluster_points(
     rows = centre[0] + along * math.sin(angle) + across * math.cos(angle)
     cols = centre[1] + along * math.cos(angle) - across * math.sin(angle)
     return np.stack([rows, cols], axis=1)
-
-
-def _free(
-    row: float,
-    col: float,
-    outline: OutlineSpec,
-    field: tuple[float, float],
-    placed: list[tuple[float, float]],
-    ranges: McRanges,
-) -> bool:
-    """Inside the breast and the image, and away from every MC before."""
-    margin = min(3.0, 0.04 * min(field))
-    if not (margin < row < field[0] - margin and margin < col < field[1] - margin):
-        return False
-    if inside_fraction_mm(outline, row, col) > ranges.most_reach:
-        return False
-    return all((row - r) ** 2 + (col - c) ** 2 > ranges.gap_mm**2 for r, c in placed)
 
 
 def unit_thickness(primitives: tuple[Primitive, ...], rows: np.ndarray, cols: np.ndarray) -> np.ndarray:
@@ -186,13 +151,6 @@ def unit_thickness(primitives: tuple[Primitive, ...], rows: np.ndarray, cols: np
     return np.clip(solid - cavity, 0.0, None)
 
 
-def _mc_frame(mc: McSpec, rows: np.ndarray, cols: np.ndarray, unit_mm: float) -> tuple[np.ndarray, np.ndarray]:
-    sine, cosine = math.sin(mc.angle), math.cos(mc.angle)
-    stretch = math.sqrt(mc.aspect)
-    along, across = rows * sine + cols * cosine, rows * cosine - cols * sine
-    return across / unit_mm * stretch, along / unit_mm / stretch
-
-
 def mc_thickness_mm(mc: McSpec, rows_mm: np.ndarray, cols_mm: np.ndarray) -> np.ndarray:
     """Thickness (mm) of an MC at offsets (mm) from its centre.
 
@@ -203,11 +161,13 @@ def mc_thickness_mm(mc: McSpec, rows_mm: np.ndarray, cols_mm: np.ndarray) -> np.
     peak = float(unit.max())
     area = float(ndimage.binary_fill_holes(unit > 0.5 * peak).sum()) * (axis[1] - axis[0]) ** 2
     unit_mm = mc.diameter_mm / 2.0 / math.sqrt(area / math.pi)
-    thickness = unit_thickness(mc.primitives, *_mc_frame(mc, rows_mm, cols_mm, unit_mm))
+    sine, cosine, stretch = math.sin(mc.angle), math.cos(mc.angle), math.sqrt(mc.aspect)
+    along, across = rows_mm * sine + cols_mm * cosine, rows_mm * cosine - cols_mm * sine
+    thickness = unit_thickness(mc.primitives, across / unit_mm * stretch, along / unit_mm / stretch)
     return thickness * (mc.thickness_um / 1000.0 / peak)
 
 
-def mc_patch(mc: McSpec, spacing_mm: float, blur_px: float) -> tuple[int, int, np.ndarray, np.ndarray]:
+def mc_patch(mc: McSpec, spacing_mm: float, blur_px: float) -> McPatch:
     """Render one MC through the detector's aperture and blur.
 
     Returns:
@@ -227,34 +187,31 @@ def mc_patch(mc: McSpec, spacing_mm: float, blur_px: float) -> tuple[int, int, n
     return top, left, transmission.astype(np.float32), label
 
 
-def assign_instances(shape: tuple[int, int], patches: list[tuple[int, int, int, np.ndarray, np.ndarray]]) -> np.ndarray:
-    """Draw labels so that each pixel belongs to one MC: the one with the stronger signal there.
+def assign_instances(shape: tuple[int, int], patches: Iterable[tuple[int, *McPatch]]) -> np.ndarray:
+    """Map (uint16) of the ids of patches (id, top, left, signal, label): a pixel is the MC's of the strongest signal.
 
-    Args:
-        shape: rows and columns.
-        patches: (id, top, left, signal, label) of each MC.
-
-    Returns:
-        uint16 map of ids; an MC whose pixels all went to others keeps its own peak.
+    An MC whose pixels all went to others keeps its own peak.
     """
-    instances = np.zeros(shape, np.uint16)
-    strength = np.zeros(shape, np.float32)
-    peaks: list[tuple[int, tuple[int, int]]] = []
+    instances, strength = np.zeros(shape, np.uint16), np.zeros(shape, np.float32)
+    peaks: dict[int, tuple[int, int]] = {}
     for number, top, left, signal, label in patches:
-        rows, cols = np.nonzero(label)
-        values = signal[rows, cols]
-        rows, cols = rows + top, cols + left
-        ok = (rows >= 0) & (cols >= 0) & (rows < shape[0]) & (cols < shape[1])
-        rows, cols, values = rows[ok], cols[ok], values[ok]
-        if not len(rows):
+        window, part = clip_window(top, left, label.shape, shape)
+        if not label[part].any():
             continue
-        best = int(np.argmax(values))
-        peaks.append((number, (int(rows[best]), int(cols[best]))))
-        wins = values > strength[rows, cols]
-        instances[rows[wins], cols[wins]] = number
-        strength[rows[wins], cols[wins]] = values[wins]
-    owned = np.bincount(instances.ravel(), minlength=1 + max((n for n, _ in peaks), default=0))
-    for number, peak in peaks:
-        if not owned[number]:
+        values = np.where(label[part], signal[part], -np.inf)
+        row, col = np.unravel_index(np.argmax(values), values.shape)
+        peaks[number] = (int(window[0].start + row), int(window[1].start + col))
+        wins = values > strength[window]
+        instances[window][wins], strength[window][wins] = number, values[wins]
+    owners = set(np.unique(instances).tolist())
+    for number, peak in peaks.items():
+        if number not in owners:
             instances[peak] = number
     return instances
+
+
+def clip_window(top: int, left: int, size: tuple[int, ...], shape: tuple[int, ...]) -> tuple[Window, Window]:
+    """Where a piece whose first pixel is (top, left) lies in an image, and which part of the piece that is."""
+    first = np.array([top, left])
+    low, high = np.clip(first, 0, shape), np.clip(first + size, 0, shape)
+    return tuple(map(slice, low, high)), tuple(map(slice, low - first, high - first))

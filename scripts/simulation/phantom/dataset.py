@@ -17,9 +17,9 @@ import json
 import logging
 import multiprocessing
 import os
-from collections.abc import Iterable
+from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,19 +27,17 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
+from scripts.common.checks import check
 from scripts.common.files import write_atomically
 from scripts.common.settings import describe
 from scripts.simulation.phantom.dicom import write_phantom_dicom
 from scripts.simulation.phantom.parameters import PhantomSettings
-from scripts.simulation.phantom.rendering import Phantom, render
+from scripts.simulation.phantom.rendering import render
 from scripts.simulation.phantom.sampling import sample_spec
-from scripts.simulation.phantom.spec import PhantomSpec
 
-#: Raise when the generator's pictures change, so that old folders are made again.
-VERSION = 6
+VERSION = 6  # raise when the generator's pictures change, so that old folders are made again
 SPLITS = ("training", "validation", "testing")
-#: An image needs about 0.9 GiB while it is made.
-_MOST_WORKERS = 8
+_MOST_WORKERS = 8  # an image needs about 0.9 GiB while it is made
 
 logger = logging.getLogger(__name__)
 
@@ -53,29 +51,25 @@ class PhantomJob:
     split: str
     seed: int
     index: int
-    view: str
-    laterality: str
-    density: str
-    with_mcs: bool
-    shape: tuple[int, int]
-    spacing_mm: float
-    detector: str = "a-Se"
-    bits: int = 12
-    min_cnr: float = 4.5
-    settings: PhantomSettings = field(default_factory=PhantomSettings)
+    options: dict[str, Any]  # of `sample_spec`
 
     def digest(self) -> str:
         """Hash of the job and of the generator's version; the default settings leave no trace in it."""
-        facts: list[Any] = [VERSION, {name: value for name, value in asdict(self).items() if name != "settings"}]
-        facts += [describe(self.settings)] if self.settings != PhantomSettings() else []
-        text = json.dumps(facts, sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()
+        job, settings = {**vars(self), **self.options}, self.options["settings"]
+        facts: list[Any] = [VERSION, {name: job[name] for name in job.keys() - {"options", "settings"}}]
+        facts += [describe(settings)] if settings != PhantomSettings() else []
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
-    def spec(self) -> PhantomSpec:
-        """The phantom's specification; depends on nothing but this job."""
-        rng = np.random.Generator(np.random.Philox(np.random.SeedSequence([self.seed, self.index])))
-        names = ("view", "density", "laterality", "shape", "spacing_mm", "with_mcs", "detector", "bits", "min_cnr")
-        return sample_spec(rng, **{name: getattr(self, name) for name in names}, settings=self.settings)
+    def files(self, root: Path = Path()) -> dict[str, Path]:
+        """Paths of image, label and records, in the order in which they are written."""
+        name, images, labels = self.image_id, root / "images", root / "labels"
+        return {"image": images / f"{name}.dcm", "label": labels / f"{name}.png", "records": labels / f"{name}.json"}
+
+    def item(self, root: Path = Path()) -> dict[str, Any]:
+        """Entry of the data list."""
+        files = {key: str(path) for key, path in self.files(root).items()}
+        facts = {key: self.options[key] for key in ("laterality", "view", "density")}
+        return {**files, "patient": self.patient, "image_id": self.image_id, **facts, "annotation": "full"}
 
 
 def phantom_datalist(
@@ -104,7 +98,6 @@ def phantom_datalist(
         shape, spacing_mm, detector, bits, min_cnr, settings: see `sample_spec`.
         empty_fraction: share of images without any MC, in [0, 1]; spread over the splits.
         workers: processes; None for one per core (8 at most), 0 or 1 for this process.
-        progress: show a progress bar.
 
     Returns:
         {"training": [item, ...], "validation": ..., "testing": ...}, paths joined with `dataset_dir`.
@@ -114,36 +107,25 @@ def phantom_datalist(
     """
     counts = {"training": training, "validation": validation, "testing": testing}
     for name, count in counts.items():
-        if count < 0:
-            raise ValueError(f"{name}: got {count}; want 0 or more images")
-    if not 0.0 <= empty_fraction <= 1.0:
-        raise ValueError(f"empty_fraction: got {empty_fraction}; want 0 to 1")
+        check(name, count, count >= 0, "0 or more images")
+    check("empty_fraction", empty_fraction, 0.0 <= empty_fraction <= 1.0, "0 to 1")
     options = {"spacing_mm": float(spacing_mm), "detector": detector, "bits": int(bits), "min_cnr": float(min_cnr)}
     options |= {"shape": (int(shape[0]), int(shape[1])), "settings": settings or PhantomSettings()}
     jobs = phantom_jobs(counts, seed, empty_fraction, **options)
     root = Path(dataset_dir).expanduser()
-    if (
-        root.is_dir()
-        and any(root.iterdir())
-        and not any((root / name).exists() for name in ("images", "datalist.json"))
-    ):
+    is_ours = any((root / name).exists() for name in ("images", "datalist.json"))
+    if root.is_dir() and any(root.iterdir()) and not is_ours:
         raise ValueError(f"dataset_dir: got {root}, which holds other files; want a new, empty or phantom folder")
-    missing = [job for job in jobs if not _is_complete(root, job)]
-    _generate(root, missing, workers, progress)
-    relative: dict[str, list[dict[str, Any]]] = {split: [] for split in SPLITS}
-    for job in jobs:
-        relative[job.split].append(_item(job))
-    text = json.dumps({"name": "phantom", "description": "Simulated mammograms", **relative}, indent=1)
-    target = root / "datalist.json"
-    if not target.is_file() or target.read_text() != text:
-        write_atomically(target, lambda path: path.write_text(text))
-    return {split: [_joined(root, item) for item in items] for split, items in relative.items()}
+    _generate(root, [job for job in jobs if not _is_complete(root, job)], workers, progress)
+    splits = {split: [job for job in jobs if job.split == split] for split in SPLITS}
+    relative, joined = ({key: [job.item(at) for job in ours] for key, ours in splits.items()} for at in (Path(), root))
+    write_datalist(root / "datalist.json", "phantom", "Simulated mammograms", relative)
+    return joined
 
 
 def phantom_images(dataset_dir: str | Path, count: int = 2, seed: int = 0, **options: Any) -> list[dict[str, Any]]:
     """`count` phantom images as a flat list of items, for a demo; options as for `phantom_datalist`."""
-    found = phantom_datalist(dataset_dir, training=0, validation=0, testing=count, seed=seed, **options)
-    return found["testing"]
+    return phantom_datalist(dataset_dir, training=0, validation=0, testing=count, seed=seed, **options)["testing"]
 
 
 def phantom_jobs(counts: dict[str, int], seed: int, empty_fraction: float, **options: Any) -> list[PhantomJob]:
@@ -152,57 +134,25 @@ def phantom_jobs(counts: dict[str, int], seed: int, empty_fraction: float, **opt
     jobs = []
     for split_number, split in enumerate(SPLITS):
         for place in range(counts[split]):
-            patient_number = place // 2
-            rng = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, split_number, patient_number])))
+            rng = _generator(seed, split_number, place // 2)  # one per patient
             density = str(rng.choice(list(settings.densities), p=settings.density_shares))
-            laterality = str(rng.choice(["L", "R"]))
-            view = ("CC", "MLO")[place % 2]
-            patient = f"P{split_number}{patient_number:04d}"
+            laterality, view = str(rng.choice(["L", "R"])), ("CC", "MLO")[place % 2]
+            patient = f"P{split_number}{place // 2:04d}"
             # evenly spread: image k is empty when the running total of the share passes a whole number
             empty = int((place + 0.5) * empty_fraction + 0.5) < int((place + 1.5) * empty_fraction + 0.5)
-            jobs.append(
-                PhantomJob(
-                    image_id=f"{patient}_{laterality}_{view}",
-                    patient=patient,
-                    split=split,
-                    seed=seed,
-                    index=split_number * 1_000_000 + place,
-                    view=view,
-                    laterality=laterality,
-                    density=density,
-                    with_mcs=not empty,
-                    **options,
-                )
-            )
+            name, index = f"{patient}_{laterality}_{view}", split_number * 1_000_000 + place
+            drawn = {"view": view, "laterality": laterality, "density": density, "with_mcs": not empty}
+            jobs.append(PhantomJob(name, patient, split, seed, index, drawn | options))
     return jobs
 
 
-def _files(job: PhantomJob) -> tuple[str, str, str]:
-    return f"images/{job.image_id}.dcm", f"labels/{job.image_id}.png", f"labels/{job.image_id}.json"
-
-
-def _item(job: PhantomJob) -> dict[str, Any]:
-    image, label, records = _files(job)
-    return {
-        "image": image,
-        "label": label,
-        "records": records,
-        "patient": job.patient,
-        "image_id": job.image_id,
-        "laterality": job.laterality,
-        "view": job.view,
-        "density": job.density,
-        "annotation": "full",
-    }
-
-
-def _joined(root: Path, item: dict[str, Any]) -> dict[str, Any]:
-    return {key: str(root / value) if key in ("image", "label", "records") else value for key, value in item.items()}
+def _generator(*seeds: int) -> np.random.Generator:
+    return np.random.Generator(np.random.Philox(np.random.SeedSequence(seeds)))
 
 
 def _is_complete(root: Path, job: PhantomJob) -> bool:
     """Whether the image's three files exist, come from this job, and have the sizes they were written with."""
-    image, label, records = (root / name for name in _files(job))
+    image, label, records = job.files(root).values()
     try:
         facts = json.loads(records.read_text())
         sizes = [image.stat().st_size, label.stat().st_size]
@@ -216,60 +166,48 @@ def _generate(root: Path, jobs: list[PhantomJob], workers: int | None, progress:
         return
     logger.info("making %d phantom image(s) in %s", len(jobs), root)
     processes = min(len(jobs), min(os.cpu_count() or 1, _MOST_WORKERS) if workers is None else workers)
+    bar: dict[str, Any] = {"total": len(jobs), "desc": "phantom images", "unit": "image", "disable": not progress}
     if processes <= 1 or multiprocessing.current_process().daemon:  # a daemon may not have children
-        _exhaust((make_image(root, job) for job in jobs), len(jobs), progress)
+        for job in tqdm(jobs, **bar):
+            make_image(root, job)
         return
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, mp_context=context, initializer=_one_thread) as pool:
+    with ProcessPoolExecutor(processes, mp_context=context, initializer=cv2.setNumThreads, initargs=(1,)) as pool:
         futures = [pool.submit(make_image, root, job) for job in jobs]
-        _exhaust((future.result() for future in as_completed(futures)), len(jobs), progress)
-
-
-def _exhaust(done: Iterable[object], total: int, progress: bool) -> None:
-    for _ in tqdm(done, total=total, desc="phantom images", unit="image", disable=not progress):
-        pass
-
-
-def _one_thread() -> None:
-    cv2.setNumThreads(1)
+        for future in tqdm(as_completed(futures), **bar):
+            future.result()
 
 
 def make_image(root: Path, job: PhantomJob) -> str:
     """Render one job and write its three files, the JSON that completes it last; returns the image id."""
-    spec = job.spec()
+    spec = sample_spec(_generator(job.seed, job.index), **job.options)
     phantom = render(spec)
-    image, label, records = (root / name for name in _files(job))
-    write_phantom_dicom(
-        image,
-        phantom.image,
-        spacing_mm=spec.spacing_mm,
-        laterality=spec.laterality,
-        view=spec.view,
-        seed=job.seed,
-        patient_id=job.patient,
-        bits=spec.presentation.bits,
-        thickness_mm=spec.thickness_mm,
-        detector_type="DIRECT" if spec.detector.kind == "a-Se" else "SCINTILLATOR",
-        comment=f"Density {spec.density}; {sum(mc.labelled for mc in phantom.mcs)} labelled microcalcifications",
-    )
-    ok, encoded = cv2.imencode(".png", phantom.mask)
-    if not ok:
-        raise ValueError(f"{label}: got a mask that cannot be encoded; want uint8 of two axes")
-    write_atomically(label, lambda path: path.write_bytes(encoded.tobytes()))
-    facts = _facts(job, spec, phantom, [image.stat().st_size, label.stat().st_size])
+    image, label, records = job.files(root).values()
+    options: dict[str, Any] = {"spacing_mm": spec.spacing_mm, "laterality": spec.laterality, "view": spec.view}
+    options |= {"thickness_mm": spec.thickness_mm, "bits": spec.presentation.bits, "patient_id": job.patient}
+    comment = f"Density {spec.density}; {sum(mc.labelled for mc in phantom.mcs)} labelled microcalcifications"
+    kind = "DIRECT" if spec.detector.kind == "a-Se" else "SCINTILLATOR"
+    write_phantom_dicom(image, phantom.image, **options, seed=job.seed, detector_type=kind, comment=comment)
+    write_label(label, phantom.mask)
+    facts: dict[str, Any] = {"digest": job.digest(), "sizes": [image.stat().st_size, label.stat().st_size]}
+    facts |= {"image_id": job.image_id, "spacing_mm": spec.spacing_mm, "density": spec.density}
+    area_cm2 = float(phantom.breast.sum()) * spec.spacing_mm**2 / 100
+    facts |= {"thickness_mm": round(spec.thickness_mm, 2), "beta": round(spec.texture.beta, 4)}
+    facts |= {"breast_cm2": round(area_cm2, 3), "mcs": phantom.records()}
     write_atomically(records, lambda path: path.write_text(json.dumps(facts, indent=1)))
     return job.image_id
 
 
-def _facts(job: PhantomJob, spec: PhantomSpec, phantom: Phantom, sizes: list[int]) -> dict[str, Any]:
-    return {
-        "digest": job.digest(),
-        "sizes": sizes,
-        "image_id": job.image_id,
-        "spacing_mm": spec.spacing_mm,
-        "density": spec.density,
-        "thickness_mm": round(spec.thickness_mm, 2),
-        "beta": round(spec.texture.beta, 4),
-        "breast_cm2": round(float(phantom.breast.sum()) * spec.spacing_mm**2 / 100, 3),
-        "mcs": phantom.records(),
-    }
+def write_label(path: Path, mask: np.ndarray) -> None:
+    """Write a label, uint8 (rows, cols), as PNG."""
+    ok, encoded = cv2.imencode(".png", mask)
+    if not ok:
+        raise ValueError(f"{path}: got a mask that cannot be encoded; want uint8 of two axes")
+    write_atomically(path, lambda temporary: temporary.write_bytes(encoded.tobytes()))
+
+
+def write_datalist(path: Path, name: str, description: str, entries: Mapping[str, Any]) -> None:
+    """Write a data list of MONAI's decathlon style; one of the same content is left as it is."""
+    text = json.dumps({"name": name, "description": description, **entries}, indent=1)
+    if not path.is_file() or path.read_text() != text:
+        write_atomically(path, lambda temporary: temporary.write_text(text))

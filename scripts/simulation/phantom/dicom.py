@@ -7,7 +7,6 @@ that the image is simulated.
 from __future__ import annotations
 
 import hashlib
-import os
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -16,15 +15,16 @@ from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.sequence import Sequence
 from pydicom.uid import ExplicitVRLittleEndian
 
+from scripts.common.files import write_atomically
+
 SOP_CLASS_MG_PRESENTATION = "1.2.840.10008.5.1.4.1.1.1.2"
-_UID_ROOT = "2.25."
 SIMULATED = "SIMULATED PHANTOM, not a patient"
 
 
 def phantom_uid(*parts: object) -> str:
     """A UID under 2.25 that depends on `parts` only."""
     digest = hashlib.sha256("/".join(str(part) for part in parts).encode()).digest()
-    return _UID_ROOT + str(int.from_bytes(digest[:16], "big") & ((1 << 128) - 1))
+    return "2.25." + str(int.from_bytes(digest[:16], "big") & ((1 << 128) - 1))
 
 
 def write_phantom_dicom(
@@ -39,70 +39,50 @@ def write_phantom_dicom(
     bits: int = 12,
     thickness_mm: float = 50.0,
     detector_type: str = "DIRECT",
-    compression_force_n: float = 100.0,
     comment: str = "",
     monochrome1: bool = False,
 ) -> Path:
     """Write `image` atomically and return its path.
 
     Args:
-        path: file to write; its folder is made.
         image: (rows, cols) uint16 stored values, MONOCHROME2.
         spacing_mm: pixel spacing at the detector.
-        laterality: "L" or "R".
-        view: "CC" or "MLO".
+        laterality, view: "L" or "R", "CC" or "MLO".
         seed: all UIDs and dates follow from it and from patient, side and view.
         patient_id: PatientID; images of one id share one study.
-        bits: bits stored.
-        thickness_mm: compressed thickness.
+        bits, thickness_mm: bits stored, compressed thickness.
         detector_type: "DIRECT" or "SCINTILLATOR".
-        compression_force_n: compression force.
         comment: appended to ImageComments.
         monochrome1: store the inverted values, as some vendors do.
 
     Raises:
         ValueError: if `image` is not 2-D uint16 within `bits`, or side or view is unknown.
     """
-    if image.ndim != 2 or image.dtype != np.uint16 or int(image.max(initial=0)) >= 2**bits:
-        raise ValueError(
-            f"image: got {image.dtype} {image.shape}, max {image.max(initial=0)}; want 2-D uint16 < 2**{bits}"
-        )
+    most = image.max(initial=0)
+    if image.ndim != 2 or image.dtype != np.uint16 or int(most) >= 2**bits:
+        raise ValueError(f"image: got {image.dtype} {image.shape}, max {most}; want 2-D uint16 < 2**{bits}")
     if laterality not in ("L", "R") or view not in ("CC", "MLO"):
         raise ValueError(f"laterality, view: got {laterality!r}, {view!r}; want L or R, CC or MLO")
     content = hashlib.sha256(np.ascontiguousarray(image).tobytes()).hexdigest()
     uid = phantom_uid("image", seed, patient_id, laterality, view, content)
-    ds = FileDataset(str(path), {}, file_meta=_file_meta(uid), preamble=b"\0" * 128)
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = SOP_CLASS_MG_PRESENTATION, uid
+    meta.TransferSyntaxUID, meta.ImplementationClassUID = ExplicitVRLittleEndian, phantom_uid("implementation")
+    ds = FileDataset(str(path), {}, file_meta=meta, preamble=b"\0" * 128)
     _patient_and_study(ds, uid, seed, patient_id, laterality, view)
-    _equipment_and_detector(ds, spacing_mm, image.shape, detector_type, thickness_mm, compression_force_n)
+    _equipment_and_detector(ds, spacing_mm, image.shape, detector_type, thickness_mm)
     _view(ds, laterality, view)
     _pixels(ds, image, bits)
     if monochrome1:
         ds.PhotometricInterpretation, ds.PresentationLUTShape = "MONOCHROME1", "INVERSE"
         ds.PixelData = (2**bits - 1 - image).astype("<u2").tobytes()
     ds.ImageComments = f"{SIMULATED}. {comment}".strip()
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        ds.save_as(temporary, enforce_file_format=True)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return path
+    return write_atomically(path, lambda temporary: ds.save_as(temporary, enforce_file_format=True))
 
 
-def _file_meta(uid: str) -> FileMetaDataset:
-    meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID = SOP_CLASS_MG_PRESENTATION
-    meta.MediaStorageSOPInstanceUID = uid
-    meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    meta.ImplementationClassUID = phantom_uid("implementation")
-    return meta
-
-
-def _code(value: str, scheme: str, meaning: str) -> Dataset:
+def _code(value: str, meaning: str) -> Dataset:
     code = Dataset()
-    code.CodeValue, code.CodingSchemeDesignator, code.CodeMeaning = value, scheme, meaning
+    code.CodeValue, code.CodingSchemeDesignator, code.CodeMeaning = value, "SCT", meaning
     return code
 
 
@@ -113,69 +93,59 @@ def _patient_and_study(ds: Dataset, uid: str, seed: int, patient_id: str, latera
     ds.SOPClassUID, ds.SOPInstanceUID = SOP_CLASS_MG_PRESENTATION, uid
     ds.StudyDate = ds.SeriesDate = ds.AcquisitionDate = ds.ContentDate = day
     ds.StudyTime, ds.SeriesTime, ds.AcquisitionTime, ds.ContentTime = "090000", "090100", "090130", "090130"
-    ds.PatientName = f"Phantom^{patient_id}"
-    ds.PatientID = patient_id
+    ds.PatientName, ds.PatientID, ds.PatientSex = f"Phantom^{patient_id}", patient_id, "F"
     ds.PatientBirthDate = f"{1940 + number % 40}0101"
-    ds.PatientSex = "F"
     ds.PatientAge = f"{int(day[:4]) - 1940 - number % 40:03d}Y"
     ds.PatientComments = SIMULATED
     ds.StudyInstanceUID = phantom_uid("study", seed, patient_id)
     ds.SeriesInstanceUID = phantom_uid("series", seed, patient_id, laterality, view)
     ds.StudyID, ds.SeriesNumber, ds.AcquisitionNumber, ds.InstanceNumber = "1", 1, 1, 1
     ds.AccessionNumber = ds.ReferringPhysicianName = ""
-    ds.StudyDescription = "Simulated phantom mammogram"
-    ds.SeriesDescription = f"Simulated phantom {laterality} {view}"
+    ds.StudyDescription, ds.SeriesDescription = "Simulated phantom mammogram", f"Simulated phantom {laterality} {view}"
 
 
 def _equipment_and_detector(
-    ds: Dataset, spacing_mm: float, shape: tuple[int, ...], detector_type: str, thickness_mm: float, force_n: float
+    ds: Dataset, spacing_mm: float, shape: tuple[int, ...], detector_type: str, thickness_mm: float
 ) -> None:
     ds.Modality, ds.PresentationIntentType = "MG", "FOR PRESENTATION"
-    ds.Manufacturer = "Simulated phantom"
-    ds.ManufacturerModelName = "FFDM phantom"
+    ds.Manufacturer, ds.ManufacturerModelName = "Simulated phantom", "FFDM phantom"
     ds.DeviceSerialNumber, ds.SoftwareVersions, ds.StationName = "0", "1", "PHANTOM"
     ds.DetectorType, ds.DetectorConfiguration, ds.DetectorID = detector_type, "AREA", "PHANTOM"
-    ds.DetectorTemperature = "25.0"
     ds.DetectorActiveShape = ds.FieldOfViewShape = "RECTANGLE"
-    size = [round(shape[0] * spacing_mm), round(shape[1] * spacing_mm)]
-    ds.FieldOfViewDimensions = size
+    ds.FieldOfViewDimensions = [round(shape[0] * spacing_mm), round(shape[1] * spacing_mm)]
     ds.DetectorElementPhysicalSize = ds.DetectorElementSpacing = [spacing_mm, spacing_mm]
     ds.ImagerPixelSpacing = ds.PixelSpacing = [spacing_mm, spacing_mm]
     ds.PixelSpacingCalibrationType = "GEOMETRY"
     ds.PixelSpacingCalibrationDescription = "Spacing at the detector; no magnification"
     ds.EstimatedRadiographicMagnificationFactor = 1.0
-    ds.PositionerType = "MAMMOGRAPHIC"
+    ds.PositionerType, ds.DetectorTemperature = "MAMMOGRAPHIC", "25.0"
     ds.DistanceSourceToDetector, ds.DistanceSourceToPatient = 660, 660
     ds.KVP, ds.ExposureTime, ds.XRayTubeCurrent, ds.Exposure = 29, 1000, 100, 100
     ds.AnodeTargetMaterial, ds.FilterMaterial = "TUNGSTEN", "RHODIUM"
     ds.FocalSpots, ds.Grid = 0.3, ["FIXED", "FOCUSED"]
-    ds.BodyPartThickness, ds.CompressionForce = round(thickness_mm, 1), round(force_n, 1)
+    ds.BodyPartThickness, ds.CompressionForce = round(thickness_mm, 1), 100.0  # mm, N
     ds.OrganDose = ds.EntranceDoseInmGy = None
-    ds.ExposureControlMode = "AUTOMATIC"
-    ds.QualityControlImage = "NO"
+    ds.ExposureControlMode, ds.QualityControlImage = "AUTOMATIC", "NO"
 
 
 def _view(ds: Dataset, laterality: str, view: str) -> None:
     ds.ImageLaterality = laterality
     ds.BodyPartExamined = ds.OrganExposed = "BREAST"
-    across = "A" if laterality == "L" else "P"
     down = {"CC": {"L": "R", "R": "L"}, "MLO": {"L": "FR", "R": "FL"}}[view][laterality]
-    ds.PatientOrientation = [across, down]
+    ds.PatientOrientation = ["A" if laterality == "L" else "P", down]
     ds.PositionerPrimaryAngle = 0.0 if view == "CC" else (45.0 if laterality == "R" else -45.0)
     ds.ViewPosition = view
-    ds.AnatomicRegionSequence = Sequence([_code("76752008", "SCT", "Breast")])
+    ds.AnatomicRegionSequence = Sequence([_code("76752008", "Breast")])
     names = {"CC": ("399162004", "cranio-caudal"), "MLO": ("399368009", "medio-lateral oblique")}
-    code = _code(names[view][0], "SCT", names[view][1])
+    code = _code(*names[view])
     code.ViewModifierCodeSequence = Sequence([])
     ds.ViewCodeSequence = Sequence([code])
     ds.AcquisitionContextSequence = Sequence([])
-    ds.BreastImplantPresent = "NO"
-    ds.PartialView = "NO"
+    ds.BreastImplantPresent = ds.PartialView = "NO"
 
 
 def _pixels(ds: Dataset, image: np.ndarray, bits: int) -> None:
-    ds.ImageType = ["DERIVED", "PRIMARY"]
-    ds.DerivationDescription = "Simulated from a numerical phantom"
+    ds.ImageType, ds.DerivationDescription = ["DERIVED", "PRIMARY"], "Simulated from a numerical phantom"
     ds.SamplesPerPixel, ds.PhotometricInterpretation = 1, "MONOCHROME2"
     ds.Rows, ds.Columns = image.shape
     ds.BitsAllocated, ds.BitsStored, ds.HighBit, ds.PixelRepresentation = 16, bits, bits - 1, 0
@@ -184,7 +154,6 @@ def _pixels(ds: Dataset, image: np.ndarray, bits: int) -> None:
     ds.PresentationLUTShape, ds.LossyImageCompression, ds.BurnedInAnnotation = "IDENTITY", "00", "NO"
     full = 2**bits
     ds.WindowCenter, ds.WindowWidth = [full // 2, round(0.4 * full)], [full, round(0.7 * full)]
-    ds.WindowCenterWidthExplanation = ["FULL", "CONTRAST"]
-    ds.VOILUTFunction = "LINEAR"
+    ds.WindowCenterWidthExplanation, ds.VOILUTFunction = ["FULL", "CONTRAST"], "LINEAR"
     ds.PixelData = image.astype("<u2").tobytes()
     ds["PixelData"].VR = "OW"

@@ -8,7 +8,8 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from scripts.simulation.phantom.spec import OutlineSpec, PhantomSpec
+from scripts.simulation.parameters import Rng
+from scripts.simulation.phantom.parameters import OutlineSpec, PhantomSpec
 
 
 class BreastMaps(NamedTuple):
@@ -39,6 +40,15 @@ def contour_mm(outline: OutlineSpec, points: int = 361) -> np.ndarray:
     return np.stack([outline.centre_mm + radius * np.sin(angle), radius * np.cos(angle)], axis=1)
 
 
+def point_inside(rng: Rng, outline: OutlineSpec, reach: float, ends: tuple[int, int], least: float = 0.0) -> np.ndarray:
+    """A point (row, col) at up to `reach` of the way from the chest wall's middle to one of the skin line's 361 points.
+
+    Of these, the points from ends[0] to before ends[1] count; the nearer to the skin, the likelier, as areas are.
+    """
+    corner, origin = contour_mm(outline)[int(rng.integers(*ends))], np.array([outline.centre_mm, 0.0])
+    return origin + (corner - origin) * reach * math.sqrt(rng.uniform(least, 1.0))
+
+
 def inside_fraction_mm(outline: OutlineSpec, row_mm: float, col_mm: float) -> float:
     """How far (row, col) lies on the way from the chest wall's middle to the skin: 0 to 1, over 1 outside."""
     dr = row_mm - outline.centre_mm
@@ -48,8 +58,7 @@ def inside_fraction_mm(outline: OutlineSpec, row_mm: float, col_mm: float) -> fl
 
 def nipple_mm(outline: OutlineSpec) -> tuple[float, float]:
     """(row, col) of the nipple's base on the skin line."""
-    radius = float(_radius_mm(outline, np.zeros(1))[0])
-    return outline.centre_mm, radius
+    return outline.centre_mm, float(_radius_mm(outline, np.zeros(1))[0])
 
 
 def breast_maps(spec: PhantomSpec) -> BreastMaps:
@@ -57,16 +66,13 @@ def breast_maps(spec: PhantomSpec) -> BreastMaps:
     depth = _signed_depth(spec)
     total = spec.thickness_mm * _profile(depth, spec.outline.rolloff_mm)
     inner = (spec.thickness_mm - 2 * spec.skin_mm) * _profile(depth - spec.skin_mm, spec.outline.rolloff_mm)
-    skin = total - inner
-    muscle = _muscle(spec, depth) * inner
-    return BreastMaps(depth, total, skin, muscle, _nipple(spec))
+    return BreastMaps(depth, total, total - inner, _muscle(spec, depth) * inner, _nipple(spec))
 
 
 def _profile(depth: np.ndarray, rolloff_mm: float) -> np.ndarray:
     """Quarter circle: 0 at the skin line, 1 from `rolloff_mm` inwards."""
     x = np.clip(1.0 - depth / np.float32(rolloff_mm), 0.0, 1.0)
-    out: np.ndarray = np.sqrt(1.0 - x * x, dtype=np.float32)
-    return out
+    return np.sqrt(1.0 - x * x, dtype=np.float32)
 
 
 def _signed_depth(spec: PhantomSpec) -> np.ndarray:
@@ -92,8 +98,7 @@ def _signed_depth(spec: PhantomSpec) -> np.ndarray:
 def _distance(mask: np.ndarray) -> np.ndarray:
     """Distance (px) to the nearest 0; its square is a whole number, so rounding removes bits that depend on threads."""
     distance = cv2.distanceTransform(mask, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    out: np.ndarray = np.sqrt(np.rint(distance * distance))
-    return out
+    return np.sqrt(np.rint(distance * distance))
 
 
 def _muscle(spec: PhantomSpec, depth: np.ndarray) -> np.ndarray:
@@ -118,12 +123,9 @@ def _nipple(spec: PhantomSpec) -> np.ndarray:
     if not radius:
         return out
     row, col = nipple_mm(spec.outline)
-    col += 0.45 * radius
-    grid_rows = (np.arange(spec.shape[0], dtype=np.float32) * spec.spacing_mm - row) / radius
-    grid_cols = (np.arange(spec.shape[1], dtype=np.float32) * spec.spacing_mm - col) / (0.95 * radius)
-    near_r, near_c = np.nonzero(np.abs(grid_rows) < 1.1)[0], np.nonzero(np.abs(grid_cols) < 1.1)[0]
-    if len(near_r) and len(near_c):
-        rho2 = grid_rows[near_r][:, None] ** 2 + grid_cols[near_c][None, :] ** 2
-        dome = np.clip(1.0 - rho2, 0.0, None) ** 0.5 * radius * 1.3
-        out[near_r[0] : near_r[-1] + 1, near_c[0] : near_c[-1] + 1] = dome
+    rows = (np.arange(spec.shape[0], dtype=np.float32) * spec.spacing_mm - row) / radius
+    cols = (np.arange(spec.shape[1], dtype=np.float32) * spec.spacing_mm - (col + 0.45 * radius)) / (0.95 * radius)
+    near = np.ix_(np.abs(rows) < 1.1, np.abs(cols) < 1.1)
+    rho2 = rows[near[0]] ** 2 + cols[near[1]] ** 2
+    out[near] = np.clip(1.0 - rho2, 0.0, None) ** 0.5 * radius * 1.3
     return out

@@ -11,20 +11,14 @@ from typing import TypeVar
 import cv2
 import numpy as np
 
-from scripts.simulation.phantom.spec import DetectorSpec, PresentationSpec
+from scripts.simulation.phantom.parameters import DetectorSpec, PresentationSpec
 
-#: A number or an array of numbers.
 FloatOrArray = TypeVar("FloatOrArray", float, np.ndarray)
 
-MU_ADIPOSE = 0.567
-MU_GLANDULAR = 0.862
-MU_SKIN = 0.946
-MU_MUSCLE = 0.975
-MU_LIGAMENT = 0.986
+MU_ADIPOSE, MU_GLANDULAR, MU_SKIN, MU_MUSCLE, MU_LIGAMENT = 0.567, 0.862, 0.946, 0.975, 0.986
 #: Calcification minus the tissue it displaces; the quadratic term is beam hardening. Reproduces the primary
 #: contrasts 6.5 / 12.6 / 28.3 / 48 % of 0.1 / 0.2 / 0.5 / 1.0 mm.
-MU_MC = 6.75
-MU_MC_HARDENING = 2.0
+MU_MC, MU_MC_HARDENING = 6.75, 2.0
 
 
 def mc_attenuation(thickness_mm: np.ndarray) -> np.ndarray:
@@ -34,12 +28,9 @@ def mc_attenuation(thickness_mm: np.ndarray) -> np.ndarray:
 
 
 def detector_pixels(fine: np.ndarray, blur_px: float, subpixels: int) -> np.ndarray:
-    """Sample a finely sampled intensity: Gaussian of `blur_px`, then the box of the pixel aperture.
+    """Sample a finely sampled intensity: Gaussian of `blur_px` detector pixels, then the box of the pixel aperture.
 
-    Args:
-        fine: (rows * subpixels, cols * subpixels) intensity.
-        blur_px: Gaussian sigma in detector pixels.
-        subpixels: fine samples per pixel along each axis.
+    `fine` is (rows * subpixels, cols * subpixels).
     """
     kernel = np.exp(-0.5 * (np.arange(-4 * subpixels, 4 * subpixels + 1) / (blur_px * subpixels)) ** 2)
     kernel = kernel[kernel > 1e-7 * kernel.max()]
@@ -64,10 +55,7 @@ def detector_blur(image: np.ndarray, blur_px: float) -> np.ndarray:
 def scatter(primary: np.ndarray, weight: np.ndarray, sigma_px: float) -> np.ndarray:
     """Scattered intensity before its fraction: `primary * weight` smoothed by a wide Gaussian, at 1/8 resolution.
 
-    Args:
-        primary: primary intensity.
-        weight: thickness over full thickness: scatter starts in tissue, not in air.
-        sigma_px: Gaussian sigma.
+    The weight is the thickness over the full thickness: scatter starts in tissue, not in air.
     """
     small = (max(2, primary.shape[1] // 8), max(2, primary.shape[0] // 8))
     source = cv2.resize(primary * weight, small, interpolation=cv2.INTER_AREA)
@@ -93,9 +81,7 @@ def add_noise(quanta: np.ndarray, detector: DetectorSpec, rng: np.random.Generat
 
 def log_image(quanta: np.ndarray, air_quanta: float) -> np.ndarray:
     """-log(quanta / air_quanta); at least one quantum is assumed."""
-    image = cv2.log(np.maximum(quanta, np.float32(1.0)))
-    np.subtract(np.float32(math.log(air_quanta)), image, out=image)
-    return image
+    return np.float32(math.log(air_quanta)) - cv2.log(np.maximum(quanta, np.float32(1.0)))
 
 
 def present(
@@ -106,14 +92,12 @@ def present(
     window: PresentationSpec,
     large_px: float,
 ) -> np.ndarray:
-    """Remove the thickness roll-off, then map `window` log units to [0, 1].
+    """Remove the thickness roll-off from a -log image, then map `window` log units to [0, 1].
 
     Args:
-        log_units: -log image.
         rolloff: attenuation (log units) missing at the breast's rim because it is thinner there.
         level: log value of plain fat of full thickness, shown at `window.fat_level`.
         weight: 1 in the breast, 0 in air (which is shown black).
-        window: presentation parameters.
         large_px: sigma over which `window.compression` sees large areas.
     """
     out = log_units + np.float32(window.equalisation) * rolloff

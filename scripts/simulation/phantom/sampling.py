@@ -6,32 +6,15 @@ import math
 
 import numpy as np
 
-from scripts.simulation.parameters import log_between
+from scripts.common.checks import check
+from scripts.simulation.parameters import Range, Rng, log_between, uniform, whole
+from scripts.simulation.phantom import parameters
 from scripts.simulation.phantom.calcifications import sample_mcs
-from scripts.simulation.phantom.parameters import (
-    ImagingRanges,
-    OutlineRanges,
-    PhantomSettings,
-    StructureRates,
-    TextureRanges,
-)
-from scripts.simulation.phantom.spec import (
-    LATERALITIES,
-    VIEWS,
-    DetectorSpec,
-    OutlineSpec,
-    PhantomSpec,
-    PresentationSpec,
-    StructureSpec,
-    TextureSpec,
-)
-
-#: Area of a full 24 x 18 cm field, mm^2.
-FULL_FIELD = 233.0 * 179.0
+from scripts.simulation.phantom.parameters import DetectorSpec, PhantomSettings
 
 
 def sample_spec(
-    rng: np.random.Generator,
+    rng: Rng,
     *,
     view: str = "CC",
     density: str = "scattered",
@@ -43,7 +26,7 @@ def sample_spec(
     bits: int = 12,
     min_cnr: float = 4.5,
     settings: PhantomSettings | None = None,
-) -> PhantomSpec:
+) -> parameters.PhantomSpec:
     """Draw one phantom.
 
     Args:
@@ -63,110 +46,78 @@ def sample_spec(
         ValueError: for an unknown view, density, laterality, detector or number of bits, or a field under 8 mm.
     """
     settings = settings or PhantomSettings()
-    _require("view", view, VIEWS)
-    _require("density", density, tuple(settings.densities))
-    _require("laterality", laterality, LATERALITIES)
-    _require("detector", detector, ("a-Se", "CsI"))
-    if bits not in (12, 14):
-        raise ValueError(f"bits: got {bits}; want 12 or 14")
+    check("view", view, view in ("CC", "MLO"), "one of CC, MLO")
+    check("density", density, density in settings.densities, f"one of {', '.join(settings.densities)}")
+    check("laterality", laterality, laterality in ("L", "R"), "one of L, R")
+    check("detector", detector, detector in ("a-Se", "CsI"), "one of a-Se, CsI")
+    check("bits", bits, bits in (12, 14), "12 or 14")
     field = (shape[0] * spacing_mm, shape[1] * spacing_mm)
     if min(field) < 8.0:
         raise ValueError(f"shape x spacing_mm: got a field of {field[0]:.1f} x {field[1]:.1f} mm; want 8 mm or more")
     thickness, fat = settings.densities[density]
-    thickness *= float(rng.uniform(*settings.thickness_range))
+    thickness *= uniform(rng, settings.thickness_range)
     outline = _sample_outline(rng, view, field, settings.outline)
-    imaging = settings.imaging
-    return PhantomSpec(
-        shape=(int(shape[0]), int(shape[1])),
-        spacing_mm=float(spacing_mm),
-        view=view,
-        laterality=laterality,
-        density=density,
-        thickness_mm=thickness,
-        fat_fraction=float(np.clip(fat + rng.normal(0.0, settings.fat_sd * min(fat, 1 - fat)), *settings.fat_range)),
-        skin_mm=float(rng.uniform(*settings.skin_range_mm)),
-        outline=outline,
-        texture=_sample_texture(rng, settings.texture),
-        structures=_sample_structures(rng, view, field, settings.structures),
-        detector=_sample_detector(rng, detector, spacing_mm, imaging),
-        presentation=PresentationSpec(
-            window=float(rng.uniform(*imaging.window_range)),
-            fat_level=float(rng.uniform(*imaging.fat_level_range)),
-            equalisation=float(rng.uniform(*imaging.equalisation_range)),
-            compression=float(rng.uniform(*imaging.compression_range)),
-            bits=bits,
-        ),
-        mcs=sample_mcs(rng, outline, field, settings.mcs) if with_mcs else (),
-        min_cnr=float(min_cnr),
-        seed=int(rng.integers(1, 2**62)),
-    )
+    fat = float(np.clip(fat + rng.normal(0.0, settings.fat_sd * min(fat, 1 - fat)), *settings.fat_range))
+    skin = uniform(rng, settings.skin_range_mm)
+    texture = _sample_texture(rng, settings.texture)
+    structures = _sample_structures(rng, view, field, settings.structures)
+    exposure = _sample_detector(rng, detector, spacing_mm, settings.imaging)
+    shown = settings.imaging
+    levels = (shown.window_range, shown.fat_level_range, shown.equalisation_range, shown.compression_range)
+    window, fat_level, equalisation, compression = (uniform(rng, limits) for limits in levels)
+    presentation = parameters.PresentationSpec(window, fat_level, equalisation, compression, bits)
+    mcs = sample_mcs(rng, outline, field, settings.mcs) if with_mcs else ()
+    size, seed = (int(shape[0]), int(shape[1])), int(rng.integers(1, 2**62))
+    drawn = (thickness, fat, skin, outline, texture, structures, exposure, presentation, mcs)
+    return parameters.PhantomSpec(size, float(spacing_mm), view, laterality, density, *drawn, float(min_cnr), seed)
 
 
-def _require(name: str, value: str, wanted: tuple[str, ...]) -> None:
-    if value not in wanted:
-        raise ValueError(f"{name}: got {value!r}; want one of {', '.join(wanted)}")
-
-
-def _sample_outline(
-    rng: np.random.Generator, view: str, field: tuple[float, float], ranges: OutlineRanges
-) -> OutlineSpec:
+def _sample_outline(rng: Rng, view: str, field: Range, ranges: parameters.OutlineRanges) -> parameters.OutlineSpec:
     height, width = field
     ours = ranges.views[view]
-    depth = float(rng.uniform(*ranges.depth_range)) * width
-    centre = height * float(rng.uniform(*ours.centre_range))
-    upper = height * float(rng.uniform(*ours.upper_range))
+    depth = uniform(rng, ranges.depth_range) * width
+    centre = height * uniform(rng, ours.centre_range)
+    upper = height * uniform(rng, ours.upper_range)
+    lower = uniform(rng, ours.lower_range)
     if view == "CC":
-        upper = min(centre * 0.98, upper)
-        lower = min((height - centre) * 0.98, height * float(rng.uniform(*ours.lower_range)))
+        upper, lower = min(centre * 0.98, upper), min((height - centre) * 0.98, height * lower)
     else:
-        lower = (height - centre) * float(rng.uniform(*ours.lower_range))
-    powers = (float(rng.uniform(*ours.upper_power_range)), float(rng.uniform(*ours.lower_power_range)))
+        lower = (height - centre) * lower
+    powers = uniform(rng, ours.upper_power_range), uniform(rng, ours.lower_power_range)
     pectoral = (0.0, 0.0)
     if ours.pectoral_length_range[1]:
-        pectoral_width = min(float(rng.uniform(*ours.pectoral_width_range_mm)) * 1.4, 0.42 * depth)
-        pectoral = (pectoral_width, height * float(rng.uniform(*ours.pectoral_length_range)))
+        pectoral_width = min(uniform(rng, ours.pectoral_width_range_mm) * 1.4, 0.42 * depth)
+        pectoral = (pectoral_width, height * uniform(rng, ours.pectoral_length_range))
     waves = tuple(
-        (float(order), float(rng.normal(0.0, ranges.wave_sd / order)), float(rng.uniform(0, 2 * math.pi)))
+        (float(order), float(rng.normal(0.0, ranges.wave_sd / order)), uniform(rng, (0, 2 * math.pi)))
         for order in (2, 3, 5)
     )
     in_profile = rng.random() < ranges.nipple_share
-    return OutlineSpec(
-        centre_mm=centre,
-        upper_mm=upper,
-        lower_mm=lower,
-        depth_mm=depth,
-        upper_power=powers[0],
-        lower_power=powers[1],
-        waves=waves,
-        nipple_mm=min(float(rng.uniform(*ranges.nipple_range_mm)), 0.08 * depth) if in_profile else 0.0,
-        rolloff_mm=min(float(rng.uniform(*ranges.rolloff_range_mm)), 0.4 * depth),
-        pectoral_mm=pectoral,
-        pectoral_power=float(rng.uniform(*ranges.pectoral_power_range)),
-    )
+    nipple = min(uniform(rng, ranges.nipple_range_mm), 0.08 * depth) if in_profile else 0.0
+    rolloff = min(uniform(rng, ranges.rolloff_range_mm), 0.4 * depth)
+    edge = uniform(rng, ranges.pectoral_power_range)
+    return parameters.OutlineSpec(centre, upper, lower, depth, *powers, waves, nipple, rolloff, pectoral, edge)
 
 
-def _sample_texture(rng: np.random.Generator, ranges: TextureRanges) -> TextureSpec:
-    return TextureSpec(
+def _sample_texture(rng: Rng, ranges: parameters.TextureRanges) -> parameters.TextureSpec:
+    return parameters.TextureSpec(
         beta=float(np.clip(rng.normal(ranges.beta, ranges.beta_sd), *ranges.beta_range)),
-        amplitude=float(rng.uniform(*ranges.amplitude_range)),
-        strands=float(rng.uniform(*ranges.strands_range)),
-        lobules=float(rng.uniform(*ranges.lobules_range)),
-        lobule_mm=float(rng.uniform(*ranges.lobule_range_mm)),
-        septa=float(rng.uniform(*ranges.septa_range)),
-        centre=(float(rng.uniform(*ranges.centre_row_range)), float(rng.uniform(*ranges.centre_col_range))),
-        extent=(float(rng.uniform(*ranges.extent_row_range)), float(rng.uniform(*ranges.extent_col_range))),
+        amplitude=uniform(rng, ranges.amplitude_range),
+        strands=uniform(rng, ranges.strands_range),
+        lobules=uniform(rng, ranges.lobules_range),
+        lobule_mm=uniform(rng, ranges.lobule_range_mm),
+        septa=uniform(rng, ranges.septa_range),
+        centre=(uniform(rng, ranges.centre_row_range), uniform(rng, ranges.centre_col_range)),
+        extent=(uniform(rng, ranges.extent_row_range), uniform(rng, ranges.extent_col_range)),
     )
 
 
-def _sample_structures(
-    rng: np.random.Generator, view: str, field: tuple[float, float], rates: StructureRates
-) -> StructureSpec:
-    area = field[0] * field[1] / FULL_FIELD
-    least, most = rates.arteries_range
-    return StructureSpec(
-        vessel_trees=max(1, round(float(rng.uniform(*rates.vessel_trees_range)) * math.sqrt(area))),
+def _sample_structures(rng: Rng, view: str, field: Range, rates: parameters.StructureRates) -> parameters.StructureSpec:
+    area = field[0] * field[1] / parameters.FULL_FIELD
+    return parameters.StructureSpec(
+        vessel_trees=max(1, round(uniform(rng, rates.vessel_trees_range) * math.sqrt(area))),
         ligaments=int(rng.poisson(max(rates.least_ligaments, rates.ligaments_rate * area))),
-        calcified_arteries=int(rng.random() < rates.arteries_share) * int(rng.integers(least, most + 1)),
+        calcified_arteries=int(rng.random() < rates.arteries_share) * whole(rng, rates.arteries_range),
         skin_folds=int(rng.random() < (rates.folds_mlo_share if view == "MLO" else rates.folds_cc_share)),
         clips=int(rng.random() < rates.clips_share),
         skin_markers=int(rng.random() < rates.markers_share),
@@ -177,13 +128,7 @@ def _sample_structures(
     )
 
 
-def _sample_detector(rng: np.random.Generator, kind: str, spacing_mm: float, ranges: ImagingRanges) -> DetectorSpec:
-    return DetectorSpec(
-        kind=kind,
-        blur_px=ranges.ase_blur_px if kind == "a-Se" else float(rng.uniform(*ranges.csi_blur_range_mm)) / spacing_mm,
-        quanta=log_between(rng, ranges.quanta_range),
-        electronic=float(rng.uniform(*ranges.electronic_range)),
-        structured=ranges.structured,
-        scatter_fraction=ranges.scatter_fraction,
-        scatter_mm=ranges.scatter_mm,
-    )
+def _sample_detector(rng: Rng, kind: str, spacing_mm: float, ranges: parameters.ImagingRanges) -> DetectorSpec:
+    blur_px = ranges.ase_blur_px if kind == "a-Se" else uniform(rng, ranges.csi_blur_range_mm) / spacing_mm
+    exposure = log_between(rng, ranges.quanta_range), uniform(rng, ranges.electronic_range), ranges.structured
+    return DetectorSpec(kind, blur_px, *exposure, ranges.scatter_fraction, ranges.scatter_mm)

@@ -10,8 +10,8 @@ from scipy.stats import ks_2samp
 
 from scripts.simulation.phantom.calcifications import assign_instances, mc_patch, mc_thickness_mm
 from scripts.simulation.phantom.outline import inside_fraction_mm
+from scripts.simulation.phantom.parameters import MC_SHAPES, McSpec
 from scripts.simulation.phantom.sampling import sample_spec
-from scripts.simulation.phantom.spec import MC_SHAPES, McSpec
 
 SPHERE = ((0.0, 0.0, 1.0, 1.0, 0.0, 1.0),)
 

@@ -59,9 +59,9 @@ def test_patients_stay_in_one_split(root: Path) -> None:
 
 def test_share_of_empty_images() -> None:
     jobs = dataset.phantom_jobs({"training": 40, "validation": 0, "testing": 0}, 0, 0.25, **FIELD)
-    assert sum(not job.with_mcs for job in jobs) == 10
+    assert sum(not job.options["with_mcs"] for job in jobs) == 10
     jobs = dataset.phantom_jobs({"training": 10, "validation": 0, "testing": 0}, 0, 0.0, **FIELD)
-    assert all(job.with_mcs for job in jobs)
+    assert all(job.options["with_mcs"] for job in jobs)
 
 
 def test_second_call_only_reads(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

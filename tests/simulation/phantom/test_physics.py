@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 
+from scripts.simulation.phantom.parameters import DetectorSpec
 from scripts.simulation.phantom.physics import (
     MU_ADIPOSE,
     add_noise,
@@ -16,7 +17,6 @@ from scripts.simulation.phantom.physics import (
     noise_variance,
     scatter,
 )
-from scripts.simulation.phantom.spec import DetectorSpec
 
 ASE = DetectorSpec("a-Se", 0.27, 3000.0, 6.0, 0.00116, 0.15, 3.0)
 CSI = DetectorSpec("CsI", 0.57, 3000.0, 6.0, 0.00116, 0.15, 3.0)
