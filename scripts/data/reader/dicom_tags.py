@@ -1,22 +1,15 @@
-"""Spacing and identity from the tags of a DICOM dataset."""
-
-from __future__ import annotations
+"""Numbers, spacing and identity from the tags of a DICOM dataset."""
 
 import math
 
 from pydicom import Dataset
 from pydicom.multival import MultiValue
 
-from scripts.data.reader.errors import MammogramReadError, PathLike
-from scripts.data.reader.spacing import Candidate
+from scripts.data.reader.errors import MammogramReadError, PathLike, check_file
+from scripts.data.reader.plausible import Spacing
 
-VIEW_CODES = {  # PS3.16 CID 4014, SNOMED RT and SNOMED CT
-    "R-10242": "CC",
-    "399162004": "CC",
-    "R-10226": "MLO",
-    "399368009": "MLO",
-}
-DDSM_VIEWS = ("CC", "MLO")  # CBIS-DDSM writes the view into PatientOrientation
+# PS3.16 CID 4014, SNOMED RT and SNOMED CT
+VIEW_CODES = {"R-10242": "CC", "399162004": "CC", "R-10226": "MLO", "399368009": "MLO"}
 MAX_MAGNIFICATION = 4.0
 IDENTITY = {  # name in the reader's metadata -> keyword; "" where several tags are looked at
     "laterality": "",
@@ -30,11 +23,7 @@ IDENTITY = {  # name in the reader's metadata -> keyword; "" where several tags 
 
 
 def numbers(path: PathLike, dataset: Dataset, keyword: str) -> list[float]:
-    """The values of a numeric element as finite floats; [] if it is absent or empty.
-
-    Raises:
-        MammogramReadError: something that is no finite number.
-    """
+    """The values of an element as finite floats (else MammogramReadError); [] if it is absent or empty."""
     try:
         value = dataset.get(keyword)
         if isinstance(value, str):  # written under a VR of text
@@ -43,8 +32,7 @@ def numbers(path: PathLike, dataset: Dataset, keyword: str) -> list[float]:
         got = [float(number) for number in values]
     except (TypeError, ValueError) as error:
         raise MammogramReadError(path, f"unreadable {keyword} ({error})", "numbers") from error
-    if not all(math.isfinite(number) for number in got):
-        raise MammogramReadError(path, f"{keyword} = {got}", "finite numbers")
+    check_file(path, all(map(math.isfinite, got)), f"{keyword} = {got}", "finite numbers")
     return got
 
 
@@ -56,8 +44,8 @@ def text(dataset: Dataset, keyword: str) -> str:
     return "\\".join(map(str, value)) if isinstance(value, MultiValue) else str(value).strip()
 
 
-def spacing_candidates(path: PathLike, dataset: Dataset) -> list[Candidate]:
-    """Spacings (row_mm, col_mm) in the tags, best first: in the breast, at the detector, of the film scanner."""
+def spacing_candidates(path: PathLike, dataset: Dataset) -> list[tuple[str, Spacing | None]]:
+    """Spacings in the tags, best first: in the breast, at the detector, of the film scanner."""
 
     def lenient(keyword: str, unreadable: list[float]) -> list[float]:
         try:
@@ -65,7 +53,7 @@ def spacing_candidates(path: PathLike, dataset: Dataset) -> list[Candidate]:
         except MammogramReadError:
             return unreadable
 
-    def pair(keyword: str) -> tuple[float, float] | None:
+    def pair(keyword: str) -> Spacing | None:
         values = lenient(keyword, [math.nan, math.nan])
         return (values[0], values[1]) if len(values) == 2 else None
 
@@ -84,25 +72,20 @@ def laterality(dataset: Dataset) -> str:
     for groups in ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"):
         for group in dataset.get(groups) or []:
             places.extend(group.get("FrameAnatomySequence") or [])
-    for keyword in ("ImageLaterality", "Laterality", "FrameLaterality"):
-        for place in places:
-            side = text(place, keyword).upper()[:1]
-            if side in ("L", "R"):
-                return side
-    return ""
+    keywords = ("ImageLaterality", "Laterality", "FrameLaterality")
+    sides = (text(place, keyword).upper()[:1] for keyword in keywords for place in places)
+    return next((side for side in sides if side in ("L", "R")), "")
 
 
 def view(dataset: Dataset) -> str:
     """ "CC", "MLO", another ViewPosition, the meaning of another view code, or ""."""
-    position = text(dataset, "ViewPosition").upper()
-    if position:
+    if position := text(dataset, "ViewPosition").upper():
         return position
     for item in dataset.get("ViewCodeSequence") or []:
-        name = VIEW_CODES.get(text(item, "CodeValue")) or text(item, "CodeMeaning")
-        if name:
+        if name := VIEW_CODES.get(text(item, "CodeValue")) or text(item, "CodeMeaning"):
             return name
     orientation = text(dataset, "PatientOrientation").upper()
-    return orientation if orientation in DDSM_VIEWS else ""
+    return orientation if orientation in ("CC", "MLO") else ""  # CBIS-DDSM writes the view there
 
 
 def identity(dataset: Dataset) -> dict[str, str]:

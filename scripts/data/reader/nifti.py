@@ -1,7 +1,5 @@
 """NIfTI files (2-D, or 3-D with one slice): stored values, orientation and spacing."""
 
-from __future__ import annotations
-
 import gzip
 import logging
 from dataclasses import dataclass
@@ -10,9 +8,9 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
-from scripts.data.reader.errors import MammogramReadError, PathLike
+from scripts.data.reader.errors import PathLike, check_file
 from scripts.data.reader.geometry import IN_FILE_ORDER, display_axes, from_file_axes
-from scripts.data.reader.intensity import check_size
+from scripts.data.reader.plausible import Spacing, check_size
 
 GZIP_MAGIC = b"\x1f\x8b"
 HEADER_BYTES = 540
@@ -23,10 +21,10 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Nifti:
-    """Scaled values as shown (rows, cols), and how they lay in the file (see geometry.py)."""
+    """Scaled values as shown, and how they lay in the file (see geometry.py)."""
 
-    values: np.ndarray
-    spacing_mm: tuple[float, float]
+    values: np.ndarray  # (rows, cols)
+    spacing_mm: Spacing
     affine: np.ndarray
     shape: tuple[int, ...]
     axes: tuple[int, int]
@@ -49,10 +47,8 @@ def nifti_version(path: PathLike, head: bytes) -> int:
 def read_nifti(path: PathLike, version: int) -> Nifti:
     """Read one plane and turn it to display order where the file states its orientation.
 
-    Without an orientation code nothing is turned: the file's first axis is taken along the columns.
-
-    Raises:
-        MammogramReadError: several slices, colour, absurd size; errors of nibabel pass through.
+    Without an orientation code nothing is turned: the file's first axis is taken along the columns. Several slices,
+    colour and absurd sizes are a MammogramReadError; errors of nibabel pass through.
     """
     kind = nib.Nifti1Image if version == 1 else nib.Nifti2Image
     with Path(path).open("rb") as raw:
@@ -61,11 +57,12 @@ def read_nifti(path: PathLike, version: int) -> Nifti:
         with gzip.GzipFile(fileobj=raw) if packed else raw as stream:
             image = kind.from_stream(stream)
             header, shape = image.header, tuple(int(n) for n in image.shape)
-            if len(shape) < 2 or any(n != 1 for n in shape[2:]):
-                raise MammogramReadError(path, f"a NIfTI image of shape {shape}", "two dimensions or one slice")
+            one_plane = len(shape) >= 2 and all(n == 1 for n in shape[2:])
+            check_file(path, one_plane, f"a NIfTI image of shape {shape}", "two dimensions or one slice")
             check_size(path, shape[1], shape[0])
-            if header.get_data_dtype().fields is not None or header.get_data_dtype().kind not in "iuf":
-                raise MammogramReadError(path, f"NIfTI values of type {header.get_data_dtype()}", "grey values")
+            dtype = header.get_data_dtype()
+            grey = dtype.fields is None and dtype.kind in "iuf"
+            check_file(path, grey, f"NIfTI values of type {dtype}", "grey values")
             plane = np.asarray(image.dataobj).reshape(shape[:2])
     affine = np.asarray(image.affine, dtype=np.float64)
     axes, flips = IN_FILE_ORDER, (False, False)
@@ -75,7 +72,6 @@ def read_nifti(path: PathLike, version: int) -> Nifti:
             logger.warning("%s: the plane is oblique to the patient; rows and columns are left as stored", path)
         else:
             axes, flips = orientation
-    zooms = header.get_zooms()
-    mm = MM_PER_UNIT.get(header.get_xyzt_units()[0], 1.0)
+    zooms, mm = header.get_zooms(), MM_PER_UNIT.get(header.get_xyzt_units()[0], 1.0)
     spacing = (float(zooms[axes[0]]) * mm, float(zooms[axes[1]]) * mm)
     return Nifti(from_file_axes(plane, axes, flips), spacing, affine, shape, axes, flips)

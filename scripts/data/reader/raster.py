@@ -1,7 +1,5 @@
 """PNG, TIFF and JPEG files: stored values and resolution."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,16 +10,13 @@ import tifffile
 from PIL import Image
 
 from scripts.data.reader.dicom_file import grey_channel
-from scripts.data.reader.errors import MammogramReadError, PathLike
-from scripts.data.reader.intensity import check_size
+from scripts.data.reader.errors import MammogramReadError, PathLike, check_file
+from scripts.data.reader.plausible import Spacing, check_size
 
 MAGIC = {  # first bytes -> format
     b"\x89PNG\r\n\x1a\n": "png",
     b"\xff\xd8\xff": "jpeg",
-    b"II*\x00": "tiff",
-    b"MM\x00*": "tiff",
-    b"II+\x00": "tiff",
-    b"MM\x00+": "tiff",
+    **dict.fromkeys((b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+"), "tiff"),
 }
 MM_PER_UNIT = {2: 25.4, 3: 10.0}  # TIFF ResolutionUnit: inch, centimetre
 WHITE_IS_ZERO = 0  # TIFF PhotometricInterpretation
@@ -30,11 +25,11 @@ SCREEN_DPI = 96.0  # what image programs fill in; it says nothing about the film
 
 @dataclass(frozen=True)
 class Raster:
-    """Stored values (rows, cols), spacing (row_mm, col_mm) and the value of white where the file states them."""
+    """A picture as stored, and what its file states."""
 
-    values: np.ndarray
-    spacing_mm: tuple[float, float] | None = None
-    full_scale: int | None = None
+    values: np.ndarray  # (rows, cols)
+    spacing_mm: Spacing | None = None
+    full_scale: int | None = None  # value of white
     white_is_zero: bool = False
 
 
@@ -44,14 +39,9 @@ def raster_format(head: bytes) -> str:
 
 
 def read_raster(path: PathLike, kind: str) -> Raster:
-    """Read one picture without scaling, rotating or mirroring it.
+    """Read one picture of a `raster_format` without scaling, rotating or mirroring it.
 
-    Args:
-        path: the file.
-        kind: from `raster_format`.
-
-    Raises:
-        MammogramReadError: colour, transparency, several pages, absurd size; other errors of the decoders pass through.
+    Colour, transparency, several pages and absurd sizes are a MammogramReadError; errors of the decoders pass through.
     """
     return _read_tiff(path) if kind == "tiff" else _read_pillow(path, kind)
 
@@ -64,8 +54,7 @@ def _read_pillow(path: PathLike, kind: str) -> Raster:
         depth, colour_type = _png_header(path) if kind == "png" else (8, 0)
         if depth == 16 and colour_type != 0:  # Pillow would halve the depth
             values = cv2.imdecode(np.fromfile(path, dtype=np.uint8), cv2.IMREAD_UNCHANGED)
-            if values is None:
-                raise MammogramReadError(path, "a damaged PNG", "a complete file")
+            check_file(path, values is not None, "a damaged PNG", "a complete file")
         else:
             values = np.asarray(image)
     values = _one_channel(path, values)
@@ -79,9 +68,8 @@ def _read_pillow(path: PathLike, kind: str) -> Raster:
 def _read_tiff(path: PathLike) -> Raster:
     with tifffile.TiffFile(path) as tiff:
         pages = [page for page in tiff.pages if isinstance(page, tifffile.TiffPage) and not page.is_reduced]
-        page = pages[0] if len(pages) == 1 else None
-        if page is None or page.imagedepth > 1:
-            raise MammogramReadError(path, f"a TIFF of {len(pages)} pages", "one page")
+        check_file(path, len(pages) == 1 and pages[0].imagedepth <= 1, f"a TIFF of {len(pages)} pages", "one page")
+        page = pages[0]
         check_size(path, page.imagelength, page.imagewidth)
         white_is_zero = int(page.photometric) == WHITE_IS_ZERO
         spacing, depth = _tiff_spacing(page), page.bitspersample
@@ -105,17 +93,17 @@ def _read_tiff(path: PathLike) -> Raster:
     return Raster(values, spacing, 2**depth - 1 if integer and (depth < 8 or white_is_zero) else None, white_is_zero)
 
 
-def _tiff_spacing(page: tifffile.TiffPage) -> tuple[float, float] | None:
-    tags = [page.tags.get(name) for name in ("YResolution", "XResolution", "ResolutionUnit")]
-    if tags[0] is None or tags[1] is None:
+def _tiff_spacing(page: tifffile.TiffPage) -> Spacing | None:
+    y_tag, x_tag, unit = (page.tags.get(name) for name in ("YResolution", "XResolution", "ResolutionUnit"))
+    if y_tag is None or x_tag is None:
         return None
-    mm = MM_PER_UNIT.get(int(tags[2].value) if tags[2] is not None else 2)
-    rows, cols = (n / d if d else 0.0 for n, d in (tags[0].value, tags[1].value))
+    mm = MM_PER_UNIT.get(int(unit.value) if unit is not None else 2)
+    rows, cols = (n / d if d else 0.0 for n, d in (y_tag.value, x_tag.value))
     return None if mm is None else _from_resolution(rows, cols, mm)
 
 
-def _from_resolution(rows: float, cols: float, mm: float) -> tuple[float, float] | None:
-    """Spacing (row_mm, col_mm) of a resolution in px per unit of `mm`; None for a screen's or an unusable one."""
+def _from_resolution(rows: float, cols: float, mm: float) -> Spacing | None:
+    """Spacing of a resolution in px per unit of `mm`; None for a screen's or an unusable one."""
     if min(rows, cols) <= 0 or not (math.isfinite(rows) and math.isfinite(cols)):
         return None
     if all(abs(25.4 / mm * value - SCREEN_DPI) < 0.5 for value in (rows, cols)):
@@ -134,11 +122,10 @@ def _one_channel(path: PathLike, values: np.ndarray) -> np.ndarray:
     """(rows, cols) of an array that may have identical colour channels and an opaque alpha channel."""
     if values.ndim == 2:
         return values
-    if values.ndim != 3 or values.shape[2] > 4:
-        raise MammogramReadError(path, f"an array of shape {values.shape}", "one 2-D image")
+    usable = values.ndim == 3 and values.shape[2] <= 4
+    check_file(path, usable, f"an array of shape {values.shape}", "one 2-D image")
     channels = values.shape[2]
     if channels in (2, 4):
         full = np.iinfo(values.dtype).max if np.issubdtype(values.dtype, np.integer) else 1
-        if np.any(values[..., -1] != full):
-            raise MammogramReadError(path, "a transparent image", "an opaque one")
+        check_file(path, np.all(values[..., -1] == full), "a transparent image", "an opaque one")
     return np.ascontiguousarray(values[..., 0]) if channels < 3 else grey_channel(path, values[..., :3])
