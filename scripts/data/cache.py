@@ -5,8 +5,6 @@ The cache holds three files per mammogram, `<key>_image.npy` (uint16, [0, 1] ove
 and from the loading chain, so changed files are read again and an interrupted run continues where it stopped.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import logging
@@ -33,15 +31,10 @@ LEVELS = 65535
 
 @dataclass(frozen=True)
 class CachedImage:
-    """A decoded mammogram.
+    """A decoded mammogram."""
 
-    Attributes:
-        stem: path of its files without their endings.
-        image_id: its name in the data list.
-    """
-
-    stem: str
-    image_id: str
+    stem: str  # path of its files without their endings
+    image_id: str  # its name in the data list
 
     @property
     def levels(self) -> np.ndarray:
@@ -55,11 +48,7 @@ class CachedImage:
 
     @property
     def spacing_mm(self) -> float:
-        """Pixel size (of rows) as the loading chain left it.
-
-        Raises:
-            ValueError: the chain left none.
-        """
+        """Pixel size (of rows) as the loading chain left it; ValueError where it left none."""
         spacing = json.loads(Path(f"{self.stem}.json").read_text(encoding="utf-8"))["spacing_mm"]
         if spacing is None:
             raise ValueError(f"{self.image_id}: got an image without spacing_mm; want one read by MammogramReader")
@@ -74,14 +63,12 @@ class ImageCache:
         cache_dir: folder of the decoded arrays; may be shared by runs.
         workers: threads that decode.
         progress: show a progress bar while decoding.
-
-    Attributes:
-        failures: records of files that could not be read; they are logged and left out.
     """
 
     def __init__(self, loader: Callable, cache_dir: str | Path, workers: int = 2, progress: bool = True) -> None:
         self.loader, self.cache_dir = loader, Path(cache_dir).expanduser()
         self.workers, self.progress = workers, progress
+        #: Records of files that could not be read; they are logged and left out.
         self.failures: list[dict[str, str]] = []
         self._reading = describe(loader)
         self.cache_dir.mkdir(parents=True, exist_ok=True)
@@ -94,11 +81,7 @@ class ImageCache:
             return [image for image in bar if image is not None]
 
     def finish(self) -> None:
-        """Say once more, after training, what was left out.
-
-        Raises:
-            SystemExit: with status 1, when a file could not be read.
-        """
+        """Say once more, after training, what was left out; then SystemExit with status 1."""
         for failure in self.failures:
             logger.error("was left out of training: %s (%s)", failure["file"], failure["reason"])
         if self.failures:
@@ -133,7 +116,7 @@ def _array(path: str) -> np.ndarray:
 
 
 def cache_key(item: Mapping[str, Any], loader: Any) -> str:
-    """Name of an item's arrays: a hash of its files' paths, sizes and times, and of the loading chain's settings.
+    """Name of an item's arrays: a hash of its files' paths, sizes and times, its annotation, and the loading chain.
 
     Args:
         item: with "image" and perhaps "label" and "annotation".

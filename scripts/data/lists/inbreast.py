@@ -1,7 +1,5 @@
 """The data list of INbreast (Moreira et al., Academic Radiology 19, 2012)."""
 
-from __future__ import annotations
-
 import logging
 import re
 from collections.abc import Sequence
@@ -9,7 +7,7 @@ from pathlib import Path
 
 from scripts.data.labels.inbreast_xml import annotation_of, read_rois
 from scripts.data.lists.items import check_each_once, make_item
-from scripts.data.reader.errors import MammogramReadError
+from scripts.data.reader.errors import check_file
 from scripts.data.splits import Datalist, Item, keep_annotated, split_datalist
 from scripts.data.text_files import csv_rows
 
@@ -19,7 +17,6 @@ IMAGE_NAME = re.compile(
     r"^(?P<image_id>\d+)_(?P<patient>[0-9a-f]+)_MG_(?P<laterality>[LR])_(?P<view>[A-Z]+)_ANON\.dcm$", re.IGNORECASE
 )
 FILE_NAME, ACR = "file name", "acr"  # columns of INbreast.csv
-VIEWS = {"ML": "MLO"}  # INbreast writes ML for its mediolateral oblique views
 
 
 def inbreast_datalist(
@@ -50,25 +47,24 @@ def inbreast_datalist(
     Raises:
         MammogramReadError: no image is found, an image is there twice, or an XML file or INbreast.csv is broken.
     """
-    items = find_images(dataset_dir)
+    items = _find_images(Path(dataset_dir))
     datalist = keep_annotated(split_datalist(items, validation_fraction, test_fraction, seed), annotations)
     logger.info("INbreast: %s", {section: len(kept) for section, kept in datalist.items()})
     return datalist
 
 
-def find_images(dataset_dir: str | Path) -> list[Item]:
-    """All images under `dataset_dir` as items, with their annotation files read once to judge them."""
-    folder = Path(dataset_dir)
+def _find_images(folder: Path) -> list[Item]:
+    """All images under `folder` as items, with their annotation files read once to judge them."""
     files = sorted(path for path in folder.rglob("*") if not path.name.startswith("."))
     labels = {path.stem: path for path in files if path.suffix.lower() == ".xml" and path.stem.isdigit()}
     tables = [path for path in files if path.name.lower() == "inbreast.csv"]
-    densities = acr_densities(tables[0]) if tables else {}
+    densities = _acr_densities(tables[0]) if tables else {}
     items: list[Item] = []
     for path in files:
         name = IMAGE_NAME.match(path.name)
         if name is None:
             continue
-        label = labels.get(name["image_id"])
+        label, view = labels.get(name["image_id"]), name["view"].upper()
         items.append(
             make_item(
                 path,
@@ -76,14 +72,13 @@ def find_images(dataset_dir: str | Path) -> list[Item]:
                 patient=name["patient"].lower(),
                 image_id=name["image_id"],
                 laterality=name["laterality"],
-                view=VIEWS.get(name["view"].upper(), name["view"]),
+                view="MLO" if view == "ML" else view,  # INbreast writes ML for its mediolateral oblique views
                 annotation="none" if label is None else annotation_of(read_rois(label)),
                 **({"density": densities.get(name["image_id"], "")} if tables else {}),
             )
         )
-    if not items:
-        want = "files like 20586908_6c613a14b80a8591_MG_R_CC_ANON.dcm in it or below"
-        raise MammogramReadError(folder, "no INbreast image", want)
+    want = "files like 20586908_6c613a14b80a8591_MG_R_CC_ANON.dcm in it or below"
+    check_file(folder, items, "no INbreast image", want)
     check_each_once(folder, [(item["image"], item) for item in items], ["image_id"])
     lost = sorted(set(labels) - {item["image_id"] for item in items})
     if lost:
@@ -91,12 +86,8 @@ def find_images(dataset_dir: str | Path) -> list[Item]:
     return sorted(items, key=lambda item: item["image_id"])
 
 
-def acr_densities(path: Path) -> dict[str, str]:
-    """ACR density class by image_id, as text ("ACR 3"), from the release's table: semicolons, one row per image.
-
-    Raises:
-        MammogramReadError: it has not the columns "File Name" and "ACR".
-    """
+def _acr_densities(table: Path) -> dict[str, str]:
+    """ACR density class by image_id, as text ("ACR 3"), from the release's table: semicolons, one row per image."""
     want = "'File Name' and 'ACR', divided by semicolons"
-    _, rows = csv_rows(path, want, (FILE_NAME, ACR), delimiter=";", errors="replace")
+    _, rows = csv_rows(table, want, (FILE_NAME, ACR), delimiter=";", errors="replace")
     return {row[FILE_NAME]: f"ACR {row[ACR]}" for _, row in rows if row.get(FILE_NAME) and row.get(ACR)}

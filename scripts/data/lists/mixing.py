@@ -1,9 +1,8 @@
 """Several data lists as one, for training and fine-tuning on mixed sources."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
+from scripts.common.checks import check
 from scripts.data.splits import Datalist
 
 
@@ -13,18 +12,12 @@ def mixed_datalist(sources: Sequence[Datalist], repeats: Sequence[int] | None = 
     Args:
         sources: data lists {"training": [...], "validation": [...], ...}; a section may be missing.
         repeats: how often each source's training items are repeated, to balance a small source; default once each.
-
-    Returns:
-        The joined list.
-
-    Raises:
-        ValueError: no source, or `repeats` of another length or below 1.
     """
     if not sources:
         raise ValueError("sources: got none; want at least one data list")
     counts = [1] * len(sources) if repeats is None else list(repeats)
-    if len(counts) != len(sources) or min(counts) < 1:
-        raise ValueError(f"repeats: got {counts}; want {len(sources)} numbers of 1 or more")
+    valid = len(counts) == len(sources) and min(counts) >= 1
+    check("repeats", counts, valid, f"{len(sources)} numbers of 1 or more")
     joined: Datalist = {}
     for source, times in zip(sources, counts, strict=True):
         for section, items in source.items():
