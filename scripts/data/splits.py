@@ -1,4 +1,4 @@
-"""Splits by patient: no patient's images ever stand in two sections.
+"""What is done to data lists: split by patient, so that none has images in two sections; filtered; mixed.
 
 A split depends on the seed and the set of patients only, not on the order of the items or of the file system.
 Patients are shuffled within strata of how well their MCs are labelled ("full" > "clusters_only" > "none"), so
@@ -78,6 +78,26 @@ def keep_annotated(datalist: Datalist, annotations: Sequence[str]) -> Datalist:
     known = not isinstance(annotations, str) and set(annotations) <= set(ANNOTATIONS)
     check("annotations", annotations, known, f"a list of some of {ANNOTATIONS}")
     return {name: [item for item in items if item["annotation"] in annotations] for name, items in datalist.items()}
+
+
+def mixed_datalist(sources: Sequence[Datalist], repeats: Sequence[int] | None = None) -> Datalist:
+    """Join data lists section by section (HDoGReg's fine-tuning mixes two sources, section IV-C).
+
+    Args:
+        sources: data lists; a section may be missing.
+        repeats: how often each source's training items are repeated, to balance a small source; default once each.
+    """
+    if not sources:
+        raise ValueError("sources: got none; want at least one data list")
+    counts = [1] * len(sources) if repeats is None else list(repeats)
+    valid = len(counts) == len(sources) and min(counts) >= 1
+    check("repeats", counts, valid, f"{len(sources)} numbers of 1 or more")
+    joined: Datalist = {}
+    for source, times in zip(sources, counts, strict=True):
+        for section, items in source.items():
+            copies = times if section == "training" else 1
+            joined.setdefault(section, []).extend([dict(item) for _ in range(copies) for item in items])
+    return joined
 
 
 def _shuffled_strata(items: Sequence[Item], seed: int) -> list[list[str]]:

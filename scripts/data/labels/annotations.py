@@ -23,7 +23,7 @@ from pydicom.errors import InvalidDicomError
 from scripts.common.checks import check
 from scripts.common.labels import BACKGROUND, IGNORE, MC
 from scripts.data.labels.inbreast_xml import read_rois, rois_to_label
-from scripts.data.labels.points import points_to_label, read_points
+from scripts.data.labels.points import points_to_label
 from scripts.data.reader.errors import check_file
 from scripts.data.reader.mammogram_reader import read_values
 from scripts.data.splits import ANNOTATIONS
@@ -87,7 +87,7 @@ def _load_one(
     if suffix == ".xml":
         return rois_to_label(read_rois(path), shape, contour, source=path)
     if suffix in (".csv", ".json"):
-        return mask_to_label(points_to_label(read_points(path), shape, spacing_mm, source=path), annotation)
+        return mask_to_label(points_to_label(path, shape, spacing_mm), annotation)
     return mask_to_label(_read_mask(path, shape), annotation, source=path)
 
 

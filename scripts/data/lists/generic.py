@@ -57,14 +57,9 @@ def generic_datalist(
     """
     file = Path(dataset_dir) / datalist_file
     folder = Path(dataset_dir) if str(dataset_dir) else file.parent
-    read = {".json": _json_records, ".csv": _csv_records}.get(file.suffix.lower())
-    if read is None:
-        raise MammogramReadError(file, f"a data list of type {file.suffix!r}", ".json or .csv")
-    records = read(file)
-    placed = {
-        section: [(where, _item(record, where, file, folder)) for where, record in rows]
-        for section, rows in records.items()
-    }
+    check_file(file, file.suffix.lower() in (".json", ".csv"), f"a data list of type {file.suffix!r}", ".json or .csv")
+    records = _json_records(file) if file.suffix.lower() == ".json" else _csv_records(file)
+    placed = {name: [(where, _item(row, where, file, folder)) for where, row in rows] for name, rows in records.items()}
     given = {section: [item for _, item in rows] for section, rows in placed.items()}
     check_each_once(file, [row for rows in placed.values() for row in rows], ["image", "image_id"])
     for patient, sections in shared_patients(given).items():

@@ -6,20 +6,14 @@ from pydicom import Dataset
 from pydicom.multival import MultiValue
 
 from scripts.data.reader.errors import MammogramReadError, PathLike, check_file
-from scripts.data.reader.plausible import Spacing
+from scripts.data.reader.plausible import Candidates, Spacing
 
 # PS3.16 CID 4014, SNOMED RT and SNOMED CT
 VIEW_CODES = {"R-10242": "CC", "399162004": "CC", "R-10226": "MLO", "399368009": "MLO"}
 MAX_MAGNIFICATION = 4.0
-IDENTITY = {  # name in the reader's metadata -> keyword; "" where several tags are looked at
-    "laterality": "",
-    "view": "",
-    "patient_id": "PatientID",
-    "study_uid": "StudyInstanceUID",
-    "series_uid": "SeriesInstanceUID",
-    "sop_uid": "SOPInstanceUID",
-    "manufacturer": "Manufacturer",
-}
+TAGS = {"patient_id": "PatientID", "study_uid": "StudyInstanceUID", "series_uid": "SeriesInstanceUID"}
+TAGS |= {"sop_uid": "SOPInstanceUID", "manufacturer": "Manufacturer"}  # name in the reader's metadata -> keyword
+IDENTITY = ("laterality", "view", *TAGS)
 
 
 def numbers(path: PathLike, dataset: Dataset, keyword: str) -> list[float]:
@@ -44,7 +38,7 @@ def text(dataset: Dataset, keyword: str) -> str:
     return "\\".join(map(str, value)) if isinstance(value, MultiValue) else str(value).strip()
 
 
-def spacing_candidates(path: PathLike, dataset: Dataset) -> list[tuple[str, Spacing | None]]:
+def spacing_candidates(path: PathLike, dataset: Dataset) -> Candidates:
     """Spacings in the tags, best first: in the breast, at the detector, of the film scanner."""
 
     def lenient(keyword: str, unreadable: list[float]) -> list[float]:
@@ -90,5 +84,5 @@ def view(dataset: Dataset) -> str:
 
 def identity(dataset: Dataset) -> dict[str, str]:
     """The identifying tags under the names of `IDENTITY`, "" where absent."""
-    tags = {name: text(dataset, keyword) for name, keyword in IDENTITY.items() if keyword}
+    tags = {name: text(dataset, keyword) for name, keyword in TAGS.items()}
     return {"laterality": laterality(dataset), "view": view(dataset)} | tags

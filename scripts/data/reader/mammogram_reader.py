@@ -21,9 +21,8 @@ from scripts.data.reader.dicom_grey_scale import look_up, presentation_table
 from scripts.data.reader.dicom_tags import IDENTITY, identity, spacing_candidates
 from scripts.data.reader.errors import MammogramReadError, PathLike, check_file
 from scripts.data.reader.geometry import IN_FILE_ORDER, plain_affine, rows_first_affine
-from scripts.data.reader.nifti import HEADER_BYTES, nifti_version, read_nifti
-from scripts.data.reader.plausible import DICOM_RANGE_MM, FILE_RANGE_MM, Spacing, choose_spacing, to_unit_range
-from scripts.data.reader.raster import raster_format, read_raster
+from scripts.data.reader.pictures import NIFTI_HEADER_BYTES, picture_format, read_picture
+from scripts.data.reader.plausible import DICOM_RANGE_MM, FILE_RANGE_MM, Candidates, choose_spacing, to_unit_range
 
 FORMATS = "DICOM, PNG, TIFF, JPEG or NIfTI"
 Metadata = dict[str, Any]
@@ -61,13 +60,9 @@ def read_mammogram(path: PathLike, reading: Reading = AS_SHOWN) -> tuple[np.ndar
     Raises:
         MammogramReadError: names the file, what it holds and what is wanted.
     """
-    kind, version = _recognise(path)
+    kind = _recognise(path)
     with _decoding(path, kind):
-        if kind == "dicom":
-            return _read_dicom(path, reading)
-        if kind == "nifti":
-            return _read_nifti(path, version, reading)
-        return _read_raster(path, kind, reading)
+        return _read_dicom(path, reading) if kind == "dicom" else _read_picture(path, kind, reading)
 
 
 def read_values(path: PathLike) -> np.ndarray:
@@ -79,13 +74,13 @@ def read_values(path: PathLike) -> np.ndarray:
     Returns:
         (rows, cols) of the file's own type, or int32 for 16-bit DICOM.
     """
-    kind, version = _recognise(path)
+    kind = _recognise(path)
     with _decoding(path, kind):
-        if kind == "dicom":
-            codes, bits = stored_codes(path, open_dataset(path))
-            values = stored_values(bits, 8 * codes.dtype.itemsize)
-            return look_up(values.astype(np.uint8) if values.min() >= 0 and values.max() < 256 else values, codes)
-        return read_nifti(path, version).values if kind == "nifti" else read_raster(path, kind).values
+        if kind != "dicom":
+            return read_picture(path, kind).values
+        codes, bits = stored_codes(path, open_dataset(path))
+        values = stored_values(bits, 8 * codes.dtype.itemsize)
+        return look_up(values.astype(np.uint8) if values.min() >= 0 and values.max() < 256 else values, codes)
 
 
 class MammogramReader(ImageReader):
@@ -118,25 +113,20 @@ class MammogramReader(ImageReader):
         return read_mammogram(paths[0], self.reading)
 
 
-def _recognise(path: PathLike) -> tuple[str, int]:
-    """Format by content, and the version of a NIfTI."""
+def _recognise(path: PathLike) -> str:
+    """ "dicom" or a `picture_format`, by content."""
     file = Path(path)
     check_file(path, file.exists(), "no such file", FORMATS)
     check_file(path, file.is_file(), "a directory or device", f"one {FORMATS} file")
     try:
         with file.open("rb") as stream:
-            head = stream.read(HEADER_BYTES)
+            head = stream.read(NIFTI_HEADER_BYTES)
     except OSError as error:
         raise MammogramReadError(path, f"an unreadable file ({error.strerror})", FORMATS) from error
     check_file(path, head, "an empty file", FORMATS)
-    if head[128:132] == b"DICM":  # first: its preamble may look like a TIFF
-        return "dicom", 0
-    if kind := raster_format(head):
-        return kind, 0
-    if version := nifti_version(path, head):
-        return "nifti", version
-    check_file(path, is_dicom(head), "contents of no known image format", FORMATS)
-    return "dicom", 0
+    picture = "" if head[128:132] == b"DICM" else picture_format(path, head)  # a DICOM preamble may look like a TIFF
+    check_file(path, picture or is_dicom(head), "contents of no known image format", FORMATS)
+    return picture or "dicom"
 
 
 @contextmanager
@@ -163,49 +153,39 @@ def _read_dicom(path: PathLike, reading: Reading) -> tuple[np.ndarray, Metadata]
         "voi_applied": applied,
     }
     spacings = spacing_candidates(path, dataset)
-    spacing = choose_spacing(path, spacings, reading.default_spacing_mm, DICOM_RANGE_MM, codes.shape)
-    return _with_metadata(path, look_up(table, codes), "dicom", spacing, details)
+    return _with_metadata(path, look_up(table, codes), "dicom", spacings, reading.default_spacing_mm, details)
 
 
-def _read_raster(path: PathLike, kind: str, reading: Reading) -> tuple[np.ndarray, Metadata]:
-    raster = read_raster(path, kind)
-    image, bits = to_unit_range(path, raster.values, raster.full_scale)
-    details: Metadata = {"bits_stored": bits}
-    if raster.white_is_zero:
+def _read_picture(path: PathLike, kind: str, reading: Reading) -> tuple[np.ndarray, Metadata]:
+    picture = read_picture(path, kind)
+    image, bits = to_unit_range(path, picture.values, picture.full_scale)
+    details = {"bits_stored": bits, **picture.layout}
+    if picture.white_is_zero:
         image, details["photometric"] = 1.0 - image, "MONOCHROME1"
-    spacings = [("resolution tag", raster.spacing_mm)]
-    spacing = choose_spacing(path, spacings, reading.default_spacing_mm, FILE_RANGE_MM, image.shape)
-    return _with_metadata(path, image, kind, spacing, details)
-
-
-def _read_nifti(path: PathLike, version: int, reading: Reading) -> tuple[np.ndarray, Metadata]:
-    nifti = read_nifti(path, version)
-    image, bits = to_unit_range(path, nifti.values)
-    details = {"bits_stored": bits, "file_affine": nifti.affine, "file_shape": nifti.shape}
-    details |= {"file_axes": nifti.axes, "file_flips": nifti.flips}
-    spacings = [("zooms", nifti.spacing_mm)]
-    spacing = choose_spacing(path, spacings, reading.default_spacing_mm, FILE_RANGE_MM, image.shape)
-    return _with_metadata(path, image, "nifti", spacing, details)
+    spacings = [("zooms" if kind == "nifti" else "resolution tag", picture.spacing_mm)]
+    return _with_metadata(path, image, kind, spacings, reading.default_spacing_mm, details)
 
 
 def _with_metadata(
-    path: PathLike, image: np.ndarray, kind: str, spacing: tuple[Spacing, str], details: Metadata
+    path: PathLike, image: np.ndarray, kind: str, spacings: Candidates, default_mm: float, details: Metadata
 ) -> tuple[np.ndarray, Metadata]:
     """Image and complete metadata: the same keys for every format, values that data loaders can collate."""
+    plausible_mm = DICOM_RANGE_MM if kind == "dicom" else FILE_RANGE_MM
+    spacing_mm, source = choose_spacing(path, spacings, default_mm, plausible_mm, image.shape)
     rows, cols = image.shape
     meta: Metadata = {
         **dict.fromkeys(IDENTITY, ""),
         "photometric": "MONOCHROME2",
         "transfer_syntax": "",
         "voi_applied": "none",
-        "file_affine": plain_affine(spacing[0]),
+        "file_affine": plain_affine(spacing_mm),
         "file_shape": (cols, rows),
         "file_axes": IN_FILE_ORDER,
         "file_flips": (False, False),
         **details,
         "file_format": kind,
-        "spacing_mm": spacing[0],
-        "spacing_source": spacing[1],
+        "spacing_mm": spacing_mm,
+        "spacing_source": source,
         "spatial_shape": np.asarray([rows, cols]),
         "original_channel_dim": float("nan"),
         "filename_or_obj": os.fspath(path),

@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -15,6 +15,7 @@ FILE_RANGE_MM = (0.02, 0.3)  # resolution tags and zooms are often left over fro
 MAX_FIELD_MM = 400.0  # no detector or film is longer
 
 Spacing = tuple[float, float]  # (row_mm, col_mm)
+Candidates = Sequence[tuple[str, Spacing | None]]  # (source, spacing or None if absent), best first
 
 logger = logging.getLogger(__name__)
 
@@ -36,11 +37,11 @@ def to_unit_range(path: PathLike, values: np.ndarray, full_scale: int | None = N
 
     Args:
         path: named in messages.
-        values: (rows, cols), any numeric dtype.
+        values: of any shape and numeric dtype.
         full_scale: the value that maps to 1, where the file states it.
 
     Returns:
-        float32 (rows, cols) in [0, 1], and the bits stored (for floats: the bits of their type).
+        float32 in [0, 1], and the bits stored (for floats: the bits of their type).
     """
     low, high = values.min(), values.max()
     is_float = np.issubdtype(values.dtype, np.floating)
@@ -60,20 +61,11 @@ def to_unit_range(path: PathLike, values: np.ndarray, full_scale: int | None = N
 
 
 def choose_spacing(
-    path: PathLike,
-    candidates: Iterable[tuple[str, Spacing | None]],
-    default_mm: float,
-    plausible_mm: tuple[float, float],
-    shape: tuple[int, int],
+    path: PathLike, candidates: Candidates, default_mm: float, plausible_mm: tuple[float, float], shape: tuple[int, ...]
 ) -> tuple[Spacing, str]:
-    """The first believable spacing and its source; else, with one warning, the default, whose source is "default".
+    """The first believable spacing and its source; else, with one warning, (default_mm, default_mm) and "default".
 
-    Args:
-        path: named in the warning.
-        candidates: (source, spacing or None if absent), best first.
-        default_mm: isotropic fallback in mm.
-        plausible_mm: least and largest believable value in mm.
-        shape: (rows, cols); the whole image must not be longer than MAX_FIELD_MM.
+    Believable is what lies within `plausible_mm` and makes no image of `shape` (rows, cols) longer than MAX_FIELD_MM.
     """
     rejected = []
     for source, spacing in candidates:
