@@ -26,7 +26,7 @@ from scripts.data.lists.folder import describe_failure
 logger = logging.getLogger(__name__)
 
 CACHE_VERSION = 2  # raise it when reading or drawing changes what is cached
-LEVELS = 65535
+LEVELS = 65535  # value of 1.0
 
 
 @dataclass(frozen=True)
@@ -56,13 +56,9 @@ class CachedImage:
 
 
 class ImageCache:
-    """Decodes labelled mammograms into a folder.
+    """Decodes labelled mammograms into a folder, which runs may share, by several threads.
 
-    Args:
-        loader: chain that reads one item into image [1, rows, cols] in [0, 1] and label [1, rows, cols].
-        cache_dir: folder of the decoded arrays; may be shared by runs.
-        workers: threads that decode.
-        progress: show a progress bar while decoding.
+    The loader is a chain that reads one item into image [1, rows, cols] in [0, 1] and label [1, rows, cols].
     """
 
     def __init__(self, loader: Callable, cache_dir: str | Path, workers: int = 2, progress: bool = True) -> None:
@@ -116,12 +112,8 @@ def _array(path: str) -> np.ndarray:
 
 
 def cache_key(item: Mapping[str, Any], loader: Any) -> str:
-    """Name of an item's arrays: a hash of its files' paths, sizes and times, its annotation, and the loading chain.
-
-    Args:
-        item: with "image" and perhaps "label" and "annotation".
-        loader: the chain, or what `describe` says of it.
-    """
+    """Name of an item's arrays: a hash of its files' paths, sizes and times, its annotation, and the loading chain (or
+    what `describe` says of it)."""
     label = item.get("label", "")
     files = [item["image"], *(label if isinstance(label, (list, tuple)) else [label])]
     facts: list[Any] = [CACHE_VERSION, item.get("annotation", "full"), describe(loader)]

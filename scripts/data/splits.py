@@ -25,11 +25,8 @@ SECTIONS = ("training", "validation", "testing")
 def patient_split(items: Sequence[Item], fractions: Sequence[float], seed: int) -> list[list[Item]]:
     """Split items into parts of the given fractions of the patients.
 
-    Args:
-        items: of any number of patients.
-        fractions: one per part, not negative, with the sum 1; a fraction of 0 gives an empty part. Counts of patients
-            are rounded by largest remainder in every stratum.
-        seed: of the shuffle.
+    There is one fraction per part, not negative, with the sum 1; a fraction of 0 gives an empty part. Counts of
+    patients are rounded by largest remainder in every stratum.
     """
     shares = np.asarray(fractions, float)
     valid = (shares >= -1e-9).all() and abs(shares.sum() - 1) <= 1e-6
@@ -58,11 +55,8 @@ def split_datalist(items: Sequence[Item], validation_fraction: float, test_fract
 def folded_datalist(datalist: Datalist, folds: int, fold: int, seed: int = 0) -> Datalist:
     """Put the sections of any data list together and split them anew, by patient, for cross-validation.
 
-    Args:
-        datalist: its sections are joined.
-        folds: number of folds of nearly equal numbers of patients, 3 to the number of patients.
-        fold: which one is tested, from 0; the next one validates, the others train.
-        seed: of the shuffle of patients.
+    Of `folds` parts with nearly equal numbers of patients, number `fold` (from 0) is tested; the next one validates,
+    the others train.
     """
     items = [item for section in SECTIONS for item in datalist.get(section, [])]
     patients = [patient for stratum in _shuffled_strata(items, seed) for patient in stratum]

@@ -17,8 +17,7 @@ def csv_rows(
     """The rows of a CSV file with a header, UTF-8 with or without a byte order mark.
 
     Args:
-        path: the file.
-        want: what the file should be, for the message.
+        path: the file; `want` says in messages what it should be.
         columns: names that must be there, in small letters.
         delimiter: between cells.
         errors: what bytes that are no UTF-8 do, as for `open`.

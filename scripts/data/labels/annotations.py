@@ -38,7 +38,7 @@ def load_label(
     annotation: str = "full",
     contour: str = "spline",
 ) -> np.ndarray:
-    """Load the label of one item of a data list.
+    """Load the label, uint8 (rows, cols) of 0, 1, 2, of one item of a data list.
 
     Args:
         label: the item's "label": a path, several paths (merged: MC over ignore over background), or "" for none.
@@ -48,9 +48,6 @@ def load_label(
             (ignore): such files mark regions, and nothing but this key tells them from masks of single MCs. XML
             files say for themselves what they mark.
         contour: how INbreast contours are drawn, "spline" or "polygon".
-
-    Returns:
-        uint8 (rows, cols) of 0, 1, 2.
 
     Raises:
         MammogramReadError: a file is missing, malformed, or does not fit `shape`; the message names it.
@@ -99,21 +96,22 @@ def _read_mask(path: Path, shape: tuple[int, int]) -> np.ndarray:
     check_file(path, path.is_file(), "no such file", "a label file")
     lossy = path.suffix.lower() in (".jpg", ".jpeg")  # artefacts would be MCs
     check_file(path, not lossy, "a JPEG mask", "a lossless file: PNG, TIFF, NIfTI or DICOM")
-    values = _merged_segments(path) if _is_segmentation(path) else read_values(path)
+    values = _merged_segments(path)
+    if values is None:
+        values = read_values(path)
     fits = values.shape == tuple(shape)
     check_file(path, fits, f"a mask of shape {values.shape}", f"{tuple(shape)}, the shape of its image")
     return values
 
 
-def _is_segmentation(path: Path) -> bool:
+def _merged_segments(path: Path) -> np.ndarray | None:
+    """uint8 (rows, cols) of 0, 1 of a DICOM SEG; None for any other file."""
     try:
         header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["SOPClassUID"])
     except (InvalidDicomError, OSError):
-        return False
-    return str(header.get("SOPClassUID", "")).startswith(SEGMENTATION_STORAGE)
-
-
-def _merged_segments(path: Path) -> np.ndarray:
+        return None
+    if not str(header.get("SOPClassUID", "")).startswith(SEGMENTATION_STORAGE):
+        return None
     segmentation = pydicom.dcmread(path)
     frames = np.asarray(segmentation.pixel_array)
     frames = frames.reshape(-1, *frames.shape[-2:])

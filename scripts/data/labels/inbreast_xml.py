@@ -75,26 +75,19 @@ def annotation_of(rois: list[Roi]) -> str:
 def rois_to_label(
     rois: list[Roi], shape: tuple[int, int], contour: str = "spline", source: str | Path = "ROIs"
 ) -> np.ndarray:
-    """Draw ROIs into a label mask.
+    """Draw the ROIs of an image of this shape into a label, uint8 (rows, cols): 0 background, 1 MC, 2 ignore.
 
     Individual MCs become 1. A cluster that holds at least one of them counts as labelled and leaves no trace; one
     that holds none becomes 2 (ignore). Other findings are not drawn. A contour whose points are the viewer's
     control points is drawn as the spline that the viewer shows; ovals carry 200 points and are drawn as they are.
-
-    Args:
-        rois: of one image.
-        shape: (rows, cols) of the image.
-        contour: "spline" or "polygon" (see `scripts.data.labels.drawing.contour_pixels`).
-        source: names the file in log messages about ROIs without points or outside of the image.
-
-    Returns:
-        uint8 (rows, cols): 0 background, 1 MC, 2 ignore.
+    `contour` is the way of `contour_pixels`; `source` names the file in messages about ROIs without points or outside
+    of the image.
     """
     label = np.zeros(shape, np.uint8)
     drawn = [(roi, _roi_pixels(roi, shape, contour)) for roi in rois if roi.finding != "other"]
     if lost := [roi.name for roi, pixels in drawn if not len(pixels[0])]:
-        what = "ROIs without a point inside of the"
-        logger.warning("%s: %d %s %s image are dropped: %s", source, len(lost), what, shape, lost)
+        where = f"without a point inside of the {shape} image"
+        logger.warning("%s: %d ROIs %s are dropped: %s", source, len(lost), where, lost)
     for roi, pixels in drawn:
         if roi.finding == "mc":
             label[pixels] = MC
@@ -141,7 +134,7 @@ def _parse_point(text: Any, where: str, path: str | Path) -> tuple[float, float]
     """ "(x, y)" -> (row, col)."""
     match = POINT_PX.match(str(text).strip())
     try:
-        x, y = map(float, match.groups()) if match else (np.nan, np.nan)
+        x, y = map(float, match.groups() if match else ("nan", "nan"))
     except ValueError:
         x = y = np.nan
     near = abs(x) <= FARTHEST_PX and abs(y) <= FARTHEST_PX

@@ -12,7 +12,7 @@ JSON is a list of such objects, or {"points": [...]}. Other columns are ignored.
 
 import logging
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,26 +23,18 @@ from scripts.data.labels.drawing import FARTHEST_PX, disc_pixels
 from scripts.data.reader.errors import check_file
 from scripts.data.text_files import csv_rows, json_content
 
-Pair = tuple[float, float]  # along rows, along columns
-
 logger = logging.getLogger(__name__)
 
+Pair = tuple[float, float]  # along rows, along columns
 COORDINATES = (("row", "col"), ("y", "x"), ("y_mm", "x_mm"))  # along rows, along columns
 WANT_COORDINATES = "row,col or x,y or x_mm,y_mm"
 
 
 def points_to_label(path: str | Path, shape: tuple[int, int], spacing_mm: tuple[float, float]) -> np.ndarray:
-    """Draw the points of a file into the label of an image; those outside of it are dropped with a warning.
+    """Draw the points of a file into the label, uint8 (rows, cols) of 0 and 1, of an image of this shape and spacing.
 
-    A file of only a header, or an empty JSON list, is an image without MCs.
-
-    Args:
-        path: .json or CSV.
-        shape: (rows, cols) of the image.
-        spacing_mm: (row, col) mm per px of the image.
-
-    Returns:
-        uint8 (rows, cols): 0 background, 1 MC.
+    A file of only a header, or an empty JSON list, is an image without MCs. Points outside of the image are dropped
+    with a warning.
 
     Raises:
         MammogramReadError: missing or malformed file, no or mixed coordinates, values that are no numbers (the message
@@ -63,20 +55,18 @@ def points_to_label(path: str | Path, shape: tuple[int, int], spacing_mm: tuple[
     return label
 
 
-def _records(path: str | Path) -> Iterator[tuple[tuple[str, str], Mapping[str, Any], str]]:
+def _records(path: str | Path) -> list[tuple[tuple[str, str], Mapping[str, Any], str]]:
     """Names of the coordinates (along rows, along columns), the record that has them, and where it stands."""
-    if Path(path).suffix.lower() == ".json":
-        content = json_content(path, "a JSON list of points")
-        records = content.get("points") if isinstance(content, dict) else content
-        is_list = isinstance(records, list) and all(isinstance(record, dict) for record in records)
-        check_file(path, is_list, "other content", '[{"row": .., "col": ..}, ..] or {"points": [..]}')
-        for number, record in enumerate(records):
-            yield _coordinates(record, f"point {number}", path), record, f"point {number}"
-    else:
+    if Path(path).suffix.lower() != ".json":
         header, rows = csv_rows(path, f"a CSV file of points: {WANT_COORDINATES}")
         columns = _coordinates(header, "header", path)
-        for where, record in rows:
-            yield columns, record, where
+        return [(columns, record, where) for where, record in rows]
+    content = json_content(path, "a JSON list of points")
+    records: Any = content.get("points") if isinstance(content, dict) else content
+    is_list = isinstance(records, list) and all(isinstance(record, dict) for record in records)
+    check_file(path, is_list, "other content", '[{"row": .., "col": ..}, ..] or {"points": [..]}')
+    named = ((f"point {number}", record) for number, record in enumerate(records))
+    return [(_coordinates(record, where, path), record, where) for where, record in named]
 
 
 def _coordinates(keys: Iterable[str], where: str, path: str | Path) -> tuple[str, str]:

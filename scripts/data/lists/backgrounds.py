@@ -22,7 +22,7 @@ ADVICE = "if that is wrong, give patient_pattern"
 
 
 def background_datalist(path: str | Path, patient_pattern: str = "", with_validation: bool = True) -> Datalist:
-    """List a folder of mammograms without findings.
+    """List a folder of mammograms without findings (items as in docs/data.md).
 
     The last number in a patient's name decides the section (`FOLD`); patients without one go by their place in the
     sorted list. So numbered patients keep their section when the folder grows. All images of a patient stand in one
@@ -35,9 +35,6 @@ def background_datalist(path: str | Path, patient_pattern: str = "", with_valida
             up to its first number (``P3_L_CC.png``, ``P3/RMLO.png``, ``0012_1.png``) or, where it has none, up to its
             first separator, where at most `MOST_VIEWS` files share it; else the whole name.
         with_validation: False leaves the validation section empty: its patients are trained on.
-
-    Returns:
-        {"training": [{"image", "label": "", "image_id", "patient", ...}, ...], "validation": ..., "testing": ...}.
     """
     images = list_mammograms(path)
     patients = _by_pattern(images, patient_pattern) if patient_pattern else _by_tag_or_name(images)

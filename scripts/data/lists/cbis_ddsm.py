@@ -31,20 +31,17 @@ SERIES_FOLDER = re.compile(r"^Calc-(Training|Test)_P_\d+_(LEFT|RIGHT)_(CC|MLO)(_
 
 
 def cbis_ddsm_datalist(dataset_dir: str | Path, validation_fraction: float = 0.15, seed: int = 0) -> Datalist:
-    """List the calcification images of CBIS-DDSM.
+    """List the calcification images of CBIS-DDSM (items as in docs/data.md).
 
     The published training / test division is kept; validation images come from the training patients. All
     abnormalities of an image share one item, whose "label" lists their masks. Images whose file, or whose mask of
-    any abnormality, is missing are left out with a warning: an unmasked group would be a wrong negative.
+    any abnormality, is missing are left out with a warning: an unmasked group would be a wrong negative. Film scans
+    have no pixel spacing: set the reader's default spacing (DDSM scanners: 0.042 to 0.050 mm).
 
     Args:
         dataset_dir: folder that holds the two `TABLES` and the images, each in any folder below.
         validation_fraction: of the training patients; 0 leaves the section empty.
         seed: of that split.
-
-    Returns:
-        {"training": items, "validation": items, "testing": items}, items as in docs/data.md. Film scans have no
-        pixel spacing: set the reader's default spacing (DDSM scanners: 0.042 to 0.050 mm).
 
     Raises:
         MammogramReadError: a table is missing or lacks columns, or not one image is found.
@@ -56,8 +53,7 @@ def cbis_ddsm_datalist(dataset_dir: str | Path, validation_fraction: float = 0.1
     check_file(dataset_dir, any(published.values()), "no image of the tables", want)
     if shared := shared_patients(published):
         logger.warning("CBIS-DDSM: patients in both published sections: %s", list(shared))
-    fractions = (1 - validation_fraction, validation_fraction)
-    training, validation = patient_split(published["training"], fractions, seed)
+    training, validation = patient_split(published["training"], (1 - validation_fraction, validation_fraction), seed)
     return {"training": training, "validation": validation, "testing": published["testing"]}
 
 

@@ -9,11 +9,9 @@ from monai.data import Dataset
 
 logger = logging.getLogger(__name__)
 
-IGNORED_SUFFIXES = frozenset(
-    {".csv", ".doc", ".docx", ".gif", ".htm", ".html", ".ini", ".json", ".log", ".md", ".pdf", ".py"}
-    | {".toml", ".tsv", ".txt", ".xls", ".xlsx", ".xml", ".yaml", ".yml", ".zip"}
-)
-IMAGE_SUFFIXES = frozenset({".dcm", ".dicom", ".ima", ".nii", ".png", ".tif", ".tiff", ".jpg", ".jpeg"})
+IMAGE_SUFFIXES = {".dcm", ".dicom", ".ima", ".nii", ".png", ".tif", ".tiff", ".jpg", ".jpeg"}
+IGNORED_SUFFIXES = {".csv", ".doc", ".docx", ".gif", ".htm", ".html", ".ini", ".json", ".log", ".md", ".pdf", ".py"}
+IGNORED_SUFFIXES |= {".toml", ".tsv", ".txt", ".xls", ".xlsx", ".xml", ".yaml", ".yml", ".zip"}
 FAILURE = "failure"
 REPORT_NAME = "run_report.json"
 
@@ -25,13 +23,11 @@ def list_mammograms(path: str | int | Path) -> list[dict[str, str]]:
         path: one file, or a folder that is searched with its sub-folders. Hidden files, DICOMDIR and files whose
             suffix cannot be an image (text, tables, documents) are passed over in folders; every other file is tried,
             because DICOM files often have no suffix. Folders of earlier results (with a run report) are passed over.
+            Nothing found is a FileNotFoundError.
 
     Returns:
         Items {"image": path, "image_id": name for outputs}, sorted by path. The name is the path below the folder
         without its suffix; files that differ only in the suffix keep it.
-
-    Raises:
-        FileNotFoundError: `path` does not exist, or the folder holds no candidate file.
     """
     if not isinstance(path, str | int | Path):
         raise TypeError(f"input_dir: got {path!r}; want one path (a name with commas or brackets needs inner quotes)")
@@ -42,11 +38,8 @@ def list_mammograms(path: str | int | Path) -> list[dict[str, str]]:
         want = "a mammogram file or a folder of them"
         raise FileNotFoundError(f"input_dir: got {root}, which does not exist; want {want}")
     results = {p.parent for p in root.rglob(REPORT_NAME)}  # earlier results below the input are no input
-    files = [
-        p
-        for p in sorted(root.rglob("*"))
-        if p.is_file() and _is_candidate(p.relative_to(root)) and results.isdisjoint(p.parents)
-    ]
+    candidates = (p for p in sorted(root.rglob("*")) if p.is_file() and _is_candidate(p.relative_to(root)))
+    files = [p for p in candidates if results.isdisjoint(p.parents)]
     if not files:
         want = "DICOM, PNG, TIFF, JPEG or NIfTI"
         raise FileNotFoundError(f"input_dir: got {root}, which holds no image file; want {want}")

@@ -35,7 +35,7 @@ def generic_datalist(
     test_fraction: float = 0.2,
     seed: int = 0,
 ) -> Datalist:
-    """Read a data list.
+    """Read a data list (items as in docs/data.md).
 
     Sections that the file gives are kept as they are, empty ones too. If it gives no validation section, one is split
     off the training patients, and if it gives no testing section either, that too. Without "patient" every image
@@ -47,9 +47,6 @@ def generic_datalist(
         validation_fraction: of the patients, used only when a split has to be made; 0 leaves the section empty.
         test_fraction: of the patients, likewise.
         seed: of that split.
-
-    Returns:
-        {"training": items, "validation": items, "testing": items}, items as in docs/data.md.
 
     Raises:
         MammogramReadError: names the file and row of what is missing, listed twice, malformed, or of a patient

@@ -26,7 +26,7 @@ def inbreast_datalist(
     seed: int = 0,
     annotations: Sequence[str] = ("full",),
 ) -> Datalist:
-    """List INbreast images with their annotation files, split by patient.
+    """List INbreast images with their annotation files, split by patient, in order of image_id (see docs/data.md).
 
     The images and the XML files may lie in any folders under `dataset_dir` (the release has ``AllDICOMs`` and
     ``AllXML``). An image without an XML file truly holds no finding in INbreast: it gets the label "" and the
@@ -40,9 +40,6 @@ def inbreast_datalist(
         seed: of the split.
         annotations: which images to keep after the split: "full" (MCs labelled one by one; HDoGReg used these),
             "clusters_only" (MCs known to be there but not labelled), "none".
-
-    Returns:
-        {"training": items, "validation": items, "testing": items}, items as in docs/data.md, in order of image_id.
 
     Raises:
         MammogramReadError: no image is found, an image is there twice, or an XML file or INbreast.csv is broken.

@@ -78,11 +78,7 @@ def check_is_mammogram(path: PathLike, dataset: Dataset, allow_for_processing: b
 
 
 def stored_codes(path: PathLike, dataset: Dataset) -> tuple[np.ndarray, Bits]:
-    """Decode the pixel cells, bit for bit.
-
-    Args:
-        path: named in messages.
-        dataset: from `open_dataset`; missing optional elements of the pixel module are filled in.
+    """Decode the pixel cells of an `open_dataset`, bit for bit; missing optional elements are filled in there.
 
     Returns:
         uint8 or uint16 (rows, cols), and how to take stored values out of it (`stored_values`).

@@ -86,14 +86,9 @@ def look_up(table: np.ndarray, codes: np.ndarray) -> np.ndarray:
 def presentation_table(
     path: PathLike, dataset: Dataset, bits: Bits, code_bits: int, voi: int | str
 ) -> tuple[np.ndarray, str]:
-    """Presentation value in [0, 1] of every pixel code, and what VOI was applied.
+    """Presentation value in [0, 1] of every pixel code of `code_bits`, and what VOI was applied.
 
-    Args:
-        path: named in messages.
-        dataset: the image's tags.
-        bits: from `stored_codes`.
-        code_bits: width of a pixel cell, 8 or 16.
-        voi: see `scripts.data.reader.mammogram_reader.Reading`.
+    `voi` is as in `scripts.data.reader.mammogram_reader.Reading`.
 
     Returns:
         float32 (2^code_bits,), MCs bright, padding 0; and a description such as "LINEAR 2047/4096 NORMAL".
@@ -134,11 +129,8 @@ def read_windows(path: PathLike, dataset: Dataset) -> list[Window]:
 def read_lut(path: PathLike, item: Dataset, signed_input: bool, little_endian: bool) -> Lut:
     """One item of a Modality LUT or VOI LUT Sequence (PS3.3 C.11.1.1, C.11.2.1.1).
 
-    Args:
-        path: named in messages.
-        item: with LUTDescriptor and LUTData; a malformed descriptor or too few entries are a MammogramReadError.
-        signed_input: whether the inputs can be negative, which decides how the first input is meant.
-        little_endian: byte order of the file.
+    Whether the inputs can be negative decides how the first input is meant. A malformed descriptor or too few entries
+    are a MammogramReadError.
     """
     descriptor = [int(value) for value in numbers(path, item, "LUTDescriptor")]
     well_formed = len(descriptor) == 3 and 8 <= descriptor[2] <= 16

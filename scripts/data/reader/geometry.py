@@ -52,14 +52,10 @@ def from_file_axes(
 
 
 def to_file_axes(array: np.ndarray, meta: Mapping[str, Any]) -> np.ndarray:
-    """A display array in the axes of the file that `meta` came from: the exact inverse of reading.
+    """A display array (rows, cols) of any dtype in the axes of the file that `meta` came from: the inverse of reading.
 
-    Args:
-        array: (rows, cols), any dtype, of the image's own size (else ValueError).
-        meta: what MammogramReader returned: `file_shape`, `file_flips` and `file_axes` are used.
-
-    Returns:
-        The same dtype with shape `file_shape`, ready to be written with `file_affine`.
+    Of what MammogramReader returned, `file_shape`, `file_flips` and `file_axes` are used. The result has the shape
+    `file_shape`, ready to be written with `file_affine`.
     """
     shape = tuple(int(n) for n in meta["file_shape"])
     row_axis, col_axis = (int(axis) for axis in meta.get("file_axes", IN_FILE_ORDER))

@@ -60,8 +60,7 @@ def read_mammogram(path: PathLike, reading: Reading = AS_SHOWN) -> tuple[np.ndar
     Raises:
         MammogramReadError: names the file, what it holds and what is wanted.
     """
-    kind = _recognise(path)
-    with _decoding(path, kind):
+    with _recognised(path) as kind:
         return _read_dicom(path, reading) if kind == "dicom" else _read_picture(path, kind, reading)
 
 
@@ -74,8 +73,7 @@ def read_values(path: PathLike) -> np.ndarray:
     Returns:
         (rows, cols) of the file's own type, or int32 for 16-bit DICOM.
     """
-    kind = _recognise(path)
-    with _decoding(path, kind):
+    with _recognised(path) as kind:
         if kind != "dicom":
             return read_picture(path, kind).values
         codes, bits = stored_codes(path, open_dataset(path))
@@ -113,8 +111,9 @@ class MammogramReader(ImageReader):
         return read_mammogram(paths[0], self.reading)
 
 
-def _recognise(path: PathLike) -> str:
-    """ "dicom" or a `picture_format`, by content."""
+@contextmanager
+def _recognised(path: PathLike) -> Iterator[str]:
+    """ "dicom" or a `picture_format`, by content; whatever a decoder then raises becomes a `MammogramReadError`."""
     file = Path(path)
     check_file(path, file.exists(), "no such file", FORMATS)
     check_file(path, file.is_file(), "a directory or device", f"one {FORMATS} file")
@@ -126,14 +125,9 @@ def _recognise(path: PathLike) -> str:
     check_file(path, head, "an empty file", FORMATS)
     picture = "" if head[128:132] == b"DICM" else picture_format(path, head)  # a DICOM preamble may look like a TIFF
     check_file(path, picture or is_dicom(head), "contents of no known image format", FORMATS)
-    return picture or "dicom"
-
-
-@contextmanager
-def _decoding(path: PathLike, kind: str) -> Iterator[None]:
-    """Whatever a decoder makes of a damaged file becomes a `MammogramReadError`."""
+    kind = picture or "dicom"
     try:
-        yield
+        yield kind
     except MammogramReadError:
         raise
     except Exception as error:

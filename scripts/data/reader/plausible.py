@@ -34,11 +34,7 @@ def to_unit_range(path: PathLike, values: np.ndarray, full_scale: int | None = N
     holds the maximum: 12-bit detector data in a 16-bit file then fills [0, 1] as its DICOM would. Floats within [0, 1]
     are kept. Anything else (negative, beyond 16 bits, other floats) is stretched from its minimum to its maximum, with
     a warning, because its scale is unknown. NaN or infinity is an error.
-
-    Args:
-        path: named in messages.
-        values: of any shape and numeric dtype.
-        full_scale: the value that maps to 1, where the file states it.
+    Where the file states it, `full_scale` is the value that maps to 1.
 
     Returns:
         float32 in [0, 1], and the bits stored (for floats: the bits of their type).
