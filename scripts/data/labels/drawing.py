@@ -108,7 +108,5 @@ def _as_points(points: np.ndarray) -> np.ndarray:
 
 def _drop_repeats(points: np.ndarray) -> np.ndarray:
     """Drop points equal to their predecessor, the last one's successor being the first."""
-    if len(points) < 2:
-        return points
     kept = points[(points != np.roll(points, 1, axis=0)).any(axis=1)]
     return kept if len(kept) else points[:1]

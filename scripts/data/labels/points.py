@@ -55,18 +55,18 @@ def points_to_label(path: str | Path, shape: tuple[int, int], spacing_mm: tuple[
     return label
 
 
-def _records(path: str | Path) -> list[tuple[tuple[str, str], Mapping[str, Any], str]]:
+def _records(path: str | Path) -> Iterable[tuple[tuple[str, str], Mapping[str, Any], str]]:
     """Names of the coordinates (along rows, along columns), the record that has them, and where it stands."""
     if Path(path).suffix.lower() != ".json":
         header, rows = csv_rows(path, f"a CSV file of points: {WANT_COORDINATES}")
         columns = _coordinates(header, "header", path)
-        return [(columns, record, where) for where, record in rows]
+        return ((columns, record, where) for where, record in rows)
     content = json_content(path, "a JSON list of points")
     records: Any = content.get("points") if isinstance(content, dict) else content
     is_list = isinstance(records, list) and all(isinstance(record, dict) for record in records)
     check_file(path, is_list, "other content", '[{"row": .., "col": ..}, ..] or {"points": [..]}')
     named = ((f"point {number}", record) for number, record in enumerate(records))
-    return [(_coordinates(record, where, path), record, where) for where, record in named]
+    return ((_coordinates(record, where, path), record, where) for where, record in named)
 
 
 def _coordinates(keys: Iterable[str], where: str, path: str | Path) -> tuple[str, str]:

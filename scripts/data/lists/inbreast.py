@@ -61,19 +61,14 @@ def _find_images(folder: Path) -> list[Item]:
         name = IMAGE_NAME.match(path.name)
         if name is None:
             continue
-        label, view = labels.get(name["image_id"]), name["view"].upper()
-        items.append(
-            make_item(
-                path,
-                label,
-                patient=name["patient"].lower(),
-                image_id=name["image_id"],
-                laterality=name["laterality"],
-                view="MLO" if view == "ML" else view,  # INbreast writes ML for its mediolateral oblique views
-                annotation="none" if label is None else annotation_of(read_rois(label)),
-                **({"density": densities.get(name["image_id"], "")} if tables else {}),
-            )
-        )
+        facts, label = name.groupdict(), labels.get(name["image_id"])
+        facts["patient"] = facts["patient"].lower()
+        if facts["view"].upper() == "ML":  # how INbreast writes its mediolateral oblique views
+            facts["view"] = "MLO"
+        if tables:
+            facts["density"] = densities.get(name["image_id"], "")
+        annotation = "none" if label is None else annotation_of(read_rois(label))
+        items.append(make_item(path, label, annotation=annotation, **facts))
     want = "files like 20586908_6c613a14b80a8591_MG_R_CC_ANON.dcm in it or below"
     check_file(folder, items, "no INbreast image", want)
     check_each_once(folder, [(item["image"], item) for item in items], ["image_id"])

@@ -33,10 +33,7 @@ def make_item(
 
 
 def check_each_once(source: str | Path, items: Iterable[tuple[str, Item]], keys: Sequence[str]) -> None:
-    """MammogramReadError if two of `items`, given as (where it was read, item), agree in any of `keys`.
-
-    It names `source` (the file or folder) and both places.
-    """
+    """MammogramReadError that names both places if two of `items`, as (where it was read, item), agree in a key."""
     seen: dict[tuple[str, str], str] = {}
     for where, item in items:
         for key in keys:

@@ -10,7 +10,6 @@ from scripts.data.reader.plausible import Candidates, Spacing
 
 # PS3.16 CID 4014, SNOMED RT and SNOMED CT
 VIEW_CODES = {"R-10242": "CC", "399162004": "CC", "R-10226": "MLO", "399368009": "MLO"}
-MAX_MAGNIFICATION = 4.0
 TAGS = {"patient_id": "PatientID", "study_uid": "StudyInstanceUID", "series_uid": "SeriesInstanceUID"}
 TAGS |= {"sop_uid": "SOPInstanceUID", "manufacturer": "Manufacturer"}  # name in the reader's metadata -> keyword
 IDENTITY = ("laterality", "view", *TAGS)
@@ -41,23 +40,23 @@ def text(dataset: Dataset, keyword: str) -> str:
 def spacing_candidates(path: PathLike, dataset: Dataset) -> Candidates:
     """Spacings in the tags, best first: in the breast, at the detector, of the film scanner."""
 
-    def lenient(keyword: str, unreadable: list[float]) -> list[float]:
+    def lenient(keyword: str) -> list[float]:
         try:
             return numbers(path, dataset, keyword)
         except MammogramReadError:
-            return unreadable
+            return [math.nan, math.nan]
 
     def pair(keyword: str) -> Spacing | None:
-        values = lenient(keyword, [math.nan, math.nan])
+        values = lenient(keyword)
         return (values[0], values[1]) if len(values) == 2 else None
 
     detector, source = pair("ImagerPixelSpacing"), "ImagerPixelSpacing"
-    magnification = lenient("EstimatedRadiographicMagnificationFactor", [])
-    if detector and magnification and 1.0 <= magnification[0] <= MAX_MAGNIFICATION:
+    magnification = lenient("EstimatedRadiographicMagnificationFactor")
+    if detector and magnification and 1.0 <= magnification[0] <= 4.0:
         detector = (detector[0] / magnification[0], detector[1] / magnification[0])
         source = "ImagerPixelSpacing / EstimatedRadiographicMagnificationFactor"
-    scanned = pair("NominalScannedPixelSpacing")
-    return [("PixelSpacing", pair("PixelSpacing")), (source, detector), ("NominalScannedPixelSpacing", scanned)]
+    in_breast, scanned = ((name, pair(name)) for name in ("PixelSpacing", "NominalScannedPixelSpacing"))
+    return [in_breast, (source, detector), scanned]
 
 
 def laterality(dataset: Dataset) -> str:
