@@ -64,8 +64,7 @@ class ImageCache:
     def __init__(self, loader: Callable, cache_dir: str | Path, workers: int = 2, progress: bool = True) -> None:
         self.loader, self.cache_dir = loader, Path(cache_dir).expanduser()
         self.workers, self.progress = workers, progress
-        #: Records of files that could not be read; they are logged and left out.
-        self.failures: list[dict[str, str]] = []
+        self.failures: list[dict[str, str]] = []  # records of files that could not be read; logged and left out
         self._reading = describe(loader)
         self.cache_dir.mkdir(parents=True, exist_ok=True)
 
@@ -87,7 +86,7 @@ class ImageCache:
         try:
             image = CachedImage(str(self.cache_dir / cache_key(item, self._reading)), str(item.get("image_id", "")))
             if not Path(f"{image.stem}.json").is_file():
-                self._write(image.stem, self.loader(dict(item)))
+                _write(image.stem, self.loader(dict(item)))
             return image
         except Exception as error:
             failure = describe_failure(item.get("image", ""), "reading", error)
@@ -95,15 +94,15 @@ class ImageCache:
             self.failures.append(failure)
             return None
 
-    @staticmethod
-    def _write(stem: str, loaded: Mapping[str, Any]) -> None:
-        """The JSON file last: where it is, the arrays are."""
-        levels = np.round(np.clip(np.asarray(loaded["image"])[0], 0, 1) * LEVELS).astype(np.uint16)
-        label = np.asarray(loaded["label"])[0].astype(np.uint8)
-        write_atomically(Path(f"{stem}_image.npy"), lambda path: np.save(path, levels, allow_pickle=False))
-        write_atomically(Path(f"{stem}_label.npy"), lambda path: np.save(path, label, allow_pickle=False))
-        spacing = getattr(loaded["image"], "meta", {}).get("spacing_mm")
-        write_json(Path(f"{stem}.json"), {"spacing_mm": None if spacing is None else float(spacing[0])})
+
+def _write(stem: str, loaded: Mapping[str, Any]) -> None:
+    """The JSON file last: where it is, the arrays are."""
+    levels = np.round(np.clip(np.asarray(loaded["image"])[0], 0, 1) * LEVELS).astype(np.uint16)
+    label = np.asarray(loaded["label"])[0].astype(np.uint8)
+    write_atomically(Path(f"{stem}_image.npy"), lambda path: np.save(path, levels, allow_pickle=False))
+    write_atomically(Path(f"{stem}_label.npy"), lambda path: np.save(path, label, allow_pickle=False))
+    spacing = getattr(loaded["image"], "meta", {}).get("spacing_mm")
+    write_json(Path(f"{stem}.json"), {"spacing_mm": None if spacing is None else float(spacing[0])})
 
 
 @lru_cache(maxsize=256)  # opening costs as much as a tenth of a patch; each holds a file open

@@ -77,9 +77,7 @@ def keep_annotated(datalist: Datalist, annotations: Sequence[str]) -> Datalist:
 def mixed_datalist(sources: Sequence[Datalist], repeats: Sequence[int] | None = None) -> Datalist:
     """Join data lists section by section (HDoGReg's fine-tuning mixes two sources, section IV-C).
 
-    Args:
-        sources: data lists; a section may be missing.
-        repeats: how often each source's training items are repeated, to balance a small source; default once each.
+    A section may be missing. Each source's training items are repeated `repeats` times, to balance a small source.
     """
     if not sources:
         raise ValueError("sources: got none; want at least one data list")

@@ -14,20 +14,14 @@ Row = tuple[str, Mapping[str, Any]]  # where it stands in the file, its values b
 def csv_rows(
     path: str | Path, want: str, columns: tuple[str, ...] = (), delimiter: str = ",", errors: str = "strict"
 ) -> tuple[list[str], list[Row]]:
-    """The rows of a CSV file with a header, UTF-8 with or without a byte order mark.
+    """The rows of a CSV file with a header, UTF-8 with or without a byte order mark (`errors` as for `open`).
 
-    Args:
-        path: the file; `want` says in messages what it should be.
-        columns: names that must be there, in small letters.
-        delimiter: between cells.
-        errors: what bytes that are no UTF-8 do, as for `open`.
+    An unreadable file, a lack of `columns`, or a row with more cells than columns is a MammogramReadError; `want` tells
+    what the file should be.
 
     Returns:
         The names of the columns, in small letters, and ("line 2", {column: text}) for each row. Names and cells are
         stripped of spaces and stray quotes; a missing cell is left out.
-
-    Raises:
-        MammogramReadError: an unreadable file, missing columns, or a row with more cells than columns.
     """
     try:
         with Path(path).open(newline="", encoding="utf-8-sig", errors=errors) as file:

@@ -1,16 +1,12 @@
 """Any annotation of a data list -> one label mask.
 
 A label is uint8 (rows, cols): 0 background, 1 microcalcification (MC), 2 ignore (a region known to hold MCs that
-are not labelled one by one; never a negative, never a positive).
+are not labelled one by one; never a negative, never a positive). Annotation files are
 
-====================  ================================================================================
-file                  meaning
-====================  ================================================================================
-``.xml``              INbreast plist (`scripts.data.labels.inbreast_xml`)
-``.csv``, ``.json``   points (`scripts.data.labels.points`)
-anything else         mask image: PNG, TIFF, NIfTI, DICOM, DICOM SEG. Non-zero is MC, be it 1 or 255; only in a
-                      mask whose highest value is 2 does 2 mean ignore
-====================  ================================================================================
+- ``.xml``: INbreast plist (`scripts.data.labels.inbreast_xml`);
+- ``.csv``, ``.json``: points (`scripts.data.labels.points`);
+- anything else: mask image (PNG, TIFF, NIfTI, DICOM, DICOM SEG). Non-zero is MC, be it 1 or 255; only in a mask whose
+  highest value is 2 does 2 mean ignore.
 """
 
 from collections.abc import Sequence
@@ -40,18 +36,16 @@ def load_label(
 ) -> np.ndarray:
     """Load the label, uint8 (rows, cols) of 0, 1, 2, of one item of a data list.
 
+    MammogramReadError names a file that is missing, malformed, or does not fit `shape`.
+
     Args:
         label: the item's "label": a path, several paths (merged: MC over ignore over background), or "" for none.
         shape: (rows, cols) of the item's image.
-        spacing_mm: (row, col) mm per px of the item's image; only points in mm and diameters use it.
+        spacing_mm: its (row, col) mm per px; only points in mm and diameters use it.
         annotation: the item's "annotation". With "clusters_only" every labelled pixel of a mask or points file is 2
             (ignore): such files mark regions, and nothing but this key tells them from masks of single MCs. XML
             files say for themselves what they mark.
         contour: how INbreast contours are drawn, "spline" or "polygon".
-
-    Raises:
-        MammogramReadError: a file is missing, malformed, or does not fit `shape`; the message names it.
-        ValueError: an unknown annotation or contour.
     """
     check("annotation", annotation, annotation in ANNOTATIONS, f"one of {ANNOTATIONS}")
     paths = [label] if isinstance(label, str | Path) else list(label or ())
@@ -68,7 +62,7 @@ def merge_labels(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 
 def mask_to_label(values: np.ndarray, annotation: str = "full", source: str | Path = "mask") -> np.ndarray:
-    """Stored mask values -> label (see the module's table and `load_label`); errors name `source`."""
+    """Stored mask values -> label (see the module and `load_label`); errors name `source`."""
     valid = np.isfinite(values).all() and values.min(initial=0) >= 0
     check_file(source, valid, "negative or non-finite mask values", "0 background, non-zero MC, or 0, 1, 2")
     label = np.where(values > 0, IGNORE if annotation == "clusters_only" else MC, BACKGROUND).astype(np.uint8)

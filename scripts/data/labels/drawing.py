@@ -27,10 +27,7 @@ def point_pixels(points: np.ndarray, shape: tuple[int, int]) -> Pixels:
 
 
 def disc_pixels(centre: tuple[float, float], diameter_px: tuple[float, float], shape: tuple[int, int]) -> Pixels:
-    """Pixels whose centre lies in a disc; the centre's own pixel always belongs to it.
-
-    The two diameters (along rows, along cols) differ where the pixel is not square.
-    """
+    """Pixels whose centre lies in a disc of these diameters along rows and cols; its centre's own pixel always does."""
     middle, radii = np.asarray(centre, float), np.asarray(diameter_px, float) / 2
     low = np.clip(np.ceil(middle - radii), 0, shape).astype(int)
     high = np.clip(np.floor(middle + radii) + 1, 0, shape).astype(int)
@@ -46,7 +43,6 @@ def contour_pixels(points: np.ndarray, shape: tuple[int, int], contour: str = "s
 
     One distinct point gives its pixel, two give the pixels of the line between them. A contour too thin to hold
     any pixel centre gives the pixel of its vertices' mean, so that no annotation vanishes.
-
     `contour` ``"spline"`` passes a closed cubic spline through the points, ``"polygon"`` joins them by straight lines.
     """
     check("contour", contour, contour in CONTOURS, f"one of {CONTOURS}")

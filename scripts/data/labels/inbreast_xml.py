@@ -40,9 +40,8 @@ class Roi(NamedTuple):
 def read_rois(path: str | Path) -> list[Roi]:
     """Read the ROIs of one INbreast XML file.
 
-    Raises:
-        MammogramReadError: naming the file, when it is missing, not a plist, declares XML entities (refused
-            by `plistlib`, so that a file cannot expand or fetch anything), lacks a key, or contradicts its own counts.
+    MammogramReadError names a file that is missing, not a plist, declares XML entities (refused by `plistlib`, so that
+    it cannot expand or fetch anything), lacks a key, or contradicts its own counts.
     """
     try:
         content = plistlib.loads(Path(path).read_bytes(), fmt=plistlib.FMT_XML)
@@ -50,10 +49,9 @@ def read_rois(path: str | Path) -> list[Roi]:
         raise MammogramReadError(path, f"no readable file ({error.strerror})", "an INbreast XML file") from error
     except (ExpatError, ValueError, TypeError, AttributeError, IndexError, OverflowError) as error:
         raise MammogramReadError(path, f"malformed XML ({error})", "an Apple plist in XML") from error
-    images = content.get("Images") if isinstance(content, dict) else None
+    images: Any = content.get("Images") if isinstance(content, dict) else None
     got = f"{len(images)} images" if isinstance(images, list) else "no list 'Images'"
-    if not isinstance(images, list) or len(images) != 1:
-        raise MammogramReadError(path, got, "'Images' with the one image of this file")
+    check_file(path, got == "1 images", got, "'Images' with the one image of this file")
     image = images[0]
     has_rois = isinstance(image, dict) and isinstance(image.get("ROIs"), list)
     check_file(path, has_rois, "an image without a list 'ROIs'", "Images[0] = {NumberOfROIs, ROIs: [...]}")

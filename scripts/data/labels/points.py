@@ -34,11 +34,8 @@ def points_to_label(path: str | Path, shape: tuple[int, int], spacing_mm: tuple[
     """Draw the points of a file into the label, uint8 (rows, cols) of 0 and 1, of an image of this shape and spacing.
 
     A file of only a header, or an empty JSON list, is an image without MCs. Points outside of the image are dropped
-    with a warning.
-
-    Raises:
-        MammogramReadError: missing or malformed file, no or mixed coordinates, values that are no numbers (the message
-            names file and row), or every point is outside (most likely px taken for mm, or rows for columns).
+    with a warning; if all are (most likely px taken for mm, or rows for columns), it is a MammogramReadError, as are
+    no or mixed coordinates and values that are no numbers (it names file and row).
     """
     label = np.zeros(shape, np.uint8)
     outside = 0

@@ -77,8 +77,8 @@ def _by_tag_or_name(images: list[dict[str, str]]) -> list[str]:
     for stem, count in sharing.items():
         if count > MOST_VIEWS:
             logger.warning("%d files share %r: too many for one patient, each counts as one; %s", count, stem, ADVICE)
-    named = [name if sharing[stem] > MOST_VIEWS else stem for name, stem in zip(names, stems, strict=True)]
-    return [tag or name for tag, name in zip(tags, named, strict=True)]
+    places = zip(tags, names, stems, strict=True)
+    return [tag or (name if sharing[stem] > MOST_VIEWS else stem) for tag, name, stem in places]
 
 
 def _patient_id(file: str) -> str:

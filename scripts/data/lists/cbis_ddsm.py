@@ -36,15 +36,13 @@ def cbis_ddsm_datalist(dataset_dir: str | Path, validation_fraction: float = 0.1
     The published training / test division is kept; validation images come from the training patients. All
     abnormalities of an image share one item, whose "label" lists their masks. Images whose file, or whose mask of
     any abnormality, is missing are left out with a warning: an unmasked group would be a wrong negative. Film scans
-    have no pixel spacing: set the reader's default spacing (DDSM scanners: 0.042 to 0.050 mm).
+    have no pixel spacing: set the reader's default spacing (DDSM scanners: 0.042 to 0.050 mm). A missing table or
+    column, or not one image, is a MammogramReadError.
 
     Args:
         dataset_dir: folder that holds the two `TABLES` and the images, each in any folder below.
         validation_fraction: of the training patients; 0 leaves the section empty.
         seed: of that split.
-
-    Raises:
-        MammogramReadError: a table is missing or lacks columns, or not one image is found.
     """
     root = Path(dataset_dir)
     files = _files_by_folder(root)

@@ -17,17 +17,14 @@ REPORT_NAME = "run_report.json"
 
 
 def list_mammograms(path: str | int | Path) -> list[dict[str, str]]:
-    """Find the files to work on.
+    """Find the files to work on: one file, or a folder that is searched with its sub-folders.
 
-    Args:
-        path: one file, or a folder that is searched with its sub-folders. Hidden files, DICOMDIR and files whose
-            suffix cannot be an image (text, tables, documents) are passed over in folders; every other file is tried,
-            because DICOM files often have no suffix. Folders of earlier results (with a run report) are passed over.
-            Nothing found is a FileNotFoundError.
+    Hidden files, DICOMDIR and files whose suffix cannot be an image (text, tables, documents) are passed over in
+    folders; every other file is tried, because DICOM files often have no suffix. Folders of earlier results (with a run
+    report) are passed over. Nothing found is a FileNotFoundError.
 
-    Returns:
-        Items {"image": path, "image_id": name for outputs}, sorted by path. The name is the path below the folder
-        without its suffix; files that differ only in the suffix keep it.
+    The items {"image": path, "image_id": name for outputs} are sorted by path. The name is the path below the folder
+    without its suffix; files that differ only in the suffix keep it.
     """
     if not isinstance(path, str | int | Path):
         raise TypeError(f"input_dir: got {path!r}; want one path (a name with commas or brackets needs inner quotes)")

@@ -39,7 +39,8 @@ def generic_datalist(
 
     Sections that the file gives are kept as they are, empty ones too. If it gives no validation section, one is split
     off the training patients, and if it gives no testing section either, that too. Without "patient" every image
-    counts as a patient of its own, with a warning when a split has to be made.
+    counts as a patient of its own, with a warning when a split has to be made. MammogramReadError names the file and
+    row of what is missing, listed twice, malformed, or of a patient that stands in two sections.
 
     Args:
         datalist_file: .json or .csv file; a relative path starts at `dataset_dir`.
@@ -47,10 +48,6 @@ def generic_datalist(
         validation_fraction: of the patients, used only when a split has to be made; 0 leaves the section empty.
         test_fraction: of the patients, likewise.
         seed: of that split.
-
-    Raises:
-        MammogramReadError: names the file and row of what is missing, listed twice, malformed, or of a patient
-            that stands in two sections.
     """
     file = Path(dataset_dir) / datalist_file
     folder = Path(dataset_dir) if str(dataset_dir) else file.parent

@@ -16,7 +16,6 @@ logger = logging.getLogger(__name__)
 IMAGE_NAME = re.compile(
     r"^(?P<image_id>\d+)_(?P<patient>[0-9a-f]+)_MG_(?P<laterality>[LR])_(?P<view>[A-Z]+)_ANON\.dcm$", re.IGNORECASE
 )
-FILE_NAME, ACR = "file name", "acr"  # columns of INbreast.csv
 
 
 def inbreast_datalist(
@@ -31,7 +30,8 @@ def inbreast_datalist(
     The images and the XML files may lie in any folders under `dataset_dir` (the release has ``AllDICOMs`` and
     ``AllXML``). An image without an XML file truly holds no finding in INbreast: it gets the label "" and the
     annotation "none", and is a valid negative. So is one whose XML holds other findings only. The ACR density class of
-    the release's ``INbreast.csv``, where it is there, becomes the item's "density" ("ACR 3").
+    the release's ``INbreast.csv``, where it is there, becomes the item's "density" ("ACR 3"). No image, one that is
+    there twice, or a broken XML file or INbreast.csv is a MammogramReadError.
 
     Args:
         dataset_dir: folder of the release.
@@ -40,9 +40,6 @@ def inbreast_datalist(
         seed: of the split.
         annotations: which images to keep after the split: "full" (MCs labelled one by one; HDoGReg used these),
             "clusters_only" (MCs known to be there but not labelled), "none".
-
-    Raises:
-        MammogramReadError: no image is found, an image is there twice, or an XML file or INbreast.csv is broken.
     """
     items = _find_images(Path(dataset_dir))
     datalist = keep_annotated(split_datalist(items, validation_fraction, test_fraction, seed), annotations)
@@ -81,5 +78,5 @@ def _find_images(folder: Path) -> list[Item]:
 def _acr_densities(table: Path) -> dict[str, str]:
     """ACR density class by image_id, as text ("ACR 3"), from the release's table: semicolons, one row per image."""
     want = "'File Name' and 'ACR', divided by semicolons"
-    _, rows = csv_rows(table, want, (FILE_NAME, ACR), delimiter=";", errors="replace")
-    return {row[FILE_NAME]: f"ACR {row[ACR]}" for _, row in rows if row.get(FILE_NAME) and row.get(ACR)}
+    _, rows = csv_rows(table, want, ("file name", "acr"), delimiter=";", errors="replace")
+    return {row["file name"]: f"ACR {row['acr']}" for _, row in rows if row.get("file name") and row.get("acr")}

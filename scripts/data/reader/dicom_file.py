@@ -27,7 +27,6 @@ DECODERS = {  # gdcm crashes on some damaged or 12-bit lossy streams, so it deco
 }
 SIZED = (*uid.JPEGTransferSyntaxes, *uid.JPEGLSTransferSyntaxes, *uid.JPEG2000TransferSyntaxes)
 START_OF_FRAME = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}  # JPEG and JPEG-LS
-START_OF_J2K = b"\xff\x4f\xff\x51"
 WANTED = "one MG, DX, CR or SC image"
 
 # pydicom reports every slip of a header twice, as a warning and in its log: errors are raised here, slips are not news.
@@ -80,11 +79,10 @@ def check_is_mammogram(path: PathLike, dataset: Dataset, allow_for_processing: b
 def stored_codes(path: PathLike, dataset: Dataset) -> tuple[np.ndarray, Bits]:
     """Decode the pixel cells of an `open_dataset`, bit for bit; missing optional elements are filled in there.
 
+    Multi-frame, colour, palette, truncated, inconsistent or undecodable pixel data are a MammogramReadError.
+
     Returns:
         uint8 or uint16 (rows, cols), and how to take stored values out of it (`stored_values`).
-
-    Raises:
-        MammogramReadError: multi-frame, colour, palette, truncated, inconsistent or undecodable pixel data.
     """
     bits, samples = _check_pixel_module(path, dataset)
     _check_encapsulation(path, dataset)
@@ -166,7 +164,7 @@ def _check_encapsulation(path: PathLike, dataset: Dataset) -> None:
 
 def _code_stream_size(frame: bytes) -> tuple[int, int] | None:
     """(rows, cols) in the header of a JPEG, JPEG-LS or JPEG 2000 code stream; None if there is none."""
-    if frame.startswith(START_OF_J2K) and len(frame) >= 24:
+    if frame.startswith(b"\xff\x4f\xff\x51") and len(frame) >= 24:  # JPEG 2000
         right, bottom, left, top = struct.unpack_from(">4I", frame, 8)
         return bottom - top, right - left
     position = 2

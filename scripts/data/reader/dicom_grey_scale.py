@@ -18,9 +18,6 @@ from scripts.data.reader.dicom_file import Bits, stored_values
 from scripts.data.reader.dicom_tags import numbers, text
 from scripts.data.reader.errors import MammogramReadError, PathLike, check_file
 
-BLOCK_ROWS = 256
-FUNCTIONS = ("LINEAR", "LINEAR_EXACT", "SIGMOID")
-
 logger = logging.getLogger(__name__)
 
 
@@ -77,8 +74,8 @@ class Lut:
 def look_up(table: np.ndarray, codes: np.ndarray) -> np.ndarray:
     """table[codes] of unsigned codes (rows, cols), block by block, because numpy widens the indices to 64 bits."""
     result = np.empty(codes.shape, dtype=table.dtype)
-    for start in range(0, len(codes), BLOCK_ROWS):
-        rows = slice(start, start + BLOCK_ROWS)
+    for start in range(0, len(codes), 256):
+        rows = slice(start, start + 256)
         np.take(table, codes[rows], out=result[rows], mode="clip")
     return result
 
@@ -86,23 +83,19 @@ def look_up(table: np.ndarray, codes: np.ndarray) -> np.ndarray:
 def presentation_table(
     path: PathLike, dataset: Dataset, bits: Bits, code_bits: int, voi: int | str
 ) -> tuple[np.ndarray, str]:
-    """Presentation value in [0, 1] of every pixel code of `code_bits`, and what VOI was applied.
+    """Presentation value of every pixel code of `code_bits`, for a `voi` as in `mammogram_reader.Reading`.
 
-    `voi` is as in `scripts.data.reader.mammogram_reader.Reading`.
+    A preset that the file lacks, an invalid one, or unusable transformations are a MammogramReadError.
 
     Returns:
-        float32 (2^code_bits,), MCs bright, padding 0; and a description such as "LINEAR 2047/4096 NORMAL".
-
-    Raises:
-        MammogramReadError: a preset that the file lacks, an invalid one, or unusable transformations.
+        float32 (2^code_bits,) in [0, 1], MCs bright, padding 0; and what VOI was applied ("LINEAR 2047/4096 NORMAL").
     """
     stored = stored_values(bits, code_bits)
     if int(dataset.get("SamplesPerPixel") or 1) == 3:  # grey in RGB: PS3.3 gives it no grey scale pipeline
         return (stored / (2**bits.stored - 1)).astype(np.float32), "none"
-    little_endian = bool(dataset.original_encoding[1])
-    modality = _modality_values(path, dataset, stored, little_endian)
+    modality = _modality_values(path, dataset, stored)
     low, high = modality.min(), modality.max()
-    chosen = _choose_voi(path, dataset, voi, bool(low < 0), little_endian)
+    chosen = _choose_voi(path, dataset, voi, bool(low < 0))
     if chosen is None:
         check_file(path, high > low, "a modality transformation with one output value", "a range of values")
         unit, applied = (modality - low) / (high - low), "none"
@@ -120,13 +113,13 @@ def read_windows(path: PathLike, dataset: Dataset) -> list[Window]:
     centers, widths = numbers(path, dataset, "WindowCenter"), numbers(path, dataset, "WindowWidth")
     names = text(dataset, "WindowCenterWidthExplanation").split("\\") + [""] * len(centers)
     function = text(dataset, "VOILUTFunction").upper() or "LINEAR"
-    if function not in FUNCTIONS:
+    if function not in ("LINEAR", "LINEAR_EXACT", "SIGMOID"):
         logger.warning("%s: VOILUTFunction %r is unknown; LINEAR is used", path, function)
         function = "LINEAR"
     return [Window(c, w, function, name.strip()) for c, w, name in zip(centers, widths, names, strict=False)]
 
 
-def read_lut(path: PathLike, item: Dataset, signed_input: bool, little_endian: bool) -> Lut:
+def read_lut(path: PathLike, item: Dataset, signed_input: bool) -> Lut:
     """One item of a Modality LUT or VOI LUT Sequence (PS3.3 C.11.1.1, C.11.2.1.1).
 
     Whether the inputs can be negative decides how the first input is meant. A malformed descriptor or too few entries
@@ -140,7 +133,7 @@ def read_lut(path: PathLike, item: Dataset, signed_input: bool, little_endian: b
         first -= 65536
     data = item.get("LUTData")
     if isinstance(data, bytes):
-        entries = np.frombuffer(data[: len(data) // 2 * 2], dtype="<u2" if little_endian else ">u2")
+        entries = np.frombuffer(data[: len(data) // 2 * 2], dtype="<u2" if item.original_encoding[1] else ">u2")
     else:
         entries = np.asarray([] if data is None else data, dtype=np.int64).reshape(-1)
     if bits == 8 and len(entries) < count <= 2 * len(entries):  # two 8-bit entries in each word
@@ -149,25 +142,23 @@ def read_lut(path: PathLike, item: Dataset, signed_input: bool, little_endian: b
     return Lut(first, entries[:count].astype(np.int64) & (2**bits - 1), bits, text(item, "LUTExplanation"))
 
 
-def _modality_values(path: PathLike, dataset: Dataset, stored: np.ndarray, little_endian: bool) -> np.ndarray:
+def _modality_values(path: PathLike, dataset: Dataset, stored: np.ndarray) -> np.ndarray:
     """Stored values through the Modality LUT Sequence or the rescale slope and intercept (one may be missing: pydicom's
     own function then leaves both out), float64."""
     if items := dataset.get("ModalityLUTSequence"):
-        return read_lut(path, items[0], bool(stored.min() < 0), little_endian).entries_of(stored)
+        return read_lut(path, items[0], bool(stored.min() < 0)).entries_of(stored)
     slope = numbers(path, dataset, "RescaleSlope") or [1.0]
     intercept = numbers(path, dataset, "RescaleIntercept") or [0.0]
     return stored * slope[0] + intercept[0]
 
 
-def _choose_voi(
-    path: PathLike, dataset: Dataset, voi: int | str, signed: bool, little_endian: bool
-) -> Window | Lut | None:
+def _choose_voi(path: PathLike, dataset: Dataset, voi: int | str, signed: bool) -> Window | Lut | None:
     """The VOI transformation that `voi` asks for; None for the full range."""
     if voi == "none":
         return None
     items = dataset.get("VOILUTSequence") or []
     if voi == "auto" and items:
-        return read_lut(path, items[0], signed, little_endian)
+        return read_lut(path, items[0], signed)
     windows = read_windows(path, dataset)
     if voi == "auto":
         for window in windows:
@@ -179,7 +170,7 @@ def _choose_voi(
     if isinstance(voi, int):
         chosen = windows[voi] if 0 <= voi < len(windows) else None
     else:
-        named: list[Window | Lut] = [*windows, *(read_lut(path, item, signed, little_endian) for item in items)]
+        named: list[Window | Lut] = [*windows, *(read_lut(path, item, signed) for item in items)]
         chosen = next((preset for preset in named if preset.name.lower() == voi.strip().lower()), None)
     if chosen is None:
         names = [window.name for window in windows] + [text(item, "LUTExplanation") for item in items]

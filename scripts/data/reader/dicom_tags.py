@@ -8,8 +8,7 @@ from pydicom.multival import MultiValue
 from scripts.data.reader.errors import MammogramReadError, PathLike, check_file
 from scripts.data.reader.plausible import Candidates, Spacing
 
-# PS3.16 CID 4014, SNOMED RT and SNOMED CT
-VIEW_CODES = {"R-10242": "CC", "399162004": "CC", "R-10226": "MLO", "399368009": "MLO"}
+VIEW_CODES = {"R-10242": "CC", "399162004": "CC", "R-10226": "MLO", "399368009": "MLO"}  # CID 4014, SNOMED RT and CT
 TAGS = {"patient_id": "PatientID", "study_uid": "StudyInstanceUID", "series_uid": "SeriesInstanceUID"}
 TAGS |= {"sop_uid": "SOPInstanceUID", "manufacturer": "Manufacturer"}  # name in the reader's metadata -> keyword
 IDENTITY = ("laterality", "view", *TAGS)
@@ -61,10 +60,9 @@ def spacing_candidates(path: PathLike, dataset: Dataset) -> Candidates:
 
 def laterality(dataset: Dataset) -> str:
     """ "L", "R", or "" where the tags do not say."""
-    places = [dataset]
-    for groups in ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"):
-        for group in dataset.get(groups) or []:
-            places.extend(group.get("FrameAnatomySequence") or [])
+    names = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
+    groups = [group for name in names for group in dataset.get(name) or []]
+    places = [dataset, *(place for group in groups for place in group.get("FrameAnatomySequence") or [])]
     keywords = ("ImageLaterality", "Laterality", "FrameLaterality")
     sides = (text(place, keyword).upper()[:1] for keyword in keywords for place in places)
     return next((side for side in sides if side in ("L", "R")), "")

@@ -18,18 +18,15 @@ MIN_COSINE = 0.9  # how well an axis must follow a patient axis to be oriented b
 
 def plain_affine(spacing_mm: Sequence[float]) -> np.ndarray:
     """Affine of an image without orientation and of (row_mm, col_mm), as ITK writes it: the identity in LPS."""
-    row_mm, col_mm = spacing_mm
-    return np.diag([-col_mm, -row_mm, 1.0, 1.0])
+    return np.diag([-spacing_mm[1], -spacing_mm[0], 1.0, 1.0])
 
 
 def display_axes(affine: np.ndarray) -> tuple[tuple[int, int], tuple[bool, bool]] | None:
-    """Which file axis is shown as rows, which as columns, and which of them run backwards.
+    """(file_axes, file_flips) that bring a file with this affine to display order.
 
     Display order is LPS: of the two in-plane axes, the one that follows the earlier of (left-right,
     anterior-posterior, superior-inferior) gives the columns; left, posterior and inferior are right and down.
-
-    Returns:
-        ``file_axes, file_flips``, or None if the plane of file axes 0 and 1 is oblique or degenerate.
+    None if the plane of file axes 0 and 1 is oblique or degenerate.
     """
     directions = affine[:3, :2]
     lengths = np.linalg.norm(directions, axis=0)

@@ -52,26 +52,19 @@ AS_SHOWN = Reading()
 
 
 def read_mammogram(path: PathLike, reading: Reading = AS_SHOWN) -> tuple[np.ndarray, Metadata]:
-    """Read one mammogram as it is meant to be shown.
+    """Read one mammogram as it is meant to be shown, or raise a MammogramReadError.
 
     Returns:
         float32 (rows, cols) in [0, 1], MCs bright, never mirrored; and the metadata of docs/data.md.
-
-    Raises:
-        MammogramReadError: names the file, what it holds and what is wanted.
     """
     with _recognised(path) as kind:
         return _read_dicom(path, reading) if kind == "dicom" else _read_picture(path, kind, reading)
 
 
 def read_values(path: PathLike) -> np.ndarray:
-    """Stored values of a label file, unscaled, turned as `read_mammogram` turns images; likewise its errors.
+    """Stored values (rows, cols) of a label file, unscaled, turned as `read_mammogram` turns images; errors likewise.
 
-    Args:
-        path: PNG, TIFF, JPEG, NIfTI, or DICOM of any class with one frame (a binary segmentation, too).
-
-    Returns:
-        (rows, cols) of the file's own type, or int32 for 16-bit DICOM.
+    They have the file's own type, or int32 for 16-bit DICOM, which may be of any class with one frame.
     """
     with _recognised(path) as kind:
         if kind != "dicom":

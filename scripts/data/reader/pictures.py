@@ -55,8 +55,7 @@ def picture_format(path: PathLike, head: bytes) -> str:
 def read_picture(path: PathLike, kind: str) -> Picture:
     """Read one picture of a `picture_format`: no scaling, and turned or mirrored only where a NIfTI says so.
 
-    Colour, transparency, several pages or slices, and absurd sizes are a MammogramReadError; errors of the decoders
-    pass through.
+    Colour, transparency, several pages or slices and absurd sizes are a MammogramReadError; decoders' own errors pass.
     """
     if kind == "tiff":
         return _read_tiff(path)
@@ -64,8 +63,7 @@ def read_picture(path: PathLike, kind: str) -> Picture:
 
 
 def _read_pillow(path: PathLike, kind: str) -> Picture:
-    with Path(path).open("rb") as file:
-        head = file.read(26)
+    head = np.fromfile(path, np.uint8, count=26).tobytes()
     with Image.open(path, formats=(kind,)) as image:
         check_size(path, image.height, image.width)
         dpi = image.info.get("dpi")

@@ -23,8 +23,7 @@ logger = logging.getLogger(__name__)
 def check_size(path: PathLike, rows: int, cols: int) -> None:
     """Refuse empty and absurdly large images before they are decoded (MammogramReadError)."""
     check_file(path, min(rows, cols) >= 1, f"an empty image ({rows} x {cols} px)", "at least one pixel")
-    most = f"at most {MAX_PIXELS // 10**6} million pixels"
-    check_file(path, rows * cols <= MAX_PIXELS, f"{rows} x {cols} px", most)
+    check_file(path, rows * cols <= MAX_PIXELS, f"{rows} x {cols} px", f"at most {MAX_PIXELS // 10**6} million pixels")
 
 
 def to_unit_range(path: PathLike, values: np.ndarray, full_scale: int | None = None) -> tuple[np.ndarray, int]:
@@ -34,10 +33,8 @@ def to_unit_range(path: PathLike, values: np.ndarray, full_scale: int | None = N
     holds the maximum: 12-bit detector data in a 16-bit file then fills [0, 1] as its DICOM would. Floats within [0, 1]
     are kept. Anything else (negative, beyond 16 bits, other floats) is stretched from its minimum to its maximum, with
     a warning, because its scale is unknown. NaN or infinity is an error.
-    Where the file states it, `full_scale` is the value that maps to 1.
-
-    Returns:
-        float32 in [0, 1], and the bits stored (for floats: the bits of their type).
+    Where the file states it, `full_scale` is the value that maps to 1. Returned are float32 in [0, 1] and the bits
+    stored (for floats: the bits of their type).
     """
     low, high = values.min(), values.max()
     is_float = np.issubdtype(values.dtype, np.floating)
