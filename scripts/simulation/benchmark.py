@@ -95,6 +95,7 @@ def freeze_benchmark(
     phantoms: int = 6,
     phantom_shape: tuple[int, int] = (3328, 2560),
     progress: bool = True,
+    patient_pattern: str = "",
 ) -> dict[str, int]:
     """Write the sets; what exists with the same digest is left as it is.
 
@@ -110,6 +111,7 @@ def freeze_benchmark(
         phantoms: generated mammograms per section beside the backgrounds, a set of their own; 0 for none.
         phantom_shape: their rows and columns.
         progress: show a progress bar.
+        patient_pattern: see `background_datalist`.
 
     Returns:
         Number of images per list.
@@ -122,7 +124,7 @@ def freeze_benchmark(
             raise ValueError(f"{key}: got {sorted(unknown)}; want some of {', '.join(SHAPE_SEEDS)}")
     root = Path(dataset_dir).expanduser()
     writer = _Writer(root, seed, spacing_mm, settings or BenchmarkSettings())
-    parts = background_datalist(background_dir)
+    parts = background_datalist(background_dir, patient_pattern)
     lists: dict[str, dict[str, list[dict[str, Any]]]] = {}
     jobs = [(section, item) for section in sections for item in parts[section]]
     sources = []
