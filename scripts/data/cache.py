@@ -5,8 +5,6 @@ The cache holds three files per mammogram, `<key>_image.npy` (uint16, [0, 1] ove
 and from the loading chain, so changed files are read again and an interrupted run continues where it stopped.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import logging
@@ -28,20 +26,15 @@ from scripts.data.lists.folder import describe_failure
 logger = logging.getLogger(__name__)
 
 CACHE_VERSION = 2  # raise it when reading or drawing changes what is cached
-LEVELS = 65535
+LEVELS = 65535  # value of 1.0
 
 
 @dataclass(frozen=True)
 class CachedImage:
-    """A decoded mammogram.
+    """A decoded mammogram."""
 
-    Attributes:
-        stem: path of its files without their endings.
-        image_id: its name in the data list.
-    """
-
-    stem: str
-    image_id: str
+    stem: str  # path of its files without their endings
+    image_id: str  # its name in the data list
 
     @property
     def levels(self) -> np.ndarray:
@@ -55,11 +48,7 @@ class CachedImage:
 
     @property
     def spacing_mm(self) -> float:
-        """Pixel size (of rows) as the loading chain left it.
-
-        Raises:
-            ValueError: the chain left none.
-        """
+        """Pixel size (of rows) as the loading chain left it; ValueError where it left none."""
         spacing = json.loads(Path(f"{self.stem}.json").read_text(encoding="utf-8"))["spacing_mm"]
         if spacing is None:
             raise ValueError(f"{self.image_id}: got an image without spacing_mm; want one read by MammogramReader")
@@ -67,22 +56,15 @@ class CachedImage:
 
 
 class ImageCache:
-    """Decodes labelled mammograms into a folder.
+    """Decodes labelled mammograms into a folder, which runs may share, by several threads.
 
-    Args:
-        loader: chain that reads one item into image [1, rows, cols] in [0, 1] and label [1, rows, cols].
-        cache_dir: folder of the decoded arrays; may be shared by runs.
-        workers: threads that decode.
-        progress: show a progress bar while decoding.
-
-    Attributes:
-        failures: records of files that could not be read; they are logged and left out.
+    The loader is a chain that reads one item into image [1, rows, cols] in [0, 1] and label [1, rows, cols].
     """
 
     def __init__(self, loader: Callable, cache_dir: str | Path, workers: int = 2, progress: bool = True) -> None:
         self.loader, self.cache_dir = loader, Path(cache_dir).expanduser()
         self.workers, self.progress = workers, progress
-        self.failures: list[dict[str, str]] = []
+        self.failures: list[dict[str, str]] = []  # records of files that could not be read; logged and left out
         self._reading = describe(loader)
         self.cache_dir.mkdir(parents=True, exist_ok=True)
 
@@ -94,11 +76,7 @@ class ImageCache:
             return [image for image in bar if image is not None]
 
     def finish(self) -> None:
-        """Say once more, after training, what was left out.
-
-        Raises:
-            SystemExit: with status 1, when a file could not be read.
-        """
+        """Say once more, after training, what was left out; then SystemExit with status 1."""
         for failure in self.failures:
             logger.error("was left out of training: %s (%s)", failure["file"], failure["reason"])
         if self.failures:
@@ -108,7 +86,7 @@ class ImageCache:
         try:
             image = CachedImage(str(self.cache_dir / cache_key(item, self._reading)), str(item.get("image_id", "")))
             if not Path(f"{image.stem}.json").is_file():
-                self._write(image.stem, self.loader(dict(item)))
+                _write(image.stem, self.loader(dict(item)))
             return image
         except Exception as error:
             failure = describe_failure(item.get("image", ""), "reading", error)
@@ -116,15 +94,15 @@ class ImageCache:
             self.failures.append(failure)
             return None
 
-    @staticmethod
-    def _write(stem: str, loaded: Mapping[str, Any]) -> None:
-        """The JSON file last: where it is, the arrays are."""
-        levels = np.round(np.clip(np.asarray(loaded["image"])[0], 0, 1) * LEVELS).astype(np.uint16)
-        label = np.asarray(loaded["label"])[0].astype(np.uint8)
-        write_atomically(Path(f"{stem}_image.npy"), lambda path: np.save(path, levels, allow_pickle=False))
-        write_atomically(Path(f"{stem}_label.npy"), lambda path: np.save(path, label, allow_pickle=False))
-        spacing = getattr(loaded["image"], "meta", {}).get("spacing_mm")
-        write_json(Path(f"{stem}.json"), {"spacing_mm": None if spacing is None else float(spacing[0])})
+
+def _write(stem: str, loaded: Mapping[str, Any]) -> None:
+    """The JSON file last: where it is, the arrays are."""
+    levels = np.round(np.clip(np.asarray(loaded["image"])[0], 0, 1) * LEVELS).astype(np.uint16)
+    label = np.asarray(loaded["label"])[0].astype(np.uint8)
+    write_atomically(Path(f"{stem}_image.npy"), lambda path: np.save(path, levels, allow_pickle=False))
+    write_atomically(Path(f"{stem}_label.npy"), lambda path: np.save(path, label, allow_pickle=False))
+    spacing = getattr(loaded["image"], "meta", {}).get("spacing_mm")
+    write_json(Path(f"{stem}.json"), {"spacing_mm": None if spacing is None else float(spacing[0])})
 
 
 @lru_cache(maxsize=256)  # opening costs as much as a tenth of a patch; each holds a file open
@@ -133,12 +111,8 @@ def _array(path: str) -> np.ndarray:
 
 
 def cache_key(item: Mapping[str, Any], loader: Any) -> str:
-    """Name of an item's arrays: a hash of its files' paths, sizes and times, and of the loading chain's settings.
-
-    Args:
-        item: with "image" and perhaps "label" and "annotation".
-        loader: the chain, or what `describe` says of it.
-    """
+    """Name of an item's arrays: a hash of its files' paths, sizes and times, its annotation, and the loading chain (or
+    what `describe` says of it)."""
     label = item.get("label", "")
     files = [item["image"], *(label if isinstance(label, (list, tuple)) else [label])]
     facts: list[Any] = [CACHE_VERSION, item.get("annotation", "full"), describe(loader)]

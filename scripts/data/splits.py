@@ -1,11 +1,9 @@
-"""Splits by patient: no patient's images ever stand in two sections.
+"""What is done to data lists: split by patient, so that none has images in two sections; filtered; mixed.
 
 A split depends on the seed and the set of patients only, not on the order of the items or of the file system.
 Patients are shuffled within strata of how well their MCs are labelled ("full" > "clusters_only" > "none"), so
 that every section gets its share of the few positive ones.
 """
-
-from __future__ import annotations
 
 import logging
 from collections import defaultdict
@@ -14,10 +12,12 @@ from typing import Any
 
 import numpy as np
 
+from scripts.common.checks import check
+
 logger = logging.getLogger(__name__)
 
-Item = dict[str, Any]
-Datalist = dict[str, list[Item]]
+Item = dict[str, Any]  # see docs/data.md; here "patient" counts, and "annotation" where it is given
+Datalist = dict[str, list[Item]]  # {"training": items, "validation": items, "testing": items}
 ANNOTATIONS = ("full", "clusters_only", "none")  # best first
 SECTIONS = ("training", "validation", "testing")
 
@@ -25,18 +25,12 @@ SECTIONS = ("training", "validation", "testing")
 def patient_split(items: Sequence[Item], fractions: Sequence[float], seed: int) -> list[list[Item]]:
     """Split items into parts of the given fractions of the patients.
 
-    Args:
-        items: each with "patient" and, optionally, "annotation".
-        fractions: one per part, not negative, with the sum 1; a fraction of 0 gives an empty part. Counts of patients
-            are rounded by largest remainder in every stratum.
-        seed: of the shuffle.
-
-    Raises:
-        ValueError: the fractions are negative or do not sum to 1.
+    There is one fraction per part, not negative, with the sum 1; a fraction of 0 gives an empty part. Counts of
+    patients are rounded by largest remainder in every stratum.
     """
     shares = np.asarray(fractions, float)
-    if not (shares >= -1e-9).all() or abs(shares.sum() - 1) > 1e-6:
-        raise ValueError(f"fractions: got {list(fractions)}; want values >= 0 with the sum 1")
+    valid = (shares >= -1e-9).all() and abs(shares.sum() - 1) <= 1e-6
+    check("fractions", list(fractions), valid, "values >= 0 with the sum 1")
     shares = np.maximum(shares, 0)  # 1 - 0.8 - 0.2 is just below 0
     part_of: dict[str, int] = {}
     for patients in _shuffled_strata(items, seed):
@@ -53,20 +47,7 @@ def patient_split(items: Sequence[Item], fractions: Sequence[float], seed: int) 
 
 
 def split_datalist(items: Sequence[Item], validation_fraction: float, test_fraction: float, seed: int) -> Datalist:
-    """Split items by patient into a data list.
-
-    Args:
-        items: see `patient_split`.
-        validation_fraction: of the patients; 0 leaves the section empty.
-        test_fraction: of the patients, likewise.
-        seed: of the shuffle.
-
-    Returns:
-        {"training": items, "validation": items, "testing": items}.
-
-    Raises:
-        ValueError: fractions out of range.
-    """
+    """`patient_split` into the sections of a data list; a fraction of 0 leaves its section empty."""
     fractions = (1 - validation_fraction - test_fraction, validation_fraction, test_fraction)
     return dict(zip(SECTIONS, patient_split(items, fractions, seed), strict=True))
 
@@ -74,38 +55,41 @@ def split_datalist(items: Sequence[Item], validation_fraction: float, test_fract
 def folded_datalist(datalist: Datalist, folds: int, fold: int, seed: int = 0) -> Datalist:
     """Put the sections of any data list together and split them anew, by patient, for cross-validation.
 
-    Args:
-        datalist: {"training": items, ...}, items as in `patient_split`.
-        folds: number of folds of nearly equal numbers of patients, 3 or more.
-        fold: which one is tested, from 0; the next one validates, the others train.
-        seed: of the shuffle of patients.
-
-    Returns:
-        {"training": items, "validation": items, "testing": items}.
-
-    Raises:
-        ValueError: `folds` or `fold` out of range, or fewer patients than folds.
+    Of `folds` parts with nearly equal numbers of patients, number `fold` (from 0) is tested; the next one validates,
+    the others train.
     """
     items = [item for section in SECTIONS for item in datalist.get(section, [])]
     patients = [patient for stratum in _shuffled_strata(items, seed) for patient in stratum]
-    if not 3 <= folds <= len(patients):
-        raise ValueError(f"folds: got {folds}; want 3 to {len(patients)}, the number of patients")
-    if not 0 <= fold < folds:
-        raise ValueError(f"fold: got {fold}; want 0 to {folds - 1}")
+    check("folds", folds, 3 <= folds <= len(patients), f"3 to {len(patients)}, the number of patients")
+    check("fold", fold, 0 <= fold < folds, f"0 to {folds - 1}")
     section_of = {fold: "testing", (fold + 1) % folds: "validation"}
     home = {patient: section_of.get(number % folds, "training") for number, patient in enumerate(patients)}
     return {section: [item for item in items if home[item["patient"]] == section] for section in SECTIONS}
 
 
 def keep_annotated(datalist: Datalist, annotations: Sequence[str]) -> Datalist:
-    """Keep the items with these annotations. After a split, so that choosing other items moves no patient.
-
-    Raises:
-        ValueError: an unknown annotation.
-    """
-    if isinstance(annotations, str) or set(annotations) - set(ANNOTATIONS):
-        raise ValueError(f"annotations: got {annotations!r}; want a list of some of {ANNOTATIONS}")
+    """Keep the items with these annotations. After a split, so that choosing other items moves no patient."""
+    known = not isinstance(annotations, str) and set(annotations) <= set(ANNOTATIONS)
+    check("annotations", annotations, known, f"a list of some of {ANNOTATIONS}")
     return {name: [item for item in items if item["annotation"] in annotations] for name, items in datalist.items()}
+
+
+def mixed_datalist(sources: Sequence[Datalist], repeats: Sequence[int] | None = None) -> Datalist:
+    """Join data lists section by section (HDoGReg's fine-tuning mixes two sources, section IV-C).
+
+    A section may be missing. Each source's training items are repeated `repeats` times, to balance a small source.
+    """
+    if not sources:
+        raise ValueError("sources: got none; want at least one data list")
+    counts = [1] * len(sources) if repeats is None else list(repeats)
+    valid = len(counts) == len(sources) and min(counts) >= 1
+    check("repeats", counts, valid, f"{len(sources)} numbers of 1 or more")
+    joined: Datalist = {}
+    for source, times in zip(sources, counts, strict=True):
+        for section, items in source.items():
+            copies = times if section == "training" else 1
+            joined.setdefault(section, []).extend([dict(item) for _ in range(copies) for item in items])
+    return joined
 
 
 def _shuffled_strata(items: Sequence[Item], seed: int) -> list[list[str]]:

@@ -77,6 +77,7 @@ def freeze_benchmark(
     phantoms: int = 6,
     phantom_shape: tuple[int, int] = (3328, 2560),
     progress: bool = True,
+    patient_pattern: str = "",
 ) -> dict[str, int]:
     """Write the sets; what exists with the same digest is left as it is.
 
@@ -89,6 +90,7 @@ def freeze_benchmark(
         sections: parts of the backgrounds; with "training" too, the set also serves methods that train on whole images.
         shifted_sections: those of `sections` that are written under each shift, too; () for none.
         phantoms, phantom_shape: generated mammograms per section, a set of their own; 0 for none; their rows, columns.
+        patient_pattern: see `background_datalist`.
 
     Returns:
         Number of images per list.
@@ -101,7 +103,7 @@ def freeze_benchmark(
         check(key, unknown, not unknown, f"some of {', '.join(SHAPE_SEEDS)}")
     root = Path(dataset_dir).expanduser()
     writer = _Writer(root, seed, spacing_mm, settings or BenchmarkSettings())
-    parts = background_datalist(background_dir)
+    parts = background_datalist(background_dir, patient_pattern)
     lists: dict[str, dict[str, list[dict[str, Any]]]] = {}
     jobs = [(section, item) for section in sections for item in parts[section]]
     sources = []

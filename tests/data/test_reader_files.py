@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from scripts.data.reader.errors import MammogramReadError
-from scripts.data.reader.intensity import to_unit_range
 from scripts.data.reader.mammogram_reader import read_mammogram, read_values
+from scripts.data.reader.plausible import to_unit_range
 from tests.data.dicom_factory import ramp
 from tests.data.file_factory import EIGHT, nifti, write
 

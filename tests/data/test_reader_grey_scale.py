@@ -13,7 +13,7 @@ from pydicom.pixels import apply_modality_lut, apply_voi_lut
 from pydicom.sequence import Sequence
 
 from scripts.data.reader.dicom_file import Bits, stored_values
-from scripts.data.reader.dicom_voi import Window
+from scripts.data.reader.dicom_grey_scale import Window
 from scripts.data.reader.errors import MammogramReadError
 from scripts.data.reader.mammogram_reader import Reading, read_mammogram, read_values
 from tests.data.dicom_factory import lut_item, ramp

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scripts.data.splits import folded_datalist, keep_annotated, patient_split, split_datalist
+from scripts.data.splits import folded_datalist, keep_annotated, mixed_datalist, patient_split, split_datalist
 
 
 def items_of(patients, annotation="full", images=2):
@@ -126,3 +126,15 @@ def test_keep_annotated():
     for bad in (["partial"], "full"):
         with pytest.raises(ValueError, match="annotations: got"):
             keep_annotated(datalist, bad)
+
+
+def test_mixed_sources_repeat_training_items_only():
+    few, many = {"training": [{"n": 1}], "testing": [{"n": 2}]}, {"training": [{"n": 3}, {"n": 4}]}
+    mixed = mixed_datalist([few, many], repeats=[2, 1])
+    assert {section: [item["n"] for item in items] for section, items in mixed.items()} == {
+        "training": [1, 1, 3, 4],
+        "testing": [2],
+    }
+    for sources, repeats in (([], None), ([few], [1, 1]), ([few], [0])):
+        with pytest.raises(ValueError, match="; want "):
+            mixed_datalist(sources, repeats)

@@ -1,15 +1,16 @@
 """Points and closed contours -> the pixels that they cover.
 
-Coordinates are (row, col) in px with pixel *centres* at integers. Every function returns pixel indices
-``(rows, cols)`` as `skimage.draw` does, clipped to the image, so that a 14-megapixel label needs no temporary of
-its own size per drawn object. Its own `polygon` (even-odd: a contour drawn twice round is empty) and `ellipse` (a
-centre on the edge is outside) are not used; `cv2.fillPoly` also fills the pixels that a contour only touches.
+Coordinates are (row, col) in px with pixel *centres* at integers; `points` are (N, 2) of them, `shape` is the (rows,
+cols) of the image. Every function returns pixel indices ``(rows, cols)`` as `skimage.draw` does, clipped to the image,
+so that a 14-megapixel label needs no temporary of its own size per drawn object. Its own `polygon` (even-odd: a contour
+drawn twice round is empty) and `ellipse` (a centre on the edge is outside) are not used; `cv2.fillPoly` also fills the
+pixels that a contour only touches.
 """
-
-from __future__ import annotations
 
 import numpy as np
 from scipy.interpolate import CubicSpline
+
+from scripts.common.checks import check
 
 Pixels = tuple[np.ndarray, np.ndarray]
 CONTOURS = ("spline", "polygon")
@@ -18,12 +19,7 @@ SAMPLES_PER_PX = 4  # straight pieces per px of contour; the area error of a 5 p
 
 
 def point_pixels(points: np.ndarray, shape: tuple[int, int]) -> Pixels:
-    """The pixel that holds each point; points outside of the image are left out.
-
-    Args:
-        points: (N, 2) [row, col] px.
-        shape: (rows, cols) of the image.
-    """
+    """The pixel that holds each point; points outside of the image are left out."""
     pixels = np.floor(_as_points(points) + 0.5)
     inside = ((pixels >= 0) & (pixels < np.asarray(shape))).all(axis=1)
     kept = pixels[inside].astype(np.intp)
@@ -31,13 +27,7 @@ def point_pixels(points: np.ndarray, shape: tuple[int, int]) -> Pixels:
 
 
 def disc_pixels(centre: tuple[float, float], diameter_px: tuple[float, float], shape: tuple[int, int]) -> Pixels:
-    """Pixels whose centre lies in a disc; the centre's own pixel always belongs to it.
-
-    Args:
-        centre: (row, col) px.
-        diameter_px: (along rows, along cols) px; they differ where the pixel is not square.
-        shape: (rows, cols) of the image.
-    """
+    """Pixels whose centre lies in a disc of these diameters along rows and cols; its centre's own pixel always does."""
     middle, radii = np.asarray(centre, float), np.asarray(diameter_px, float) / 2
     low = np.clip(np.ceil(middle - radii), 0, shape).astype(int)
     high = np.clip(np.floor(middle + radii) + 1, 0, shape).astype(int)
@@ -49,19 +39,13 @@ def disc_pixels(centre: tuple[float, float], diameter_px: tuple[float, float], s
 
 
 def contour_pixels(points: np.ndarray, shape: tuple[int, int], contour: str = "spline") -> Pixels:
-    """Pixels whose centre lies inside a closed contour.
+    """Pixels whose centre lies inside a closed contour, which joins the last point to the first.
 
     One distinct point gives its pixel, two give the pixels of the line between them. A contour too thin to hold
     any pixel centre gives the pixel of its vertices' mean, so that no annotation vanishes.
-
-    Args:
-        points: (N, 2) [row, col] px, the last joined to the first.
-        shape: (rows, cols) of the image.
-        contour: ``"spline"`` passes a closed cubic spline through the points (`closed_spline`), ``"polygon"``
-            joins them by straight lines.
+    `contour` ``"spline"`` passes a closed cubic spline through the points, ``"polygon"`` joins them by straight lines.
     """
-    if contour not in CONTOURS:
-        raise ValueError(f"contour: got {contour!r}; want one of {CONTOURS}")
+    check("contour", contour, contour in CONTOURS, f"one of {CONTOURS}")
     points = _drop_repeats(_as_points(points))
     if len(points) < 2:
         return point_pixels(points, shape)
@@ -78,10 +62,6 @@ def polygon_pixels(points: np.ndarray, shape: tuple[int, int]) -> Pixels:
     Along each row of pixel centres every edge adds +1 (going down) or -1 (going up) from where it crosses the row
     onwards; the running sum is the winding number. Crossings are half open: a centre on a left or upper edge is
     inside, one on a right or lower edge is outside, so that touching polygons never share a pixel.
-
-    Args:
-        points: (N, 2) [row, col] px, the last joined to the first.
-        shape: (rows, cols) of the image.
     """
     low = np.clip(np.ceil(points.min(axis=0)), 0, shape).astype(int)
     height, width = np.clip(np.ceil(points.max(axis=0)), 0, shape).astype(int) - low
@@ -101,13 +81,10 @@ def polygon_pixels(points: np.ndarray, shape: tuple[int, int]) -> Pixels:
 
 
 def closed_spline(points: np.ndarray) -> np.ndarray:
-    """Sample the closed cubic spline through `points`, which must hold three or more distinct ones.
+    """Points (M, 2) on the closed cubic spline through three or more distinct ones, `SAMPLES_PER_PX` per px of it.
 
     Periodic, twice continuously differentiable, parametrised by chord length: the curve that the viewer which
     made the INbreast annotations draws, and whose area it reports.
-
-    Returns:
-        (M, 2) [row, col] px, about `SAMPLES_PER_PX` samples per px of contour.
     """
     closed = np.vstack([points, points[:1]])
     chord = np.linalg.norm(np.diff(closed, axis=0), axis=1)
@@ -119,15 +96,13 @@ def closed_spline(points: np.ndarray) -> np.ndarray:
 
 def _as_points(points: np.ndarray) -> np.ndarray:
     array = np.asarray(points, dtype=np.float64).reshape(-1, 2)
-    if not (np.abs(array) <= FARTHEST_PX).all():  # also catches NaN
-        worst = array[~(np.abs(array) <= FARTHEST_PX)][0]
-        raise ValueError(f"points: got a coordinate of {worst}; want px within +-{FARTHEST_PX:g}")
+    broken = array[~(np.abs(array) <= FARTHEST_PX)]  # also NaN
+    if len(broken):
+        raise ValueError(f"points: got a coordinate of {broken[0]}; want px within +-{FARTHEST_PX:g}")
     return array
 
 
 def _drop_repeats(points: np.ndarray) -> np.ndarray:
     """Drop points equal to their predecessor, the last one's successor being the first."""
-    if len(points) < 2:
-        return points
     kept = points[(points != np.roll(points, 1, axis=0)).any(axis=1)]
     return kept if len(kept) else points[:1]

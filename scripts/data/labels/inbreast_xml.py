@@ -4,58 +4,44 @@ Nine in ten annotated microcalcifications (MCs) are single points; larger ones a
 ovals say that MCs are somewhere inside without labelling them one by one.
 """
 
-from __future__ import annotations
-
 import logging
 import plistlib
 import re
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from xml.parsers.expat import ExpatError
 
 import numpy as np
 
 from scripts.common.labels import IGNORE, MC
 from scripts.data.labels.drawing import FARTHEST_PX, Pixels, contour_pixels, point_pixels
-from scripts.data.reader.errors import MammogramReadError
+from scripts.data.reader.errors import MammogramReadError, check_file
 
 logger = logging.getLogger(__name__)
 
 TYPE_OVAL, TYPE_CONTOUR, TYPE_POINT = 9, 15, 19  # the viewer's tool numbers: oval, pencil, 2-D point
 # The viewer counts from the corner of the first pixel, we count from its centre: its (0.5, 0.5) is our (0, 0).
 PIXEL_CENTRE_PX = 0.5
-PIXEL_MM = 0.07
 POINT_PX = re.compile(r"^\(\s*([^,\s]+)\s*,\s*([^,\s]+)\s*\)$")
 VIEWER_DEFAULT_NAME = re.compile(r"^((unnamed|point|roi)\s*\d*)?$")
 OTHER_FINDINGS = ("mass", "asym", "assym", "asim", "spiculated", "espiculated", "distortion", "pectoral")
 
 
-@dataclass(frozen=True)
-class Roi:
-    """One region of interest of an annotation file.
+class Roi(NamedTuple):
+    """One region of interest of an annotation file."""
 
-    Attributes:
-        finding: "mc" (one individually labelled MC), "region" (MCs inside, not individually labelled) or "other".
-        name: as written in the file.
-        kind: `TYPE_POINT`, `TYPE_CONTOUR`, `TYPE_OVAL` or another number of the viewer.
-        points: (N, 2) [row, col] px, pixel centres at integers.
-        area_cm2: the viewer's own area, at 0.07 mm/px; 0 for points.
-    """
-
-    finding: str
-    name: str
-    kind: int
-    points: np.ndarray
-    area_cm2: float
+    finding: str  # "mc" (one individually labelled MC), "region" (MCs inside, not labelled one by one) or "other"
+    name: str  # as written in the file
+    kind: int  # `TYPE_POINT`, `TYPE_CONTOUR`, `TYPE_OVAL` or another number of the viewer
+    points: np.ndarray  # (N, 2) [row, col] px, pixel centres at integers
+    area_cm2: float  # the viewer's own area, at 0.07 mm/px; 0 for points
 
 
 def read_rois(path: str | Path) -> list[Roi]:
     """Read the ROIs of one INbreast XML file.
 
-    Raises:
-        MammogramReadError: naming the file, when it is missing, not a plist, declares XML entities (refused
-            by `plistlib`, so that a file cannot expand or fetch anything), lacks a key, or contradicts its own counts.
+    MammogramReadError names a file that is missing, not a plist, declares XML entities (refused by `plistlib`, so that
+    it cannot expand or fetch anything), lacks a key, or contradicts its own counts.
     """
     try:
         content = plistlib.loads(Path(path).read_bytes(), fmt=plistlib.FMT_XML)
@@ -63,11 +49,15 @@ def read_rois(path: str | Path) -> list[Roi]:
         raise MammogramReadError(path, f"no readable file ({error.strerror})", "an INbreast XML file") from error
     except (ExpatError, ValueError, TypeError, AttributeError, IndexError, OverflowError) as error:
         raise MammogramReadError(path, f"malformed XML ({error})", "an Apple plist in XML") from error
-    image = _single_image(content, path)
+    images: Any = content.get("Images") if isinstance(content, dict) else None
+    got = f"{len(images)} images" if isinstance(images, list) else "no list 'Images'"
+    check_file(path, got == "1 images", got, "'Images' with the one image of this file")
+    image = images[0]
+    has_rois = isinstance(image, dict) and isinstance(image.get("ROIs"), list)
+    check_file(path, has_rois, "an image without a list 'ROIs'", "Images[0] = {NumberOfROIs, ROIs: [...]}")
     rois = [_parse_roi(entry, f"ROI {number}", path) for number, entry in enumerate(image["ROIs"])]
     stated = image.get("NumberOfROIs", len(rois))
-    if stated != len(rois):
-        raise MammogramReadError(path, f"{len(rois)} ROIs", f"NumberOfROIs = {stated}")
+    check_file(path, stated == len(rois), f"{len(rois)} ROIs", f"NumberOfROIs = {stated}")
     return rois
 
 
@@ -83,28 +73,19 @@ def annotation_of(rois: list[Roi]) -> str:
 def rois_to_label(
     rois: list[Roi], shape: tuple[int, int], contour: str = "spline", source: str | Path = "ROIs"
 ) -> np.ndarray:
-    """Draw ROIs into a label mask.
+    """Draw the ROIs of an image of this shape into a label, uint8 (rows, cols): 0 background, 1 MC, 2 ignore.
 
     Individual MCs become 1. A cluster that holds at least one of them counts as labelled and leaves no trace; one
     that holds none becomes 2 (ignore). Other findings are not drawn. A contour whose points are the viewer's
     control points is drawn as the spline that the viewer shows; ovals carry 200 points and are drawn as they are.
-
-    Args:
-        rois: of one image.
-        shape: (rows, cols) of the image.
-        contour: "spline" or "polygon" (see `scripts.data.labels.drawing.contour_pixels`).
-        source: names the file in log messages about ROIs without points or outside of the image.
-
-    Returns:
-        uint8 (rows, cols): 0 background, 1 MC, 2 ignore.
+    `contour` is the way of `contour_pixels`; `source` names the file in messages about ROIs without points or outside
+    of the image.
     """
     label = np.zeros(shape, np.uint8)
     drawn = [(roi, _roi_pixels(roi, shape, contour)) for roi in rois if roi.finding != "other"]
-    lost = [roi.name for roi, pixels in drawn if not len(pixels[0])]
-    if lost:
-        logger.warning(
-            "%s: %d ROIs without a point inside of the %s image are dropped: %s", source, len(lost), shape, lost
-        )
+    if lost := [roi.name for roi, pixels in drawn if not len(pixels[0])]:
+        where = f"without a point inside of the {shape} image"
+        logger.warning("%s: %d ROIs %s are dropped: %s", source, len(lost), where, lost)
     for roi, pixels in drawn:
         if roi.finding == "mc":
             label[pixels] = MC
@@ -132,27 +113,17 @@ def classify_name(name: str, single_point: bool) -> str:
     return "other"
 
 
-def _single_image(content: Any, path: str | Path) -> dict[str, Any]:
-    images = content.get("Images") if isinstance(content, dict) else None
-    if not isinstance(images, list) or len(images) != 1:
-        got = f"{len(images)} images" if isinstance(images, list) else "no list 'Images'"
-        raise MammogramReadError(path, got, "'Images' with the one image of this file")
-    if not isinstance(images[0], dict) or not isinstance(images[0].get("ROIs"), list):
-        raise MammogramReadError(path, "an image without a list 'ROIs'", "Images[0] = {NumberOfROIs, ROIs: [...]}")
-    return images[0]
-
-
 def _parse_roi(entry: Any, where: str, path: str | Path) -> Roi:
-    if not isinstance(entry, dict) or not isinstance(entry.get("Point_px"), list):
-        raise MammogramReadError(path, f"{where} without a list 'Point_px'", "the points of every ROI")
+    has_points = isinstance(entry, dict) and isinstance(entry.get("Point_px"), list)
+    check_file(path, has_points, f"{where} without a list 'Point_px'", "the points of every ROI")
     texts, name = entry["Point_px"], str(entry.get("Name", ""))
     stated = entry.get("NumberOfPoints", len(texts))
-    if stated != len(texts):
-        raise MammogramReadError(path, f"{where} ({name!r}) with {len(texts)} points", f"NumberOfPoints = {stated}")
+    got = f"{where} ({name!r}) with {len(texts)} points"
+    check_file(path, stated == len(texts), got, f"NumberOfPoints = {stated}")
     points = np.array([_parse_point(text, where, path) for text in texts], np.float64).reshape(-1, 2)
     kind, area = entry.get("Type", TYPE_CONTOUR), entry.get("Area", 0.0)
-    if not isinstance(kind, int) or not isinstance(area, int | float):
-        raise MammogramReadError(path, f"{where} of Type {kind!r} and Area {area!r}", "numbers")
+    numbers = isinstance(kind, int) and isinstance(area, int | float)
+    check_file(path, numbers, f"{where} of Type {kind!r} and Area {area!r}", "numbers")
     finding = classify_name(name, single_point=kind == TYPE_POINT or len(points) == 1)
     return Roi(finding, name, kind, points, float(area))
 
@@ -161,14 +132,11 @@ def _parse_point(text: Any, where: str, path: str | Path) -> tuple[float, float]
     """ "(x, y)" -> (row, col)."""
     match = POINT_PX.match(str(text).strip())
     try:
-        if match is None:
-            raise ValueError(text)
-        x, y = float(match[1]), float(match[2])
-        if not (abs(x) <= FARTHEST_PX and abs(y) <= FARTHEST_PX):
-            raise ValueError(text)
-    except ValueError as error:
-        want = f"'(x, y)', both numbers within +-{FARTHEST_PX:g} px"
-        raise MammogramReadError(path, f"{where} with the point {text!r}", want) from error
+        x, y = map(float, match.groups() if match else ("nan", "nan"))
+    except ValueError:
+        x = y = np.nan
+    near = abs(x) <= FARTHEST_PX and abs(y) <= FARTHEST_PX
+    check_file(path, near, f"{where} with the point {text!r}", f"'(x, y)', both numbers within +-{FARTHEST_PX:g} px")
     return y - PIXEL_CENTRE_PX, x - PIXEL_CENTRE_PX
 
 

@@ -1,10 +1,8 @@
 """A folder of normal mammograms as a data list, split by patient."""
 
-from __future__ import annotations
-
 import logging
 import re
-from collections import Counter, defaultdict
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -17,18 +15,14 @@ from scripts.data.splits import SECTIONS, Datalist
 
 logger = logging.getLogger(__name__)
 
-#: Numbers divisible by it are testing, those that leave 1 are validation.
-FOLD = 5
-#: More images than a study has views are not taken for one patient's because of their names alone.
-MOST_VIEWS = 8
+FOLD = 5  # numbers divisible by it are testing, those that leave 1 are validation
+MOST_VIEWS = 8  # more images than a study has are not taken for one patient's because of their names alone
+NAMED_PATIENT = re.compile(r"\D*\d+|[^\s_./-]+")  # up to the first number, or without one to the first separator
 ADVICE = "if that is wrong, give patient_pattern"
-SIDES, VIEWS = "LEFT|RIGHT|L|R", "X?CC[LM]?|MLO|LMO|ML|LM"
-VIEW = re.compile(rf"(?:^|[\s_.-])(?:(?:{SIDES})[\s_.-]*(?:{VIEWS})?|{VIEWS})(?=$|[\s_.-])", re.IGNORECASE)
-LAST_NUMBER = re.compile(r"^(.*\d.*?)[\s_./-]+\D*\d+\D*$")
 
 
 def background_datalist(path: str | Path, patient_pattern: str = "", with_validation: bool = True) -> Datalist:
-    """List a folder of mammograms without findings.
+    """List a folder of mammograms without findings (items as in docs/data.md).
 
     The last number in a patient's name decides the section (`FOLD`); patients without one go by their place in the
     sorted list. So numbered patients keep their section when the folder grows. All images of a patient stand in one
@@ -37,32 +31,24 @@ def background_datalist(path: str | Path, patient_pattern: str = "", with_valida
     Args:
         path: folder (or a single file).
         patient_pattern: regular expression with one group, the patient, searched in each file's path below the folder,
-            e.g. ``^([^/]+)/`` for a folder a patient. "" for: the PatientID of DICOM files; the name up to a side or
-            view (``P3_L_CC.png``, ``P3/RMLO.png``) or up to the last of several numbers (``P3_1.png``, ``P3_2.png``),
-            where at most `MOST_VIEWS` files share it; else the whole name.
+            e.g. ``^([^/]+)/`` for a folder a patient (else ValueError). "" for: the PatientID of DICOM files; the path
+            up to its first number (``P3_L_CC.png``, ``P3/RMLO.png``, ``0012_1.png``) or, where it has none, up to its
+            first separator, where at most `MOST_VIEWS` files share it; else the whole name.
         with_validation: False leaves the validation section empty: its patients are trained on.
-
-    Returns:
-        {"training": [{"image", "label": "", "image_id", "patient", ...}, ...], "validation": ..., "testing": ...}.
-
-    Raises:
-        ValueError: `patient_pattern` has not one group or does not match a file.
     """
     images = list_mammograms(path)
-    patients = _by_pattern(images, patient_pattern) if patient_pattern else _by_tags_and_names(images)
-    members: defaultdict[str, list[str]] = defaultdict(list)
-    for image, patient in zip(images, patients, strict=True):
-        members[patient].append(image["image_id"])
-    for patient, names in members.items():
-        if len(names) > 1:
-            logger.info("%s: %d images of patient %r stay together: %s", path, len(names), patient, ", ".join(names))
-    if len(members) < len(images) and not patient_pattern:
-        logger.warning("%s: %d images are taken for those of %d patients; %s", path, len(images), len(members), ADVICE)
+    patients = _by_pattern(images, patient_pattern) if patient_pattern else _by_tag_or_name(images)
+    for patient, count in Counter(patients).items():
+        if count > 1:
+            names = [image["image_id"] for image, its in zip(images, patients, strict=True) if its == patient]
+            logger.info("%s: %d images of patient %r stay together: %s", path, count, patient, ", ".join(names))
+    different = len(set(patients))
+    if different < len(images) and not patient_pattern:
+        logger.warning("%s: %d images are taken for those of %d patients; %s", path, len(images), different, ADVICE)
     datalist: Datalist = {section: [] for section in SECTIONS}
-    first_place = {patient: place for place, patient in reversed(list(enumerate(patients)))}
     for image, patient in zip(images, patients, strict=True):
         numbers = re.findall(r"\d+", patient)
-        number = int(numbers[-1]) if numbers else first_place[patient]
+        number = int(numbers[-1]) if numbers else patients.index(patient)
         section = {0: "testing", 1: "validation" if with_validation else "training"}.get(number % FOLD, "training")
         item = make_item(image["image"], None, patient=patient, image_id=image["image_id"], annotation="full")
         datalist[section].append(item)
@@ -70,38 +56,29 @@ def background_datalist(path: str | Path, patient_pattern: str = "", with_valida
 
 
 def _by_pattern(images: list[dict[str, str]], pattern: str) -> list[str]:
-    compiled = re.compile(pattern)
+    compiled, patients = re.compile(pattern), []
     if compiled.groups != 1:
         raise ValueError(f"patient_pattern: got {pattern!r} with {compiled.groups} groups; want one, the patient")
-    matches = [compiled.search(_relative_name(image)) for image in images]
-    for image, match in zip(images, matches, strict=True):
+    for image in images:
+        below = Path(image["image"]).parts[-1 - image["image_id"].count("/") :]
+        match = compiled.search("/".join(below))
         if match is None or not match[1]:
-            raise ValueError(
-                f"patient_pattern: got {pattern!r}, without a patient in {image['image']}; want one in each"
-            )
-    return [match[1] for match in matches if match]
+            got = f"{pattern!r}, without a patient in {image['image']}"
+            raise ValueError(f"patient_pattern: got {got}; want one in each")
+        patients.append(match[1])
+    return patients
 
 
-def _relative_name(image: dict[str, str]) -> str:
-    """Path below the folder, with the file's suffix."""
-    depth = image["image_id"].count("/") + 1
-    return "/".join(Path(image["image"]).parts[-depth:])
-
-
-def _by_tags_and_names(images: list[dict[str, str]]) -> list[str]:
-    """PatientID, else the name up to its side and view, else the name up to a last number that few files share."""
+def _by_tag_or_name(images: list[dict[str, str]]) -> list[str]:
     tags = [_patient_id(image["image"]) for image in images]
     names = [image["image_id"] for image in images]
-    stems = [_without_view(name) or _without_last_number(name) for name in names]
+    stems = [match[0] if (match := NAMED_PATIENT.match(name)) else name for name in names]
     sharing = Counter(stem for tag, stem in zip(tags, stems, strict=True) if not tag)
-    crowds = {stem: count for stem, count in sharing.items() if count > MOST_VIEWS}
-    for stem, count in crowds.items():
-        logger.warning("%d files share %r: too many for one patient, each counts as one; %s", count, stem, ADVICE)
-    patients = []
-    for tag, name, stem in zip(tags, names, stems, strict=True):
-        alone = stem in crowds or (sharing[stem] == 1 and not _without_view(name))
-        patients.append(tag or (name if alone else stem))
-    return patients
+    for stem, count in sharing.items():
+        if count > MOST_VIEWS:
+            logger.warning("%d files share %r: too many for one patient, each counts as one; %s", count, stem, ADVICE)
+    places = zip(tags, names, stems, strict=True)
+    return [tag or (name if sharing[stem] > MOST_VIEWS else stem) for tag, name, stem in places]
 
 
 def _patient_id(file: str) -> str:
@@ -114,15 +91,3 @@ def _patient_id(file: str) -> str:
         return str(header.get("PatientID") or "").strip()
     except Exception:
         return ""
-
-
-def _without_view(image_id: str) -> str:
-    """What stands before side and view, with the folders, or the folders alone; "" for a name without them."""
-    folder, _, name = image_id.rpartition("/")
-    match = VIEW.search(name)
-    return "/".join(filter(None, (folder, name[: match.start()].strip(" _.-")))) if match else ""
-
-
-def _without_last_number(image_id: str) -> str:
-    match = LAST_NUMBER.match(image_id)
-    return match[1] if match else image_id

@@ -1,10 +1,7 @@
 """Files and folders of mammograms as a data set that survives a bad file."""
 
-from __future__ import annotations
-
 import logging
 from collections import Counter
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,29 +9,22 @@ from monai.data import Dataset
 
 logger = logging.getLogger(__name__)
 
-IGNORED_SUFFIXES = frozenset(
-    {".csv", ".doc", ".docx", ".gif", ".htm", ".html", ".ini", ".json", ".log", ".md", ".pdf", ".py"}
-    | {".toml", ".tsv", ".txt", ".xls", ".xlsx", ".xml", ".yaml", ".yml", ".zip"}
-)
-IGNORED_NAMES = frozenset({"dicomdir", "thumbs.db"})
+IMAGE_SUFFIXES = {".dcm", ".dicom", ".ima", ".nii", ".png", ".tif", ".tiff", ".jpg", ".jpeg"}
+IGNORED_SUFFIXES = {".csv", ".doc", ".docx", ".gif", ".htm", ".html", ".ini", ".json", ".log", ".md", ".pdf", ".py"}
+IGNORED_SUFFIXES |= {".toml", ".tsv", ".txt", ".xls", ".xlsx", ".xml", ".yaml", ".yml", ".zip"}
 FAILURE = "failure"
 REPORT_NAME = "run_report.json"
 
 
 def list_mammograms(path: str | int | Path) -> list[dict[str, str]]:
-    """Find the files to work on.
+    """Find the files to work on: one file, or a folder that is searched with its sub-folders.
 
-    Args:
-        path: one file, or a folder that is searched with its sub-folders. Hidden files, DICOMDIR and files whose
-            suffix cannot be an image (text, tables, documents) are passed over in folders; every other file is tried,
-            because DICOM files often have no suffix. Folders of earlier results (with a run report) are passed over.
+    Hidden files, DICOMDIR and files whose suffix cannot be an image (text, tables, documents) are passed over in
+    folders; every other file is tried, because DICOM files often have no suffix. Folders of earlier results (with a run
+    report) are passed over. Nothing found is a FileNotFoundError.
 
-    Returns:
-        Items {"image": path, "image_id": name for outputs}, sorted by path. The name is the path below the folder
-        without its suffix; files that differ only in the suffix keep it.
-
-    Raises:
-        FileNotFoundError: `path` does not exist, or the folder holds no candidate file.
+    The items {"image": path, "image_id": name for outputs} are sorted by path. The name is the path below the folder
+    without its suffix; files that differ only in the suffix keep it.
     """
     if not isinstance(path, str | int | Path):
         raise TypeError(f"input_dir: got {path!r}; want one path (a name with commas or brackets needs inner quotes)")
@@ -42,41 +32,27 @@ def list_mammograms(path: str | int | Path) -> list[dict[str, str]]:
     if root.is_file():
         return [{"image": str(root), "image_id": _without_suffix(root).name}]
     if not root.is_dir():
-        raise FileNotFoundError(
-            f"input_dir: got {root}, which does not exist; want a mammogram file or a folder of them"
-        )
+        want = "a mammogram file or a folder of them"
+        raise FileNotFoundError(f"input_dir: got {root}, which does not exist; want {want}")
     results = {p.parent for p in root.rglob(REPORT_NAME)}  # earlier results below the input are no input
-    files = [
-        p
-        for p in sorted(root.rglob("*"))
-        if p.is_file() and _is_candidate(p.relative_to(root)) and results.isdisjoint(p.parents)
-    ]
+    candidates = (p for p in sorted(root.rglob("*")) if p.is_file() and _is_candidate(p.relative_to(root)))
+    files = [p for p in candidates if results.isdisjoint(p.parents)]
     if not files:
-        raise FileNotFoundError(
-            f"input_dir: got {root}, which holds no image file; want DICOM, PNG, TIFF, JPEG or NIfTI"
-        )
+        want = "DICOM, PNG, TIFF, JPEG or NIfTI"
+        raise FileNotFoundError(f"input_dir: got {root}, which holds no image file; want {want}")
     full = [p.relative_to(root).as_posix() for p in files]
     short = [_without_suffix(Path(name)).as_posix() for name in full]
     shared = Counter(name.casefold() for names in zip(full, short, strict=True) for name in set(names))
-    return [
-        {"image": str(p), "image_id": f if shared[s.casefold()] > 1 else s}
-        for p, f, s in zip(files, full, short, strict=True)
-    ]
+    names = [f if shared[s.casefold()] > 1 else s for f, s in zip(full, short, strict=True)]
+    return [{"image": str(p), "image_id": name} for p, name in zip(files, names, strict=True)]
 
 
 class TolerantDataset(Dataset):
     """A MONAI data set whose unreadable items become failure records instead of exceptions.
 
     A failed item is {"image_id": ..., "failure": {"file", "stage", "reason"}} and holds no image; `TolerantEvaluator`
-    records it and goes on with the next one.
-
-    Args:
-        data: items with the keys "image" and "image_id".
-        transform: preprocessing chain.
+    records it and goes on with the next one. The items of `data` have the keys "image" and "image_id".
     """
-
-    def __init__(self, data: Sequence[dict[str, Any]], transform: Callable | None = None) -> None:
-        super().__init__(data=data, transform=transform)
 
     def __getitem__(self, index: Any) -> Any:
         """The transformed item, or its failure record."""
@@ -97,11 +73,11 @@ def describe_failure(file: str | Path, stage: str, error: BaseException) -> dict
 
 def _is_candidate(relative: Path) -> bool:
     hidden = any(part.startswith(".") for part in relative.parts)
-    return not hidden and relative.suffix.lower() not in IGNORED_SUFFIXES and relative.name.lower() not in IGNORED_NAMES
+    ignored = relative.suffix.lower() in IGNORED_SUFFIXES or relative.name.lower() in ("dicomdir", "thumbs.db")
+    return not hidden and not ignored
 
 
 def _without_suffix(path: Path) -> Path:
-    known = {".dcm", ".dicom", ".ima", ".nii", ".png", ".tif", ".tiff", ".jpg", ".jpeg"}
     if path.name.lower().endswith(".nii.gz"):
         return path.with_name(path.name[:-7])
-    return path.with_suffix("") if path.suffix.lower() in known else path
+    return path.with_suffix("") if path.suffix.lower() in IMAGE_SUFFIXES else path

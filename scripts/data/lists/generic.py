@@ -10,8 +10,6 @@ must therefore be given, if only as an empty one: an image of unknown content wo
 Relative paths start at `dataset_dir` and must stay inside of it; files elsewhere are given by absolute paths.
 """
 
-from __future__ import annotations
-
 import logging
 import os
 from collections.abc import Mapping
@@ -19,15 +17,14 @@ from pathlib import Path
 from typing import Any
 
 from scripts.data.lists.items import check_each_once, make_item, shared_patients
-from scripts.data.reader.errors import MammogramReadError
+from scripts.data.reader.errors import MammogramReadError, check_file
 from scripts.data.splits import ANNOTATIONS, SECTIONS, Datalist, Item, patient_split, split_datalist
 from scripts.data.text_files import Row, csv_rows, json_content
 
 logger = logging.getLogger(__name__)
 
-SECTION_NAMES = {"train": "training", "val": "validation", "valid": "validation", "test": "testing"} | {
-    section: section for section in SECTIONS
-}
+SHORT_NAMES = {"train": "training", "val": "validation", "valid": "validation", "test": "testing"}
+SECTION_NAMES = SHORT_NAMES | {section: section for section in SECTIONS}
 KEYS = {"image", "label", "split", "patient", "image_id", "laterality", "view", "annotation"}
 
 
@@ -38,11 +35,12 @@ def generic_datalist(
     test_fraction: float = 0.2,
     seed: int = 0,
 ) -> Datalist:
-    """Read a data list.
+    """Read a data list (items as in docs/data.md).
 
     Sections that the file gives are kept as they are, empty ones too. If it gives no validation section, one is split
     off the training patients, and if it gives no testing section either, that too. Without "patient" every image
-    counts as a patient of its own, with a warning when a split has to be made.
+    counts as a patient of its own, with a warning when a split has to be made. MammogramReadError names the file and
+    row of what is missing, listed twice, malformed, or of a patient that stands in two sections.
 
     Args:
         datalist_file: .json or .csv file; a relative path starts at `dataset_dir`.
@@ -50,23 +48,12 @@ def generic_datalist(
         validation_fraction: of the patients, used only when a split has to be made; 0 leaves the section empty.
         test_fraction: of the patients, likewise.
         seed: of that split.
-
-    Returns:
-        {"training": items, "validation": items, "testing": items}, items as in docs/data.md.
-
-    Raises:
-        MammogramReadError: names the file and row of what is missing, listed twice, malformed, or of a patient
-            that stands in two sections.
     """
     file = Path(dataset_dir) / datalist_file
     folder = Path(dataset_dir) if str(dataset_dir) else file.parent
-    if file.suffix.lower() not in (".json", ".csv"):
-        raise MammogramReadError(file, f"a data list of type {file.suffix!r}", ".json or .csv")
+    check_file(file, file.suffix.lower() in (".json", ".csv"), f"a data list of type {file.suffix!r}", ".json or .csv")
     records = _json_records(file) if file.suffix.lower() == ".json" else _csv_records(file)
-    placed = {
-        section: [(where, _item(record, where, file, folder)) for where, record in rows]
-        for section, rows in records.items()
-    }
+    placed = {name: [(where, _item(row, where, file, folder)) for where, row in rows] for name, rows in records.items()}
     given = {section: [item for _, item in rows] for section, rows in placed.items()}
     check_each_once(file, [row for rows in placed.values() for row in rows], ["image", "image_id"])
     for patient, sections in shared_patients(given).items():
@@ -89,12 +76,11 @@ def _json_records(file: Path) -> dict[str, list[Row]]:
     records: dict[str, list[Row]] = {}
     for key in [key for key in content if key in SECTION_NAMES] if isinstance(content, dict) else []:
         rows = content[key]
-        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-            raise MammogramReadError(file, f"{key!r} with other content", '[{"image": .., "label": ..}, ..]')
+        is_list = isinstance(rows, list) and all(isinstance(row, dict) for row in rows)
+        check_file(file, is_list, f"{key!r} with other content", '[{"image": .., "label": ..}, ..]')
         numbered = [(f"{key}[{number}]", row) for number, row in enumerate(rows)]
         records.setdefault(SECTION_NAMES[key], []).extend(numbered)
-    if not any(records.values()):
-        raise MammogramReadError(file, "no items", '{"training": [{"image": .., "label": ..}, ..], ..}')
+    check_file(file, any(records.values()), "no items", '{"training": [{"image": .., "label": ..}, ..], ..}')
     return records
 
 
@@ -103,32 +89,29 @@ def _csv_records(file: Path) -> dict[str, list[Row]]:
     records: dict[str, list[Row]] = {}
     _, rows = csv_rows(file, "a CSV data list: the columns image,label, one cell a column")
     for where, record in rows:
-        section = SECTION_NAMES.get((record.get("split") or "training").lower())
-        if section is None:
-            raise MammogramReadError(
-                file, f"{where} with the split {record['split']!r}", f"one of {sorted(SECTION_NAMES)}"
-            )
-        records.setdefault(section, []).append((where, record))
-    if not records:
-        raise MammogramReadError(file, "no rows", "the columns image,label and a row for each image")
+        split = record.get("split") or "training"
+        known = split.lower() in SECTION_NAMES
+        check_file(file, known, f"{where} with the split {split!r}", f"one of {sorted(SECTION_NAMES)}")
+        records.setdefault(SECTION_NAMES[split.lower()], []).append((where, record))
+    check_file(file, records, "no rows", "the columns image,label and a row for each image")
     return records
 
 
 def _item(record: Mapping[str, Any], where: str, file: Path, folder: Path) -> Item:
-    if not isinstance(record.get("image"), str) or not record["image"] or "label" not in record:
-        want = "'image' and 'label' (an empty one for an image without MCs)"
-        raise MammogramReadError(file, f"{where} with the keys {sorted(record)}", want)
+    complete = isinstance(record.get("image"), str) and record["image"] and "label" in record
+    want = "'image' and 'label' (an empty one for an image without MCs)"
+    check_file(file, complete, f"{where} with the keys {sorted(record)}", want)
     image = _path(record["image"], f"{where}, image", file, folder)
     value = "" if record["label"] is None else record["label"]
     texts = value if isinstance(value, list) else [value] if value != "" else []
-    if not all(isinstance(text, str) and text for text in texts):
-        raise MammogramReadError(file, f"{where}, label = {value!r}", "a path, a list of paths, or empty")
+    are_paths = all(isinstance(text, str) and text for text in texts)
+    check_file(file, are_paths, f"{where}, label = {value!r}", "a path, a list of paths, or empty")
     labels = [_path(text, f"{where}, label", file, folder) for text in texts]
     given = {key: str(record.get(key) or "") for key in KEYS}
     annotation = given["annotation"] or ("full" if labels else "none")
-    if annotation not in ANNOTATIONS or (annotation == "none") != (not labels):
-        got = f"{where} with the annotation {annotation!r} and {len(labels)} labels"
-        raise MammogramReadError(file, got, "full or clusters_only with a label, none without")
+    fits = annotation in ANNOTATIONS and (annotation == "none") == (not labels)
+    got = f"{where} with the annotation {annotation!r} and {len(labels)} labels"
+    check_file(file, fits, got, "full or clusters_only with a label, none without")
     relative = Path(os.path.relpath(image, folder)) if not Path(record["image"]).is_absolute() else Path(image.name)
     stem = relative.with_name(relative.name.removesuffix(".gz")).with_suffix("")
     image_id = given["image_id"] or "_".join(stem.parts)
@@ -146,8 +129,7 @@ def _item(record: Mapping[str, Any], where: str, file: Path, folder: Path) -> It
 
 def _path(text: str, where: str, file: Path, folder: Path) -> Path:
     path = Path(os.path.normpath(folder / text))
-    if not Path(text).is_absolute() and ".." in Path(os.path.relpath(path, folder)).parts:
-        raise MammogramReadError(file, f"{where} = {text!r}, outside of {folder}", "a path inside, or an absolute one")
-    if not path.is_file():
-        raise MammogramReadError(file, f"{where} = {text!r}, but no file {path}", "an existing file")
+    inside = Path(text).is_absolute() or ".." not in Path(os.path.relpath(path, folder)).parts
+    check_file(file, inside, f"{where} = {text!r}, outside of {folder}", "a path inside, or an absolute one")
+    check_file(file, path.is_file(), f"{where} = {text!r}, but no file {path}", "an existing file")
     return path

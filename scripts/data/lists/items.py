@@ -1,7 +1,5 @@
 """What every data list shares: the form of its items, and the checks of patients and images."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -11,26 +9,16 @@ from scripts.data.splits import Datalist, Item
 
 def make_item(
     image: str | Path,
-    label: str | Path | Sequence[str | Path] | None,
+    label: str | Path | Sequence[str | Path] | None,  # annotation file or files; None for an image without MCs
     *,
     patient: str,
-    image_id: str,
-    annotation: str,
-    laterality: str = "",
-    view: str = "",
+    image_id: str,  # its name in results
+    annotation: str,  # "full", "clusters_only" or "none"
+    laterality: str = "",  # side, by its first letter
+    view: str = "",  # "CC", "MLO", ...
     **more: str,
 ) -> Item:
-    """One image of a data list, as docs/data.md describes it; `more` are further texts, such as the density.
-
-    Args:
-        image: its file.
-        label: its annotation file, several of them, or None for an image without MCs.
-        patient: whose image it is.
-        image_id: its name in results.
-        annotation: "full", "clusters_only" or "none".
-        laterality: side, by its first letter.
-        view: "CC", "MLO", ...
-    """
+    """One image of a data list, as docs/data.md describes it; `more` are further texts, such as the density."""
     label = "" if label is None else label
     return {
         **more,
@@ -45,16 +33,7 @@ def make_item(
 
 
 def check_each_once(source: str | Path, items: Iterable[tuple[str, Item]], keys: Sequence[str]) -> None:
-    """No two items agree in any of `keys`.
-
-    Args:
-        source: the file or folder, for the message.
-        items: (where it was read, item).
-        keys: e.g. "image" and "image_id".
-
-    Raises:
-        MammogramReadError: names both places.
-    """
+    """MammogramReadError that names both places if two of `items`, as (where it was read, item), agree in a key."""
     seen: dict[tuple[str, str], str] = {}
     for where, item in items:
         for key in keys:

@@ -1,40 +1,21 @@
-"""Spacing and identity from the tags of a DICOM dataset."""
-
-from __future__ import annotations
+"""Numbers, spacing and identity from the tags of a DICOM dataset."""
 
 import math
 
 from pydicom import Dataset
 from pydicom.multival import MultiValue
 
-from scripts.data.reader.errors import MammogramReadError, PathLike
-from scripts.data.reader.spacing import Candidate
+from scripts.data.reader.errors import MammogramReadError, PathLike, check_file
+from scripts.data.reader.plausible import Candidates, Spacing
 
-VIEW_CODES = {  # PS3.16 CID 4014, SNOMED RT and SNOMED CT
-    "R-10242": "CC",
-    "399162004": "CC",
-    "R-10226": "MLO",
-    "399368009": "MLO",
-}
-DDSM_VIEWS = ("CC", "MLO")  # CBIS-DDSM writes the view into PatientOrientation
-MAX_MAGNIFICATION = 4.0
-IDENTITY = {  # name in the reader's metadata -> keyword; "" where several tags are looked at
-    "laterality": "",
-    "view": "",
-    "patient_id": "PatientID",
-    "study_uid": "StudyInstanceUID",
-    "series_uid": "SeriesInstanceUID",
-    "sop_uid": "SOPInstanceUID",
-    "manufacturer": "Manufacturer",
-}
+VIEW_CODES = {"R-10242": "CC", "399162004": "CC", "R-10226": "MLO", "399368009": "MLO"}  # CID 4014, SNOMED RT and CT
+TAGS = {"patient_id": "PatientID", "study_uid": "StudyInstanceUID", "series_uid": "SeriesInstanceUID"}
+TAGS |= {"sop_uid": "SOPInstanceUID", "manufacturer": "Manufacturer"}  # name in the reader's metadata -> keyword
+IDENTITY = ("laterality", "view", *TAGS)
 
 
 def numbers(path: PathLike, dataset: Dataset, keyword: str) -> list[float]:
-    """The values of a numeric element as finite floats; [] if it is absent or empty.
-
-    Raises:
-        MammogramReadError: something that is no finite number.
-    """
+    """The values of an element as finite floats (else MammogramReadError); [] if it is absent or empty."""
     try:
         value = dataset.get(keyword)
         if isinstance(value, str):  # written under a VR of text
@@ -43,8 +24,7 @@ def numbers(path: PathLike, dataset: Dataset, keyword: str) -> list[float]:
         got = [float(number) for number in values]
     except (TypeError, ValueError) as error:
         raise MammogramReadError(path, f"unreadable {keyword} ({error})", "numbers") from error
-    if not all(math.isfinite(number) for number in got):
-        raise MammogramReadError(path, f"{keyword} = {got}", "finite numbers")
+    check_file(path, all(map(math.isfinite, got)), f"{keyword} = {got}", "finite numbers")
     return got
 
 
@@ -56,56 +36,50 @@ def text(dataset: Dataset, keyword: str) -> str:
     return "\\".join(map(str, value)) if isinstance(value, MultiValue) else str(value).strip()
 
 
-def spacing_candidates(path: PathLike, dataset: Dataset) -> list[Candidate]:
-    """Spacings (row_mm, col_mm) in the tags, best first: in the breast, at the detector, of the film scanner."""
+def spacing_candidates(path: PathLike, dataset: Dataset) -> Candidates:
+    """Spacings in the tags, best first: in the breast, at the detector, of the film scanner."""
 
-    def lenient(keyword: str, unreadable: list[float]) -> list[float]:
+    def lenient(keyword: str) -> list[float]:
         try:
             return numbers(path, dataset, keyword)
         except MammogramReadError:
-            return unreadable
+            return [math.nan, math.nan]
 
-    def pair(keyword: str) -> tuple[float, float] | None:
-        values = lenient(keyword, [math.nan, math.nan])
+    def pair(keyword: str) -> Spacing | None:
+        values = lenient(keyword)
         return (values[0], values[1]) if len(values) == 2 else None
 
     detector, source = pair("ImagerPixelSpacing"), "ImagerPixelSpacing"
-    magnification = lenient("EstimatedRadiographicMagnificationFactor", [])
-    if detector and magnification and 1.0 <= magnification[0] <= MAX_MAGNIFICATION:
+    magnification = lenient("EstimatedRadiographicMagnificationFactor")
+    if detector and magnification and 1.0 <= magnification[0] <= 4.0:
         detector = (detector[0] / magnification[0], detector[1] / magnification[0])
         source = "ImagerPixelSpacing / EstimatedRadiographicMagnificationFactor"
-    scanned = pair("NominalScannedPixelSpacing")
-    return [("PixelSpacing", pair("PixelSpacing")), (source, detector), ("NominalScannedPixelSpacing", scanned)]
+    in_breast, scanned = ((name, pair(name)) for name in ("PixelSpacing", "NominalScannedPixelSpacing"))
+    return [in_breast, (source, detector), scanned]
 
 
 def laterality(dataset: Dataset) -> str:
     """ "L", "R", or "" where the tags do not say."""
-    places = [dataset]
-    for groups in ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"):
-        for group in dataset.get(groups) or []:
-            places.extend(group.get("FrameAnatomySequence") or [])
-    for keyword in ("ImageLaterality", "Laterality", "FrameLaterality"):
-        for place in places:
-            side = text(place, keyword).upper()[:1]
-            if side in ("L", "R"):
-                return side
-    return ""
+    names = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
+    groups = [group for name in names for group in dataset.get(name) or []]
+    places = [dataset, *(place for group in groups for place in group.get("FrameAnatomySequence") or [])]
+    keywords = ("ImageLaterality", "Laterality", "FrameLaterality")
+    sides = (text(place, keyword).upper()[:1] for keyword in keywords for place in places)
+    return next((side for side in sides if side in ("L", "R")), "")
 
 
 def view(dataset: Dataset) -> str:
     """ "CC", "MLO", another ViewPosition, the meaning of another view code, or ""."""
-    position = text(dataset, "ViewPosition").upper()
-    if position:
+    if position := text(dataset, "ViewPosition").upper():
         return position
     for item in dataset.get("ViewCodeSequence") or []:
-        name = VIEW_CODES.get(text(item, "CodeValue")) or text(item, "CodeMeaning")
-        if name:
+        if name := VIEW_CODES.get(text(item, "CodeValue")) or text(item, "CodeMeaning"):
             return name
     orientation = text(dataset, "PatientOrientation").upper()
-    return orientation if orientation in DDSM_VIEWS else ""
+    return orientation if orientation in ("CC", "MLO") else ""  # CBIS-DDSM writes the view there
 
 
 def identity(dataset: Dataset) -> dict[str, str]:
     """The identifying tags under the names of `IDENTITY`, "" where absent."""
-    tags = {name: text(dataset, keyword) for name, keyword in IDENTITY.items() if keyword}
+    tags = {name: text(dataset, keyword) for name, keyword in TAGS.items()}
     return {"laterality": laterality(dataset), "view": view(dataset)} | tags

@@ -1,11 +1,11 @@
 """Between a file's own axes and the rows-first display array.
 
 A file's own array is column first, as MONAI and ITK read it: axis 0 runs along the columns of the picture, axis 1 along
-its rows, and NIfTI may add axes of length 1. Its affine maps file indices to RAS millimetres. The display array is
-(rows, cols), never mirrored: columns run to patient left, rows to posterior or inferior wherever the file says so.
-"""
+its rows, and NIfTI may add axes of length 1. Its affine (4x4) maps file indices to RAS millimetres. The display array
+is (rows, cols), never mirrored: columns run to patient left, rows to posterior or inferior wherever the file says so.
 
-from __future__ import annotations
+`file_axes` are always the (row axis, column axis) of the file, `file_flips` whether its axes 0 and 1 run backwards.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -17,26 +17,16 @@ MIN_COSINE = 0.9  # how well an axis must follow a patient axis to be oriented b
 
 
 def plain_affine(spacing_mm: Sequence[float]) -> np.ndarray:
-    """RAS affine (4x4) of a column-first image without orientation, as ITK writes it: the identity in LPS.
-
-    Args:
-        spacing_mm: (row_mm, col_mm).
-    """
-    row_mm, col_mm = spacing_mm
-    return np.diag([-col_mm, -row_mm, 1.0, 1.0])
+    """Affine of an image without orientation and of (row_mm, col_mm), as ITK writes it: the identity in LPS."""
+    return np.diag([-spacing_mm[1], -spacing_mm[0], 1.0, 1.0])
 
 
 def display_axes(affine: np.ndarray) -> tuple[tuple[int, int], tuple[bool, bool]] | None:
-    """Which file axis is shown as rows, which as columns, and which of them run backwards.
+    """(file_axes, file_flips) that bring a file with this affine to display order.
 
     Display order is LPS: of the two in-plane axes, the one that follows the earlier of (left-right,
     anterior-posterior, superior-inferior) gives the columns; left, posterior and inferior are right and down.
-
-    Args:
-        affine: (4, 4) from file indices to RAS mm; the plane is spanned by file axes 0 and 1.
-
-    Returns:
-        ``(row_axis, col_axis), (flip_axis_0, flip_axis_1)``, or None if the plane is oblique or degenerate.
+    None if the plane of file axes 0 and 1 is oblique or degenerate.
     """
     directions = affine[:3, :2]
     lengths = np.linalg.norm(directions, axis=0)
@@ -55,45 +45,28 @@ def from_file_axes(
     plane: np.ndarray, file_axes: Sequence[int] = IN_FILE_ORDER, file_flips: Sequence[bool] = (False, False)
 ) -> np.ndarray:
     """The file's 2-D array as the display array (rows, cols); `to_file_axes` is its inverse."""
-    flipped = plane[tuple(slice(None, None, -1 if flip else 1) for flip in file_flips)]
-    return np.transpose(flipped, tuple(file_axes))
+    return np.transpose(_flipped(plane, file_flips), tuple(file_axes))
 
 
 def to_file_axes(array: np.ndarray, meta: Mapping[str, Any]) -> np.ndarray:
-    """A display array in the axes of the file that `meta` came from: the exact inverse of reading.
+    """A display array (rows, cols) of any dtype in the axes of the file that `meta` came from: the inverse of reading.
 
-    Args:
-        array: (rows, cols), any dtype, of the image's own size.
-        meta: what MammogramReader returned: `file_shape`, `file_flips` and `file_axes` are used.
-
-    Returns:
-        The same dtype with shape `file_shape`, ready to be written with `file_affine`.
-
-    Raises:
-        ValueError: `array` is not of the image's size.
+    Of what MammogramReader returned, `file_shape`, `file_flips` and `file_axes` are used. The result has the shape
+    `file_shape`, ready to be written with `file_affine`.
     """
     shape = tuple(int(n) for n in meta["file_shape"])
     row_axis, col_axis = (int(axis) for axis in meta.get("file_axes", IN_FILE_ORDER))
-    flips = [bool(flip) for flip in meta["file_flips"]][:2]
     want = (shape[row_axis], shape[col_axis])
     if array.shape != want:
         raise ValueError(f"array: got shape {array.shape}; want {want}, the (rows, cols) of the image that was read")
-    plane = np.transpose(array, np.argsort((row_axis, col_axis)))
-    plane = plane[tuple(slice(None, None, -1 if flip else 1) for flip in flips)]
+    plane = _flipped(np.transpose(array, np.argsort((row_axis, col_axis))), meta["file_flips"][:2])
     return np.ascontiguousarray(plane).reshape(shape)
 
 
 def rows_first_affine(
     file_affine: np.ndarray, shape: Sequence[int], file_axes: Sequence[int], file_flips: Sequence[bool]
 ) -> np.ndarray:
-    """Affine (4x4, RAS mm) of the display array: physical point of array[r, c] = result @ (r, c, 0, 1).
-
-    Args:
-        file_affine: (4, 4) of the file's own axes.
-        shape: (rows, cols) of the display array.
-        file_axes: (row axis, column axis) of the file.
-        file_flips: whether file axes 0 and 1 were flipped.
-    """
+    """Affine of the display array of `shape` (rows, cols): physical point of array[r, c] = result @ (r, c, 0, 1)."""
     to_index = np.zeros((4, 4))
     to_index[2, 2] = to_index[3, 3] = 1.0
     for display_axis, file_axis in enumerate(file_axes):
@@ -101,3 +74,7 @@ def rows_first_affine(
         to_index[file_axis, display_axis] = -1.0 if flip else 1.0
         to_index[file_axis, 3] = shape[display_axis] - 1.0 if flip else 0.0
     return file_affine @ to_index
+
+
+def _flipped(plane: np.ndarray, file_flips: Sequence[bool]) -> np.ndarray:
+    return plane[tuple(slice(None, None, -1 if flip else 1) for flip in file_flips)]
