@@ -4,16 +4,16 @@ A cluster is a group of at least `least` objects that single linkage joins: each
 of the group (centroids, inclusive). Definitions and their reasons: docs/metrics.md.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.cluster.hierarchy import DisjointSet
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components, minimum_spanning_tree
 from scipy.spatial import cKDTree
 
+from scripts.common.checks import check
 from scripts.evaluation.cases import ROUNDING_MM, CaseLevels, CaseScores, places_mm
 from scripts.evaluation.froc import EventTable, breast_areas, joined, level_changes
 from scripts.evaluation.matching import GREEDY, Matched, match_events
@@ -21,34 +21,21 @@ from scripts.evaluation.matching import GREEDY, Matched, match_events
 
 @dataclass(frozen=True)
 class ClusterRule:
-    """What a cluster is, and when it counts as found.
+    """What a cluster is, and when it counts as found."""
 
-    Attributes:
-        distance_mm: largest distance of neighbours in a cluster, mm, inclusive.
-        least: smallest number of objects of a cluster (annotated, or false positives).
-        hits: a cluster is found when at least so many of its MCs are hit; at most `least`.
-    """
-
-    distance_mm: float = 5.0
-    least: int = 3
-    hits: int = 2
+    distance_mm: float = 5.0  # largest distance of neighbours in a cluster, inclusive
+    least: int = 3  # smallest number of objects of a cluster (annotated, or false positives)
+    hits: int = 2  # a cluster is found when at least so many of its MCs are hit; at most `least`
 
     def __post_init__(self) -> None:
-        if not self.distance_mm > 0:
-            raise ValueError(f"distance_mm: got {self.distance_mm}, want a value above 0")
-        if not 1 <= self.hits <= self.least:
-            raise ValueError(f"hits: got {self.hits}, want 1 to {self.least} (the smallest size of a cluster)")
+        check("distance_mm", self.distance_mm, self.distance_mm > 0, "a value above 0")
+        check("hits", self.hits, 1 <= self.hits <= self.least, f"1 to {self.least} (the smallest size of a cluster)")
 
 
 def single_linkage(points_mm: np.ndarray, distance_mm: float) -> np.ndarray:
-    """Group points that a chain of steps of at most `distance_mm` connects.
+    """Group points (n, 2) that a chain of steps of at most `distance_mm` (tolerance 1e-9 mm) connects.
 
-    Args:
-        points_mm: (n, 2).
-        distance_mm: inclusive, with a tolerance of 1e-9 mm.
-
-    Returns:
-        int (n,): number of the group of each point, from 0 in order of the first points.
+    int (n,): number of the group of each point, from 0 in order of the first points.
     """
     graph = _graph(points_mm, distance_mm, np.ones(len(points_mm)))
     return connected_components(graph, directed=False)[1].astype(np.int64)
@@ -59,11 +46,6 @@ class ClusterTable(EventTable):
 
     At low thresholds false positives run together into few large groups. So that a method gains nothing by that, the
     curve's `fp` is the largest number at this threshold or any higher one, summed over images first.
-
-    Args:
-        cases: the scored images.
-        rule: what a cluster is.
-        matching: "greedy" or "optimal".
     """
 
     def __init__(self, cases: Sequence[CaseScores], rule: ClusterRule | None = None, matching: str = GREEDY) -> None:
@@ -75,11 +57,6 @@ class ClusterTable(EventTable):
 
 def cluster_events(case: CaseScores, rule: ClusterRule, matching: str = GREEDY) -> tuple[int, np.ndarray, np.ndarray]:
     """What happens to clusters as the threshold falls.
-
-    Args:
-        case: the scored image.
-        rule: what a cluster is.
-        matching: "greedy" or "optimal".
 
     Returns:
         number of annotated clusters; score (n,) descending; change int (n, 2): more clusters found, more
@@ -119,29 +96,17 @@ def _group_changes(points_mm: np.ndarray, rule: ClusterRule) -> np.ndarray:
     change = np.full(len(points_mm), int(rule.least <= 1))
     moment = np.arange(1, len(points_mm) + 1)
     tree = minimum_spanning_tree(_graph(points_mm, rule.distance_mm, moment)).tocoo()
-    parent, size = list(range(len(points_mm))), [1] * len(points_mm)
-
-    def root(point: int) -> int:
-        while parent[point] != point:
-            parent[point] = point = parent[parent[point]]
-        return point
-
+    groups = DisjointSet(range(len(points_mm)))
     edges = np.argsort(tree.data, kind="stable")
     for a, b in zip(tree.row[edges].tolist(), tree.col[edges].tolist(), strict=True):
-        first, second = root(a), root(b)
-        before = (size[first] >= rule.least) + (size[second] >= rule.least)
-        if size[first] < size[second]:
-            first, second = second, first
-        parent[second], size[first] = first, size[first] + size[second]
-        change[max(a, b)] += (size[first] >= rule.least) - before
+        first, second = groups.subset_size(a), groups.subset_size(b)
+        groups.merge(a, b)
+        change[max(a, b)] += (first + second >= rule.least) - (first >= rule.least) - (second >= rule.least)
     return change
 
 
 def _graph(points_mm: np.ndarray, distance_mm: float, moment: np.ndarray) -> csr_array:
     """Pairs of near points, weighted by the later of their moments (1 or more)."""
-    count = len(points_mm)
-    pairs = np.zeros((0, 2), np.int64)
-    if count:
-        pairs = cKDTree(points_mm).query_pairs(distance_mm + ROUNDING_MM, output_type="ndarray")
-    weight = np.maximum(moment[pairs[:, 0]], moment[pairs[:, 1]]).astype(np.float64)
-    return csr_array((weight, (pairs[:, 0], pairs[:, 1])), shape=(count, count))
+    first, second = cKDTree(points_mm).query_pairs(distance_mm + ROUNDING_MM, output_type="ndarray").T
+    weight = np.maximum(moment[first], moment[second]).astype(np.float64)
+    return csr_array((weight, (first, second)), shape=(moment.size, moment.size))

@@ -1,13 +1,13 @@
 """How well an object stands out: contrast-to-noise ratio (CNR) against a ring around it."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from scipy import ndimage
 
+from scripts.common.checks import check
 from scripts.common.labels import BACKGROUND
 from scripts.common.objects import Spacing
 from scripts.evaluation.cases import CaseScores, ImageArrays
@@ -20,28 +20,16 @@ LEAST_RING_PX = 10
 
 @dataclass(frozen=True)
 class Contrast:
-    """Measures the CNR of annotated objects and of the predictions of the highest scores.
+    """Measures the CNR of annotated objects and of the predictions of the highest scores."""
 
-    Attributes:
-        gap_mm: keeps blurred borders out of the ring; see `contrast_to_noise`.
-        width_mm: of the ring.
-        predictions: so many of an image get a value, which takes about a millisecond each; NaN for the others.
-    """
-
-    gap_mm: float = 0.2
-    width_mm: float = 1.0
-    predictions: int = 200
+    gap_mm: float = 0.2  # keeps blurred borders out of the ring; see `contrast_to_noise`
+    width_mm: float = 1.0  # of the ring
+    predictions: int = 200  # so many of an image get a value (about a millisecond each); NaN for the others
+    names: ClassVar[tuple[str, ...]] = (CONTRAST,)
 
     def __post_init__(self) -> None:
-        if self.gap_mm < 0 or not self.width_mm > 0:
-            raise ValueError(
-                f"gap_mm, width_mm: got {self.gap_mm} and {self.width_mm}, want 0 or more and a value above 0"
-            )
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Names of the values."""
-        return (CONTRAST,)
+        check("gap_mm", self.gap_mm, self.gap_mm >= 0, "0 or more")
+        check("width_mm", self.width_mm, self.width_mm > 0, "a value above 0")
 
     def of_annotations(self, arrays: ImageArrays, case: CaseScores) -> dict[str, np.ndarray]:
         """CNR of the annotated objects, (annotations,)."""
@@ -56,10 +44,9 @@ class Contrast:
 
     def _measure(self, arrays: ImageArrays, objects: np.ndarray, numbers: Iterable[int]) -> np.ndarray:
         if arrays.image is None:
-            raise ValueError(f"{CONTRAST}: got no image, want the grey values of the objects")
-        return contrast_to_noise(
-            *(arrays.image, arrays.label, objects, numbers, arrays.spacing_mm, self.gap_mm, self.width_mm)
-        )
+            raise ValueError(f"{CONTRAST}: got no image; want the grey values of the objects")
+        ring = (arrays.spacing_mm, self.gap_mm, self.width_mm)
+        return contrast_to_noise(arrays.image, arrays.label, objects, numbers, *ring)
 
 
 def contrast_to_noise(
@@ -82,14 +69,13 @@ def contrast_to_noise(
         objects: int (rows, cols), objects by number.
         numbers: those to measure.
         spacing_mm: (row, col) pixel spacing in mm.
-        gap_mm: keeps blurred borders out of the ring.
-        width_mm: of the ring.
+        gap_mm, width_mm: see `Contrast`.
 
     Returns:
         float (numbers,); NaN where the ring has fewer than 10 px or is flat.
     """
-    if not image.shape == label.shape == objects.shape:
-        raise ValueError(f"image, label, objects: got {image.shape}, {label.shape}, {objects.shape}; want one shape")
+    shapes = (image.shape, label.shape, objects.shape)
+    check("image, label, objects", shapes, len(set(shapes)) == 1, "one shape")
     reach, boxes = gap_mm + width_mm, ndimage.find_objects(objects)
     margin = [int(np.ceil(reach / side)) for side in spacing_mm]
     values = []

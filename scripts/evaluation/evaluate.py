@@ -1,7 +1,5 @@
 """From scored images to results: `evaluate`, and `Evaluation`, which a config's run calls at its end."""
 
-from __future__ import annotations
-
 import logging
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -14,6 +12,7 @@ from scripts.common.files import json_values, write_json
 from scripts.common.provenance import describe_weights, package_versions, source_commit
 from scripts.common.settings import describe
 from scripts.common.tables import write_csv
+from scripts.evaluation.cases import DIAMETER
 from scripts.evaluation.froc import TABLE_NAME, save_table
 from scripts.evaluation.handlers import FROCHandler
 from scripts.evaluation.matching import GREEDY
@@ -21,7 +20,6 @@ from scripts.evaluation.presets import PresetLimits, choose_presets
 from scripts.evaluation.scored_set import ScoredSet
 from scripts.evaluation.sections.section import Section, Table
 from scripts.evaluation.statistics import Bootstrap
-from scripts.evaluation.strata import DIAMETER
 from scripts.findings.presets import publish_presets
 
 logger = logging.getLogger(__name__)
@@ -29,19 +27,12 @@ logger = logging.getLogger(__name__)
 
 @dataclass
 class Metrics:
-    """All results of an evaluation.
+    """All results of an evaluation."""
 
-    Attributes:
-        values: what metrics.json holds, by section.
-        tables: name of the CSV file -> its columns and rows.
-        figures: name of the PNG file -> draws it.
-        scored: the images.
-    """
-
-    values: dict[str, Any]
-    scored: ScoredSet
-    tables: dict[str, Table] = field(default_factory=dict)
-    figures: dict[str, Callable[[Path], object]] = field(default_factory=dict)
+    values: dict[str, Any]  # what metrics.json holds, by section
+    scored: ScoredSet  # the images
+    tables: dict[str, Table] = field(default_factory=dict)  # name of the CSV file -> its columns and rows
+    figures: dict[str, Callable[[Path], object]] = field(default_factory=dict)  # name of the PNG file -> draws it
 
     def save(self, folder: str | Path) -> dict[str, Any]:
         """Write metrics.json, the tables, the figures and froc_table.npz; what metrics.json holds."""
@@ -56,13 +47,7 @@ class Metrics:
 
 
 def evaluate(scored: ScoredSet, sections: Sequence[Section], failed: int = 0) -> Metrics:
-    """Results of scored images.
-
-    Args:
-        scored: the images, with matching, operating threshold and bootstrap.
-        sections: parts of the results, in order.
-        failed: number of images that could not be scored.
-    """
+    """Results of scored images, section by section; `failed` is the number of images that could not be scored."""
     metrics = Metrics({"counts": counts(scored, failed)}, scored)
     for section in sections:
         result = section.results(scored)
@@ -95,9 +80,7 @@ class Evaluation:
         output_dir: folder of the results.
         handler: holds the scored images after the run.
         sections: parts of the results.
-        matching: "greedy" (the paper's) or "optimal".
-        bootstrap: how intervals are made; None is the default.
-        operating_threshold: see `ScoredSet`.
+        matching, bootstrap, operating_threshold: see `ScoredSet`.
         objects: how the method forms objects; where its `own_threshold` is the operating threshold, the method's own
             output is evaluated.
         settings: values worth keeping (method, data folder, section, note).
@@ -125,7 +108,7 @@ class Evaluation:
         measured = {DIAMETER, *(name for measure in handler.measures for name in measure.names)}
         for section in sections:
             if missing := sorted(set(section.needs) - measured):
-                raise ValueError(f"{type(section).__name__}: got no measure of {missing}, want one in the handler's")
+                raise ValueError(f"{type(section).__name__}: got no measure of {missing}; want one in the handler's")
         self.output_dir, self.handler, self.sections = Path(output_dir), handler, tuple(sections)
         self.matching, self.bootstrap = matching, bootstrap or Bootstrap()
         self.operating_threshold, own = operating_threshold, getattr(objects, "own_threshold", None)
@@ -151,10 +134,8 @@ class Evaluation:
         return content
 
     def write_presets(self) -> dict[str, Any]:
-        """Choose operating thresholds on these images, which should be a validation set, and write them.
-
-        Returns:
-            What operating_points.json holds: {"presets": {name: {"threshold", ...}}, "provenance"}.
+        """Choose operating thresholds on these images, which should be a validation set; what the written
+        operating_points.json holds: {"presets": {name: {"threshold", ...}}, "provenance"}.
         """
         presets = choose_presets(ScoredSet(self.handler.cases, self.matching).curve, self.preset_limits)
         content = json_values({"presets": presets, "provenance": self._provenance()})

@@ -1,7 +1,5 @@
 """Figures of an evaluation: FROC curves, sizes of annotated objects."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -57,9 +55,7 @@ def draw_froc(
         x, y = fp[operating_index], curve.tpr[operating_index]
         text = f"threshold {curve.threshold[operating_index]:.3g}: TPR {y:.3f} at {x:.3f} {unit}"
         axes.plot([x], [y], "o", color="black", markersize=5, label=text, clip_on=True)
-    axes.set(xlim=(0, fp_limit), ylim=(0, 1.005), title=title)
-    axes.set_xlabel(label)
-    axes.set_ylabel("true-positive rate")
+    axes.set(xlim=(0, fp_limit), ylim=(0, 1.005), title=title, xlabel=label, ylabel="true-positive rate")
     axes.grid(alpha=0.3)
     axes.legend(loc="lower right", fontsize="small")
     return write_atomically(path, lambda temporary: figure.savefig(temporary, dpi=150))
@@ -78,6 +74,6 @@ def draw_sizes(path: str | Path, counts: Mapping[str, np.ndarray], bin_px: int) 
         axes = figure.add_subplot(len(counts), 1, place)
         low = 1 + bin_px * np.arange(numbers.size)
         axes.bar(low, numbers, width=bin_px, align="edge")
-        axes.set(title=f"{section}: {int(numbers.sum())} MCs", ylabel="MCs", xlim=(0, low[-1] + 2 * bin_px))
+        axes.set(title=f"{section}: {int(numbers.sum())} MCs", xlim=(0, low[-1] + 2 * bin_px), ylabel="MCs")
         axes.set_xlabel(f"size, px (last bin: {low[-1]} or more)")
     return write_atomically(path, lambda temporary: figure.savefig(temporary, dpi=150))

@@ -1,7 +1,5 @@
 """Handler that scores each image as soon as it is done and keeps nothing of it but its tables."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
@@ -10,9 +8,9 @@ import numpy as np
 from ignite.engine import Engine, Events
 from monai.engines import IterationEvents
 
-from scripts.common.labels import IGNORE
+from scripts.common.checks import check
 from scripts.common.tensors import plane, spacing_of
-from scripts.evaluation.agreement import make_cells
+from scripts.evaluation.agreement import with_cells
 from scripts.evaluation.cases import (
     CaseLevels,
     CaseScores,
@@ -80,12 +78,7 @@ class FROCHandler:
             self.cases.append(self.score(batch, item))
 
     def score(self, batch: Mapping[str, Any], item: Mapping[str, Any]) -> CaseScores:
-        """Score one image.
-
-        Args:
-            batch: the data list's item (image_id, patient).
-            item: what postprocessing left.
-        """
+        """Score one image: the data list's item (image_id, patient), and what postprocessing left."""
         image, label, breast = (plane(item[key]) for key in ("image", "label", "breast"))
         spacing_mm = spacing_of(item["image"])
         arrays = number_objects(label, plane(item["instances"]), item["scores"], breast, spacing_mm, image)
@@ -94,14 +87,11 @@ class FROCHandler:
         values: dict[str, np.ndarray] = {}
         for measure in self.measures:
             values |= measure.of_annotations(arrays, case)
-        cells = None
-        if self.cell_mm is not None:
-            cells = make_cells(breast & (label != IGNORE), case.spacing_mm, self.cell_mm)
         names = {key: str(batch.get(key) or "") for key in self.image_keys}
-        case = replace(case, cells=cells, object_values=values, image_values=names)
-        if item.get("objects_at") is None:
-            return self._finished(case, arrays)
-        return self._levels(case, arrays, item)
+        case = replace(case, object_values=values, image_values=names)
+        if self.cell_mm is not None:
+            case = with_cells(case, label, breast, self.cell_mm)
+        return self._finished(case, arrays) if item.get("objects_at") is None else self._levels(case, arrays, item)
 
     def _finished(self, case: CaseScores, arrays: ImageArrays, crop: bool = True) -> CaseScores:
         """With the predictions' values; its crop is written."""
@@ -115,15 +105,14 @@ class FROCHandler:
     def _levels(self, case: CaseScores, arrays: ImageArrays, item: Mapping[str, Any]) -> CaseLevels:
         """The image scored at each threshold of its grid; only tables are kept."""
         thresholds = np.asarray(item["thresholds"], np.float64)
-        if not thresholds.size or (np.diff(thresholds) >= 0).any():
-            raise ValueError(f"thresholds: got {thresholds.tolist()}, want one or more descending numbers")
+        descending = thresholds.size and (np.diff(thresholds) < 0).all()
+        check("thresholds", thresholds.tolist(), descending, "one or more descending numbers")
         shown = -1 if self.crops is None else nearest_level(thresholds, self.crops.level)
         levels = []
         for place, threshold in enumerate(thresholds):
             instances, scores = item["objects_at"](float(threshold))
-            here = number_objects(
-                *(arrays.label, instances, scores, arrays.breast, arrays.spacing_mm, arrays.image, arrays.annotated)
-            )
+            same = (arrays.breast, arrays.spacing_mm, arrays.image, arrays.annotated)
+            here = number_objects(arrays.label, instances, scores, *same)
             scored = score_arrays(here, self.rule)
             table = replace(case, predictions=scored.predictions, pairs=scored.pairs)
             levels.append(self._finished(table, here, place == shown))

@@ -3,16 +3,22 @@
 Distances between objects are the shortest ones between the centres of their pixels.
 """
 
-from __future__ import annotations
-
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from scipy.spatial import cKDTree
 
+from scripts.common.checks import check
 from scripts.common.objects import Spacing
-from scripts.evaluation.cases import ROUNDING_MM, Annotations, CaseScores, ImageArrays, places_mm
-from scripts.evaluation.strata import equivalent_diameter_mm
+from scripts.evaluation.cases import (
+    ROUNDING_MM,
+    Annotations,
+    CaseScores,
+    ImageArrays,
+    equivalent_diameter_mm,
+    places_mm,
+)
 
 #: names of the values in tables
 GAP, NEIGHBOURS = "gap_px", "neighbours"
@@ -24,25 +30,15 @@ LONG_OUTLINE_PX = 300
 
 @dataclass(frozen=True)
 class Neighbourhood:
-    """Measures what lies around annotated objects and predictions.
+    """Measures what lies around annotated objects and predictions."""
 
-    Attributes:
-        radius_mm: neighbours are other annotated objects with centroids at most this far away, mm.
-        large_mm: "large" annotated objects have a circle of equal area of at least this diameter, mm.
-    """
-
-    radius_mm: float = 5.0
-    large_mm: float = 0.5
+    radius_mm: float = 5.0  # neighbours are other annotated objects with centroids at most this far away
+    large_mm: float = 0.5  # "large" annotated objects have a circle of equal area of at least this diameter
+    names: ClassVar[tuple[str, ...]] = (GAP, NEIGHBOURS, TO_LARGE)
 
     def __post_init__(self) -> None:
-        for name, value in asdict(self).items():
-            if not value > 0:
-                raise ValueError(f"{name}: got {value}, want a value above 0")
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Names of the values."""
-        return (GAP, NEIGHBOURS, TO_LARGE)
+        for name, value in vars(self).items():
+            check(name, value, value > 0, "a value above 0")
 
     def of_annotations(self, arrays: ImageArrays, case: CaseScores) -> dict[str, np.ndarray]:
         """Gap and number of neighbours of the annotated objects, (annotations,) each."""
@@ -60,13 +56,9 @@ class Neighbourhood:
 
 
 def nearest_gaps_px(objects: np.ndarray) -> np.ndarray:
-    """Distance of every object to the nearest other one, px; objects with one pixel between them have 2.
+    """Distance of each object 1..n of int (rows, cols) to the nearest other one, px; with one pixel between them 2.
 
-    Args:
-        objects: int (rows, cols), 0 background, objects numbered 1..n.
-
-    Returns:
-        float (n,); infinity for an object without another one.
+    float (n,); infinity for an object without another one.
     """
     places, owner, count = _outlines(objects)
     gaps = np.full(count, np.inf)
@@ -85,25 +77,16 @@ def nearest_gaps_px(objects: np.ndarray) -> np.ndarray:
 
 def neighbours_within(points_mm: np.ndarray, radius_mm: float) -> np.ndarray:
     """Number of other points at most `radius_mm` away; int (n,) of points (n, 2)."""
-    if not len(points_mm):
-        return np.zeros(0, np.int64)
-    tree = cKDTree(points_mm)
-    return np.asarray(tree.query_ball_point(points_mm, radius_mm + ROUNDING_MM, return_length=True), np.int64) - 1
+    near = cKDTree(points_mm).query_ball_point(points_mm, radius_mm + ROUNDING_MM, return_length=True)
+    return np.asarray(near, np.int64) - 1
 
 
 def distances_mm(objects: np.ndarray, targets: np.ndarray, spacing_mm: Spacing) -> np.ndarray:
-    """Distance of every object to the nearest target pixel, mm; 0 where they overlap.
+    """Distance of each object 1..n of int (rows, cols) to the nearest target pixel, mm; 0 where they overlap.
 
-    Args:
-        objects: int (rows, cols), 0 background, objects numbered 1..n.
-        targets: bool (rows, cols).
-        spacing_mm: (row, col) pixel spacing in mm.
-
-    Returns:
-        float (n,); infinity without targets.
+    float (n,); infinity without targets (bool (rows, cols)). `spacing_mm` is (row, col).
     """
-    if objects.shape != targets.shape:
-        raise ValueError(f"objects, targets: got {objects.shape} and {targets.shape}, want one shape")
+    check("objects, targets", (objects.shape, targets.shape), objects.shape == targets.shape, "one shape")
     places, owner, count = _outlines(objects)
     found = np.full(count, np.inf)
     goals, _, _ = _outlines(targets.astype(np.int64))

@@ -15,6 +15,7 @@ import torch
 from ignite.engine import Engine, Events
 from monai.engines import IterationEvents
 
+from scripts.common.checks import check
 from scripts.common.labels import IGNORE, MC
 from scripts.common.tensors import plane
 
@@ -24,16 +25,14 @@ _FLOAT_BITS, _HALF_EXPONENT = 23, 126
 
 
 class Binned(NamedTuple):
-    """A value from binned scores.
+    """A value from binned scores, with bounds on the value of the scores themselves (no statistical interval)."""
 
-    Attributes:
-        value: with the scores of a bin taken as equal.
-        low, high: bounds on the value of the scores themselves (no statistical interval).
-    """
-
-    value: float
+    value: float  # with the scores of a bin taken as equal
     low: float
     high: float
+
+
+UNDEFINED = Binned(*[float("nan")] * 3)
 
 
 class ScoreHistogram:
@@ -47,23 +46,14 @@ class ScoreHistogram:
     """
 
     def __init__(self, bins_per_octave: int = 2048) -> None:
-        if not 0 < bins_per_octave <= 1 << 18 or bins_per_octave & (bins_per_octave - 1):
-            raise ValueError(f"bins_per_octave: got {bins_per_octave}, want a power of two up to {1 << 18}")
+        power_of_two = 0 < bins_per_octave <= 1 << 18 and not bins_per_octave & (bins_per_octave - 1)
+        check("bins_per_octave", bins_per_octave, power_of_two, f"a power of two up to {1 << 18}")
         self._bits = bins_per_octave.bit_length() - 1
         self._half = OCTAVES << self._bits  # bin of the score 0.5
-        self.positive = np.zeros(2 * self._half + 1, np.int64)
-        self.negative = np.zeros(2 * self._half + 1, np.int64)
+        self.positive, self.negative = np.zeros((2, 2 * self._half + 1), np.int64)
 
     def add(self, scores: np.ndarray, positive: np.ndarray) -> None:
-        """Count some scores.
-
-        Args:
-            scores: (n,), [0, 1]; taken as float32.
-            positive: bool (n,).
-
-        Raises:
-            ValueError: a score is not in [0, 1], or the lengths differ.
-        """
+        """Count some scores (n,) in [0, 1], taken as float32, and whether each is positive, bool (n,)."""
         scores, positive = _checked(scores, positive)
         place = self._bin(scores.astype(np.float32, copy=False))
         found = np.bincount(place[positive], minlength=self.positive.size)
@@ -82,9 +72,8 @@ class ScoreHistogram:
         p, n = self.positive.astype(np.float64), self.negative.astype(np.float64)
         pairs = p.sum() * n.sum()
         if not pairs:
-            return Binned(*[float("nan")] * 3)
-        below = float(p @ (np.cumsum(n) - n) / pairs)
-        equal = float(p @ n / pairs)
+            return UNDEFINED
+        below, equal = float(p @ (np.cumsum(n) - n) / pairs), float(p @ n / pairs)
         return Binned(below + equal / 2, below, below + equal)
 
     def average_precision(self) -> Binned:
@@ -93,7 +82,7 @@ class ScoreHistogram:
         p, n = p[p + n > 0], n[p + n > 0]
         tp, fp = np.cumsum(p), np.cumsum(n)
         if not tp.size or not tp[-1]:
-            return Binned(*[float("nan")] * 3)
+            return UNDEFINED
         value = p * tp / (tp + fp)
         high = p * tp / np.maximum(tp + fp - n, 1)  # all positives of the bin at once, before its negatives
         first = tp - p + 1  # one by one, after all its negatives: precision is concave, so above its chord
@@ -111,15 +100,8 @@ class ScoreHistogram:
         tp, fp = (np.cumsum(counts[filled]) for counts in (self.positive, self.negative))
         with np.errstate(invalid="ignore"):
             recall, rate = (c / np.float64(c[-1]) if c.size else c.astype(np.float64) for c in (tp, fp))
-        precision = tp / np.maximum(tp + fp, 1)
-        return {
-            "threshold": self.thresholds()[filled],
-            "tp": tp,
-            "fp": fp,
-            "precision": precision,
-            "recall": recall,
-            "false_positive_rate": rate,
-        }
+        points = {"threshold": self.thresholds()[filled], "tp": tp, "fp": fp, "precision": tp / np.maximum(tp + fp, 1)}
+        return points | {"recall": recall, "false_positive_rate": rate}
 
     def _offset(self) -> np.uint32:
         return np.uint32((_HALF_EXPONENT - OCTAVES) << self._bits)
@@ -134,17 +116,11 @@ class ScoreHistogram:
 
 @dataclass(frozen=True, eq=False)
 class Reliability:
-    """How often scores of a size come true; one entry per bin of equal width over [0, 1].
+    """How often scores of a size come true; one entry per bin of equal width over [0, 1]."""
 
-    Attributes:
-        count: number of scores.
-        mean_score: NaN in empty bins.
-        share_positive: share of positives, NaN in empty bins.
-    """
-
-    count: np.ndarray
-    mean_score: np.ndarray
-    share_positive: np.ndarray
+    count: np.ndarray  # number of scores
+    mean_score: np.ndarray  # NaN in empty bins
+    share_positive: np.ndarray  # NaN in empty bins
 
     @property
     def ece(self) -> float:
@@ -163,9 +139,8 @@ class CalibrationCounts:
     """
 
     def __init__(self, bins: int = 15) -> None:
-        if bins < 1:
-            raise ValueError(f"bins: got {bins}, want 1 or more")
-        self.count, self.positive = np.zeros(bins, np.int64), np.zeros(bins, np.int64)
+        check("bins", bins, bins >= 1, "1 or more")
+        self.count, self.positive = np.zeros((2, bins), np.int64)
         self.score_sum = np.zeros(bins)
 
     def add(self, scores: np.ndarray, positive: np.ndarray) -> None:
@@ -181,13 +156,6 @@ class CalibrationCounts:
         """The curve of all scores so far."""
         with np.errstate(invalid="ignore"):
             return Reliability(self.count.copy(), self.score_sum / self.count, self.positive / self.count)
-
-
-def reliability(scores: np.ndarray, positive: np.ndarray, bins: int = 15) -> Reliability:
-    """Reliability curve of scores in [0, 1] (n,) and whether each is positive, bool (n,)."""
-    counts = CalibrationCounts(bins)
-    counts.add(scores, positive)
-    return counts.reliability()
 
 
 class PixelCurvesHandler:
@@ -226,10 +194,8 @@ class PixelCurvesHandler:
             return
         label, breast = plane(item["label"]), plane(item["breast"]).astype(bool)
         scores = _channel(item[self.map_key], self.channel)
-        if not scores.shape == label.shape == breast.shape:
-            raise ValueError(
-                f"map, label, breast: got {scores.shape}, {label.shape} and {breast.shape}; want one shape"
-            )
+        shapes = (scores.shape, label.shape, breast.shape)
+        check("map, label, breast", shapes, len(set(shapes)) == 1, "one shape")
         counted = breast & (label != IGNORE)
         scores, positive = scores[counted], label[counted] == MC
         self.histogram.add(scores, positive)
@@ -237,22 +203,21 @@ class PixelCurvesHandler:
         self.images += 1
 
     def _start(self, engine: Engine | None = None) -> None:
-        self.histogram = ScoreHistogram(self.bins_per_octave)
+        self.histogram, self.images = ScoreHistogram(self.bins_per_octave), 0
         self.calibration = CalibrationCounts(self.calibration_bins)
-        self.images = 0
 
 
 def _channel(tensor: Any, channel: int) -> np.ndarray:
     array = tensor.detach().cpu().float().numpy() if isinstance(tensor, torch.Tensor) else np.asarray(tensor)
-    if array.ndim != 3 or not 0 <= channel < array.shape[0]:
-        raise ValueError(f"channel: got {channel} of a map of shape {array.shape}, want one of [channels, rows, cols]")
+    there = array.ndim == 3 and 0 <= channel < array.shape[0]
+    check("channel", channel, there, f"one of a map [channels, rows, cols], here of shape {array.shape}")
     return array[channel]
 
 
 def _checked(scores: np.ndarray, positive: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     scores, positive = np.asarray(scores), np.asarray(positive, bool)
-    if scores.shape != positive.shape or scores.ndim != 1:
-        raise ValueError(f"scores, positive: got {scores.shape} and {positive.shape}, want two lists of one length")
-    if not ((scores >= 0) & (scores <= 1)).all():
-        raise ValueError("scores: got NaN or a value outside of [0, 1]")
+    shapes = (scores.shape, positive.shape)
+    check("scores, positive", shapes, shapes[0] == shapes[1] and scores.ndim == 1, "two lists of one length")
+    valid = (scores >= 0) & (scores <= 1)
+    check("scores", scores[~valid][:3].tolist(), valid.all(), "values in [0, 1], no NaN")
     return scores, positive

@@ -1,32 +1,24 @@
 """Operating thresholds for three uses, chosen on a validation set; `scripts.findings.presets` reads and writes them."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from scripts.common.checks import check
 from scripts.evaluation.froc import ROUNDING, Froc, point_of
 
 
 @dataclass(frozen=True)
 class PresetLimits:
-    """Most false positives of two presets, FP per cm^2, inclusive.
-
-    Attributes:
-        sensitive_fp_per_cm2: of "sensitive".
-        specific_fp_per_cm2: of "specific"; at most that of "sensitive".
-    """
+    """Most false positives of two presets, FP per cm^2, inclusive."""
 
     sensitive_fp_per_cm2: float = 1.0
-    specific_fp_per_cm2: float = 0.1
+    specific_fp_per_cm2: float = 0.1  # at most that of "sensitive"
 
     def __post_init__(self) -> None:
-        if not 0 <= self.specific_fp_per_cm2 <= self.sensitive_fp_per_cm2:
-            raise ValueError(
-                f"specific_fp_per_cm2: got {self.specific_fp_per_cm2}, want 0 to {self.sensitive_fp_per_cm2}"
-            )
+        specific, most = self.specific_fp_per_cm2, self.sensitive_fp_per_cm2
+        check("specific_fp_per_cm2", specific, 0 <= specific <= most, f"0 to {most}")
 
 
 def choose_presets(curve: Froc, limits: PresetLimits | None = None) -> dict[str, dict[str, Any]]:
@@ -36,17 +28,10 @@ def choose_presets(curve: Froc, limits: PresetLimits | None = None) -> dict[str,
     limits, of equal TPRs the highest threshold. Then the order is made sure of: "specific" is at least as high as
     "balanced", and "sensitive" at most.
 
-    Args:
-        curve: FROC of the validation set.
-        limits: most FP per cm^2.
-
     Returns:
         {"sensitive", "balanced", "specific"}: each {"threshold", "tpr", "fp_per_cm2", "fp_per_image",
         "within_limit"}. "within_limit" is false where the point has more FP than its limit: when even the highest
         score has (that point is given), or when the order asks for a lower threshold.
-
-    Raises:
-        ValueError: there is no prediction, no annotated object or no breast area to choose from.
     """
     limits, balanced = limits or PresetLimits(), curve.nearest_to_ideal()
     if balanced is None:

@@ -1,7 +1,5 @@
 """The scored images of a run, with what sections of the results share: matches, curve, operating point, samples."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from functools import cached_property
@@ -46,7 +44,7 @@ class ScoredSet:
 
     @cached_property
     def table(self) -> FrocTable:
-        """Events of all thresholds."""
+        """What happens as the threshold falls."""
         return FrocTable(self.cases, self.matching)
 
     @cached_property

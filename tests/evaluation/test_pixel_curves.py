@@ -9,7 +9,13 @@ import torch
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score, roc_curve
 
-from scripts.evaluation.pixel_curves import CalibrationCounts, PixelCurvesHandler, ScoreHistogram, reliability
+from scripts.evaluation.pixel_curves import CalibrationCounts, PixelCurvesHandler, ScoreHistogram
+
+
+def reliability(scores, positive, bins=15):
+    counts = CalibrationCounts(bins)
+    counts.add(scores, positive)
+    return counts.reliability()
 
 
 def saturated(seed, n=40_000):

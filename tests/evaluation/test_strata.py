@@ -6,20 +6,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from scripts.evaluation.cases import annotated_objects, number_objects, score_arrays
+from scripts.evaluation.cases import annotated_objects, equivalent_diameter_mm, number_objects, score_arrays
 from scripts.evaluation.contrast import Contrast
 from scripts.evaluation.contrast import contrast_to_noise as contrast_of_numbers
 from scripts.evaluation.matching import match_case
 from scripts.evaluation.scored_set import ScoredSet
 from scripts.evaluation.sections import StrataSection
+from scripts.evaluation.sections.sizes import size_histogram
+from scripts.evaluation.sections.strata import bin_names, sensitivity_by_image, sensitivity_by_object
 from scripts.evaluation.statistics import bootstrap_weights
-from scripts.evaluation.strata import (
-    bin_names,
-    equivalent_diameter_mm,
-    sensitivity_by_image,
-    sensitivity_by_object,
-    size_histogram,
-)
 
 A, B, C, POINT = (10, 10, 2, 2), (30, 30, 4, 4), (50, 10, 2, 2), (10, 50, 1, 1)
 WEIGHTS = bootstrap_weights(["a", "b"], 200, 0)

@@ -7,7 +7,7 @@ from typing import Any
 
 from scripts.evaluation.report.runs import Run
 from scripts.evaluation.report.tables import NONE, Cell, Table, value
-from scripts.evaluation.strata import UNKNOWN
+from scripts.evaluation.sections.strata import UNKNOWN
 
 #: How strata are called in words; others by their key.
 STRATA_NAMES = {

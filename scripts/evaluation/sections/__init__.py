@@ -6,10 +6,9 @@ from scripts.evaluation.sections.clusters import ClusterSection
 from scripts.evaluation.sections.failure_classes import FailureClassesSection
 from scripts.evaluation.sections.froc import FrocSection
 from scripts.evaluation.sections.iou import IouSection
-from scripts.evaluation.sections.label_sizes import LabelSizes
 from scripts.evaluation.sections.operating_point import OperatingPointSection
 from scripts.evaluation.sections.pixels import PixelSection
-from scripts.evaluation.sections.sizes import SizeSection
+from scripts.evaluation.sections.sizes import LabelSizes, SizeSection
 from scripts.evaluation.sections.strata import StrataSection
 
 __all__ = [

@@ -1,7 +1,5 @@
 """Agreement of annotation and method at the operating threshold; docs/metrics.md, "Agreement"."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from scripts.evaluation.agreement import pooled_agreement

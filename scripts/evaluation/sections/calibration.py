@@ -1,7 +1,5 @@
 """How far scores are from probabilities; docs/metrics.md, "Calibration"."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from scripts.evaluation.matching import Matched
-from scripts.evaluation.pixel_curves import PixelCurvesHandler, Reliability, reliability
+from scripts.evaluation.pixel_curves import CalibrationCounts, PixelCurvesHandler, Reliability
 from scripts.evaluation.scored_set import ScoredSet
 from scripts.evaluation.sections.section import Results, SectionBase
 
@@ -18,15 +16,10 @@ RELIABILITY_FIELDS = ("of", "low", "high", "count", "mean_score", "share_positiv
 
 @dataclass(frozen=True)
 class CalibrationSection(SectionBase):
-    """Reliability curves of object and pixel scores.
+    """Reliability curves of object and pixel scores."""
 
-    Attributes:
-        bins: of the objects' curve, of equal width over [0, 1].
-        pixels: holds the pixels' counts after the run; None, or no image with a map, leaves them out.
-    """
-
-    bins: int = 15
-    pixels: PixelCurvesHandler | None = None
+    bins: int = 15  # of the objects' curve, of equal width over [0, 1]
+    pixels: PixelCurvesHandler | None = None  # the pixels' counts after the run; without a map they are left out
 
     def results(self, scored: ScoredSet) -> Results:
         """`calibration`, reliability.csv."""
@@ -46,11 +39,12 @@ def object_reliability(images: Sequence[Matched], bins: int) -> Reliability:
     hit = np.concatenate([m.true_positive[m.kept] for m in images] + [np.zeros(0, bool)])
     if score.size and not 0 <= score.min() <= score.max() <= 1:
         score, hit = score[:0], hit[:0]
-    return reliability(score, hit, bins)
+    counts = CalibrationCounts(bins)
+    counts.add(score, hit)
+    return counts.reliability()
 
 
 def _rows(curves: Mapping[str, Reliability]) -> list[dict[str, Any]]:
-    """One row per bin of each curve."""
     rows = []
     for name, curve in curves.items():
         edges = np.linspace(0, 1, curve.count.size + 1)

@@ -1,7 +1,5 @@
 """Clusters found against false-positive clusters; docs/metrics.md, "Clusters"."""
 
-from __future__ import annotations
-
 from dataclasses import asdict, dataclass, field
 
 import numpy as np
@@ -9,20 +7,16 @@ import numpy as np
 from scripts.evaluation.cluster_froc import ClusterRule, ClusterTable
 from scripts.evaluation.froc import IMAGE
 from scripts.evaluation.scored_set import ScoredSet
-from scripts.evaluation.sections.froc import curve_table
 from scripts.evaluation.sections.section import Results, SectionBase, tpr_at_rates
+from scripts.evaluation.tables import FROC_FIELDS, froc_rows
 
 
 @dataclass(frozen=True)
 class ClusterSection(SectionBase):
-    """FROC per cluster.
+    """FROC per cluster."""
 
-    Attributes:
-        rule: what a cluster is, and when it counts as found.
-        fp_rates_per_image: false-positive clusters per image at which the share of clusters found is given.
-    """
-
-    rule: ClusterRule = field(default_factory=ClusterRule)
+    rule: ClusterRule = field(default_factory=ClusterRule)  # what a cluster is, and when it counts as found
+    #: false-positive clusters per image at which the share of clusters found is given
     fp_rates_per_image: tuple[float, ...] = (0.1, 0.5, 1.0, 2.0)
 
     def results(self, scored: ScoredSet) -> Results:
@@ -34,4 +28,4 @@ class ClusterSection(SectionBase):
             "annotated": int(table.annotated.sum()),
             "tpr_at_fp_per_image": tpr_at_rates(asked, curve.tpr_at(asked, IMAGE), sampled),
         }
-        return Results({"clusters": metrics}, {"cluster_froc.csv": curve_table(curve)})
+        return Results({"clusters": metrics}, {"cluster_froc.csv": (FROC_FIELDS, froc_rows(curve))})

@@ -1,7 +1,5 @@
 """IoU per object and per image at the operating threshold; docs/metrics.md, "IoU"."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

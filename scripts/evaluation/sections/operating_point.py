@@ -1,7 +1,5 @@
 """Counts and rates at the operating threshold, and one row per image and per object."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

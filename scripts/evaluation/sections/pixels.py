@@ -1,7 +1,5 @@
 """Pixel ROC and precision-recall; docs/metrics.md, "Pixels"."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,12 +17,9 @@ PIXEL_FIELDS = ("threshold", "precision", "recall", "false_positive_rate", "tp",
 class PixelSection(SectionBase):
     """ROC AUC, average precision and calibration error of pixels. `binning_low` and `binning_high` bound the error of
     the bins; they are no confidence interval.
-
-    Attributes:
-        pixels: holds the pixels' counts after the run; without any image with a map there is no such section.
     """
 
-    pixels: PixelCurvesHandler
+    pixels: PixelCurvesHandler  # the pixels' counts after the run; without any image with a map no results
 
     def results(self, scored: ScoredSet) -> Results:
         """`pixels`, pixel_curve.csv."""

@@ -1,10 +1,8 @@
 """What a section of the results is, and words that several of them write."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 
@@ -17,17 +15,11 @@ Table = tuple[Sequence[str], Rows]
 
 
 class Results(NamedTuple):
-    """What a section adds to the results.
+    """What a section adds to the results."""
 
-    Attributes:
-        metrics: entries of metrics.json.
-        tables: name of the CSV file -> its columns and rows.
-        figures: name of the PNG file -> draws it.
-    """
-
-    metrics: Mapping[str, Any]
-    tables: Mapping[str, Table] = {}
-    figures: Mapping[str, Callable[[Path], object]] = {}
+    metrics: Mapping[str, Any]  # entries of metrics.json
+    tables: Mapping[str, Table] = {}  # name of the CSV file -> its columns and rows
+    figures: Mapping[str, Callable[[Path], object]] = {}  # name of the PNG file -> draws it
 
 
 class Section(Protocol):
@@ -44,10 +36,7 @@ class Section(Protocol):
 class SectionBase:
     """A section that reads no measured values."""
 
-    @property
-    def needs(self) -> Sequence[str]:
-        """Names of the measured values that it reads."""
-        return ()
+    needs: ClassVar[Sequence[str]] = ()
 
 
 def tpr_at_rates(rates: np.ndarray, values: np.ndarray, sampled: np.ndarray) -> dict[str, Any]:
