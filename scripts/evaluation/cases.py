@@ -162,9 +162,6 @@ def number_objects(
         instances: int (rows, cols), 0 background, else the number of the object, gaps allowed.
         scores: float (n + 1,), the score of object i at index i, n at least the highest number.
         annotated: what an earlier call found of this label.
-
-    Raises:
-        ValueError: shapes differ, a number has no score, or a score is not finite.
     """
     shapes = (label.shape, instances.shape, breast.shape)
     check("label, instances, breast", shapes, len(set(shapes)) == 1 and label.ndim == 2, "one 2-D shape")

@@ -3,7 +3,7 @@
 The window is chosen by the annotation alone, so all methods evaluated on the same images keep the same one.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -63,21 +63,21 @@ def cut_crop(case: CaseScores, arrays: ImageArrays, side_mm: float) -> Crop:
     )
 
 
+@dataclass(eq=False)
 class CropWriter:
     """Writes `crops/<number>.npz` for every image that holds annotated objects; nothing stays in memory.
 
     Images without any have no window that would be the same for all methods, and none is kept of them.
-
-    Args:
-        output_dir: folder of the evaluation.
-        side_mm: side of the window in mm; 0 writes nothing.
-        level: where objects are formed anew at every threshold, those of the threshold nearest to this are shown.
     """
 
-    def __init__(self, output_dir: str | Path, side_mm: float = 12.0, level: float | None = None) -> None:
-        check("side_mm", side_mm, side_mm >= 0, "0 or more")
-        self.folder, self.side_mm, self.count = Path(output_dir) / FOLDER, side_mm, 0
-        self.level = 0.5 if level is None else level
+    output_dir: str | Path  # folder of the evaluation
+    side_mm: float = 12.0  # side of the window; 0 writes nothing
+    level: float | None = None  # where objects change with the threshold: that nearest to this (None: 0.5) is shown
+    count: int = field(default=0, init=False)
+
+    def __post_init__(self) -> None:
+        check("side_mm", self.side_mm, self.side_mm >= 0, "0 or more")
+        self.folder, self.shown_threshold = Path(self.output_dir) / FOLDER, 0.5 if self.level is None else self.level
 
     def clear(self) -> None:
         """Remove the crops of a former run."""

@@ -50,9 +50,8 @@ class Froc:
         return self._read(np.maximum.accumulate(self.tpr), fp_rate, per)
 
     def threshold_at(self, fp_rate: float | Array, per: str = CM2) -> Array:
-        """Lowest threshold whose FP rate does not exceed the given rates: where `tpr_at` reads its values.
-
-        Infinity when even the highest score has more; NaN when rates are undefined.
+        """Lowest threshold whose FP rate does not exceed the given rates, where `tpr_at` reads its values; infinity
+        when even the highest score has more, NaN when rates are undefined.
         """
         return self._read(self.threshold, fp_rate, per)
 
@@ -80,10 +79,8 @@ class Froc:
         return self.fp_per_cm2 if per == CM2 else self.fp_per_image
 
     def nearest_to_ideal(self) -> int | None:
-        """Index of the paper's operating point: the point nearest to (0 FP per cm^2, TPR 1).
-
-        Of equally near points the one with the highest threshold. The empty point is no operating point. None when
-        there is no prediction, or a rate is undefined.
+        """Index of the paper's operating point: the point nearest to (0 FP per cm^2, TPR 1), of equally near ones the
+        one with the highest threshold, never the empty one; None without a prediction, or when a rate is undefined.
         """
         distance = np.hypot(self.fp_per_cm2[1:], 1 - self.tpr[1:])
         return None if not distance.size or np.isnan(distance).any() else int(np.argmin(distance)) + 1
@@ -93,11 +90,6 @@ class Froc:
         threshold; None when there is none."""
         within = np.flatnonzero(self.fp_per_cm2[1:] <= fp_per_cm2 * (1 + ROUNDING)) + 1
         return int(within[np.argmax(self.tpr[within])]) if within.size else None
-
-    def corners(self) -> Array:
-        """Indices of the points that the step function is made of: those before and after a rise, first and last."""
-        rises = np.flatnonzero(np.diff(self.tp) != 0)
-        return np.unique(np.concatenate([[0], rises, rises + 1, [self.tp.size - 1]]))
 
 
 class EventTable:
@@ -115,7 +107,6 @@ class EventTable:
         order = np.argsort(-score, kind="stable")
         self._score, self._case, self._tp, self._fp = score[order], case[order], tp[order], fp[order]
         self._ends = np.flatnonzero(np.append(np.diff(self._score) != 0, [True] * bool(score.size)))
-        self._threshold = np.append(np.inf, self._score[self._ends])
 
     def curve(self, weights: Array | None = None, until: Mapping[str, float] | None = None) -> Froc:
         """The FROC curve.
@@ -128,7 +119,9 @@ class EventTable:
         weights = self._checked(weights)
         size = self._ends.size if until is None else FIRST_POINTS
         curve = self._points(weights, size)
-        while until is not None and size < self._ends.size and not _beyond(curve, until):
+        while until is not None and size < self._ends.size:
+            if all(curve.fp_rate(per)[-1] > rate * (1 + 2 * ROUNDING) for per, rate in until.items()):
+                break
             size *= 4
             curve = self._points(weights, size)
         return curve
@@ -154,7 +147,7 @@ class EventTable:
         tp, fp = (np.append(0, np.cumsum(each * change[:rows])[ends]) for change in (self._tp, self._fp))
         fp = np.maximum.accumulate(fp)
         return Froc(
-            threshold=self._threshold[: size + 1],
+            threshold=np.append(np.inf, self._score[ends]),
             tp=tp,
             fp=fp,
             tpr=rate(tp, weights @ self.annotated),
@@ -171,7 +164,7 @@ class FrocTable(EventTable):
         #: per image: highest threshold at which each annotated object is hit; -inf for never
         self.hit_from = [hit_from for *_, hit_from in events]
         annotated = np.array([len(case.annotations) for case in cases], np.int64)
-        super().__init__(*joined([event[:3] for event in events], np.zeros(0, bool)), annotated, breast_areas(cases))
+        super().__init__(*joined([event[:3] for event in events]), annotated, breast_areas(cases))
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, Array]) -> FrocTable:
@@ -182,26 +175,22 @@ class FrocTable(EventTable):
         return table
 
     def arrays(self) -> dict[str, Array]:
-        """All that the curve of any sample needs.
-
-        Returns:
-            {"score", "case", "hit"}: per counted prediction, scores descending; {"annotated", "breast_cm2"}: per image.
-            Where objects are formed anew at every threshold, "tp" and "fp" (changes) in place of "hit".
+        """All that the curve of any sample needs: {"score", "case", "hit"} per counted prediction, scores descending,
+        and {"annotated", "breast_cm2"} per image. Where objects are formed anew at every threshold, "tp" and "fp"
+        (changes) in place of "hit".
         """
         changes = {"hit": self._tp} if self._tp.dtype == bool else {"tp": self._tp, "fp": self._fp}
         places = {"score": self._score, "case": self._case, **changes}
         return places | {"annotated": self.annotated, "breast_cm2": self.breast_cm2}
 
     def of_part(self, cases: Sequence[CaseScores], chosen: Sequence[Array], matching: str = GREEDY) -> EventTable:
-        """Hits of a part of the annotated objects, such as the large ones. It has no false positives.
+        """Hits of a part of the annotated objects, such as the large ones: per image `chosen`, bool (annotations,).
 
-        Args:
-            cases, matching: what this table was made of.
-            chosen: per image bool (annotations,), which are of the part.
+        It has no false positives. `cases` and `matching` are what this table was made of.
         """
         parts = [_part_events(*each, matching) for each in zip(cases, self.hit_from, chosen, strict=True)]
         annotated = np.array([part.sum() for part in chosen], np.int64)
-        return EventTable(*joined(parts, np.zeros(0, bool)), annotated, self.breast_cm2)
+        return EventTable(*joined(parts), annotated, self.breast_cm2)
 
 
 def save_table(path: str | Path, table: FrocTable, cases: Sequence[CaseScores]) -> Path:
@@ -214,10 +203,8 @@ def save_table(path: str | Path, table: FrocTable, cases: Sequence[CaseScores]) 
 def level_changes(case: CaseLevels, matching: str, count: Callable[[Matched], Any]) -> tuple[Array, Array]:
     """Counts of an image whose objects are formed anew at every threshold, as changes from one to the next.
 
-    `count` gives counts (k,) of the image matched at a threshold, 0 when nothing is there.
-
-    Returns:
-        thresholds (n,) at which anything changes, descending; changes int (n, k).
+    `count` gives counts (k,) of the image matched at a threshold, 0 when nothing is there. Returned are the thresholds
+    (n,) at which anything changes, descending, and the changes, int (n, k).
     """
     counts = np.array([count(match_case(case, float(t), matching)) for t in case.thresholds], np.int64)
     changes = np.diff(counts, axis=0, prepend=0)
@@ -225,12 +212,12 @@ def level_changes(case: CaseLevels, matching: str, count: Callable[[Matched], An
     return case.thresholds[some], changes[some]
 
 
-def joined(events: Sequence[tuple[Array, Array, Array]], nothing: Array) -> tuple[Array, Array, Array, Array]:
-    """(score, tp, fp) of each image, one after the other, as (score, case, tp, fp); `nothing` keeps the type."""
+def joined(events: Sequence[tuple[Array, Array, Array]]) -> tuple[Array, Array, Array, Array]:
+    """(score, tp, fp) of each image, one after the other, as (score, case, tp, fp)."""
     case = np.repeat(np.arange(len(events)), np.array([score.size for score, _, _ in events], np.int64))
-    score = np.concatenate([event[0] for event in events] + [np.zeros(0)])
-    tp, fp = (np.concatenate([event[place] for event in events] + [nothing]) for place in (1, 2))
-    return score, case, tp, fp
+    nothing = np.zeros((3, 0), bool)
+    score, tp, fp = (np.concatenate(column) for column in zip(*events, nothing, strict=True))
+    return score.astype(np.float64), case, tp, fp
 
 
 def breast_areas(cases: Sequence[CaseScores]) -> Array:
@@ -262,11 +249,6 @@ def _part_events(case: CaseScores, hit_from: Array, chosen: Array, matching: str
         return score, change[:, 0], change[:, 1]
     score = hit_from[chosen & (hit_from > -np.inf)]
     return score, np.ones(score.size, bool), np.zeros(score.size, bool)
-
-
-def _beyond(curve: Froc, until: Mapping[str, float]) -> bool:
-    """Whether the last point has more false positives than each rate; never where a rate is undefined."""
-    return all(curve.fp_rate(per)[-1] > rate * (1 + 2 * ROUNDING) for per, rate in until.items())
 
 
 def point_of(curve: Froc, index: int) -> dict[str, float]:

@@ -1,8 +1,8 @@
 """Handler that scores each image as soon as it is done and keeps nothing of it but its tables."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from typing import Any, Protocol
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from ignite.engine import Engine, Events
@@ -21,22 +21,10 @@ from scripts.evaluation.cases import (
     score_arrays,
 )
 from scripts.evaluation.crops import CropWriter
+from scripts.evaluation.measures import Measure
 
 
-class Measure(Protocol):
-    """Further values of an image's objects, such as `Contrast` and `Neighbourhood`."""
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Names of the values."""
-
-    def of_annotations(self, arrays: ImageArrays, case: CaseScores) -> dict[str, np.ndarray]:
-        """{name: (annotations,)}."""
-
-    def of_predictions(self, arrays: ImageArrays, case: CaseScores) -> dict[str, np.ndarray]:
-        """{name: (predictions,)}."""
-
-
+@dataclass(eq=False)
 class FROCHandler:
     """Collect `CaseScores` of every image that an evaluator completes.
 
@@ -44,27 +32,15 @@ class FROCHandler:
     `LoadLabeld`), `instances`, `scores`, `image` and `breast`. Where objects change with the threshold it also leaves
     `objects_at` (from a threshold to instances and scores) and `thresholds` (descending): then the image is scored at
     each of these. An image that fails is noted in `failures`.
-
-    Args:
-        rule: hit rule; None is the paper's.
-        cell_mm: side of the cells of Cohen's kappa; None leaves them out.
-        measures: further values of the objects.
-        image_keys: keys of the data list's items to group images by, such as "density".
-        crops: writes a window of each image, for the report's pictures of cases; None leaves that out.
     """
 
-    def __init__(
-        self,
-        rule: HitRule | None = None,
-        cell_mm: float | None = None,
-        measures: Sequence[Measure] = (),
-        image_keys: Sequence[str] = (),
-        crops: CropWriter | None = None,
-    ) -> None:
-        self.rule, self.cell_mm, self.measures = rule or HitRule(), cell_mm, tuple(measures)
-        self.image_keys, self.crops = tuple(image_keys), crops
-        self.cases: list[CaseScores] = []
-        self.failures: list[dict[str, str]] = []
+    rule: HitRule = field(default_factory=HitRule)
+    cell_mm: float | None = None  # side of the cells of Cohen's kappa; None leaves them out
+    measures: Sequence[Measure] = ()  # further values of the objects
+    image_keys: Sequence[str] = ()  # keys of the data list's items to group images by, such as "density"
+    crops: CropWriter | None = None  # writes a window of each image, for the report's pictures of cases
+    cases: list[CaseScores] = field(default_factory=list, init=False)
+    failures: list[dict[str, str]] = field(default_factory=list, init=False)
 
     def attach(self, engine: Engine) -> None:
         """Register with an evaluator."""
@@ -84,9 +60,7 @@ class FROCHandler:
         arrays = number_objects(label, plane(item["instances"]), item["scores"], breast, spacing_mm, image)
         case_id = str(batch.get("image_id") or item["report"]["file"])
         case = score_arrays(arrays, self.rule, case_id, str(batch.get("patient") or case_id))
-        values: dict[str, np.ndarray] = {}
-        for measure in self.measures:
-            values |= measure.of_annotations(arrays, case)
+        values = {k: v for measure in self.measures for k, v in measure.of_annotations(arrays, case).items()}
         names = {key: str(batch.get(key) or "") for key in self.image_keys}
         case = replace(case, object_values=values, image_values=names)
         if self.cell_mm is not None:
@@ -95,9 +69,7 @@ class FROCHandler:
 
     def _finished(self, case: CaseScores, arrays: ImageArrays, crop: bool = True) -> CaseScores:
         """With the predictions' values; its crop is written."""
-        values: dict[str, np.ndarray] = {}
-        for measure in self.measures:
-            values |= measure.of_predictions(arrays, case)
+        values = {k: v for measure in self.measures for k, v in measure.of_predictions(arrays, case).items()}
         if crop and self.crops is not None:
             self.crops.write(case, arrays)
         return replace(case, prediction_values=values)
@@ -107,11 +79,11 @@ class FROCHandler:
         thresholds = np.asarray(item["thresholds"], np.float64)
         descending = thresholds.size and (np.diff(thresholds) < 0).all()
         check("thresholds", thresholds.tolist(), descending, "one or more descending numbers")
-        shown = -1 if self.crops is None else nearest_level(thresholds, self.crops.level)
+        shown = nearest_level(thresholds, 0.5 if self.crops is None else self.crops.shown_threshold)
         levels = []
         for place, threshold in enumerate(thresholds):
-            instances, scores = item["objects_at"](float(threshold))
             same = (arrays.breast, arrays.spacing_mm, arrays.image, arrays.annotated)
+            instances, scores = item["objects_at"](float(threshold))
             here = number_objects(arrays.label, instances, scores, *same)
             scored = score_arrays(here, self.rule)
             table = replace(case, predictions=scored.predictions, pairs=scored.pairs)

@@ -70,8 +70,7 @@ def match_case(case: CaseScores, threshold: float, matching: str = GREEDY) -> Ma
 def match(case: CaseScores, threshold: float, matching: str = GREEDY) -> np.ndarray:
     """Assign predictions with score >= threshold to annotated objects by "greedy" or "optimal" matching.
 
-    Returns:
-        int (annotations,): place of the prediction that each annotated object is hit by, or -1.
+    int (annotations,): place of the prediction that each annotated object is hit by, or -1.
     """
     _check(matching)
     return (greedy_match if matching == GREEDY else optimal_match)(case, case.predictions.kept(threshold))
@@ -156,11 +155,9 @@ def _augment(prediction: int, partner: list[int], hits: Callable[[int], Sequence
             if partner[a] >= 0:
                 queue.append(partner[a])
                 continue
-            holder = {partner[b]: b for b in came_from if partner[b] >= 0}
-            gained = a
+            holder, gained = {partner[b]: b for b in came_from if partner[b] >= 0}, a
             while True:  # hand the predictions on along the path, from its end to its start
-                p = came_from[a]
-                partner[a] = p
+                partner[a] = p = came_from[a]
                 if p == prediction:
                     return gained, -1
                 a = holder[p]

@@ -4,8 +4,6 @@ Scores of MC pixels and of other pixels are counted in fixed bins. What is compu
 that the value of the very scores cannot leave: within a bin the order of the scores is not known, all else is exact.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -50,6 +48,7 @@ class ScoreHistogram:
         check("bins_per_octave", bins_per_octave, power_of_two, f"a power of two up to {1 << 18}")
         self._bits = bins_per_octave.bit_length() - 1
         self._half = OCTAVES << self._bits  # bin of the score 0.5
+        self._offset = np.uint32((_HALF_EXPONENT - OCTAVES) << self._bits)
         self.positive, self.negative = np.zeros((2, 2 * self._half + 1), np.int64)
 
     def add(self, scores: np.ndarray, positive: np.ndarray) -> None:
@@ -62,7 +61,7 @@ class ScoreHistogram:
 
     def thresholds(self) -> np.ndarray:
         """Lowest score of each bin, float64 ascending: bins i and above are the scores >= thresholds()[i]."""
-        keys, unit = np.arange(self._half + 1, dtype=np.uint32) + self._offset(), 1 << (_FLOAT_BITS - self._bits)
+        keys, unit = np.arange(self._half + 1, dtype=np.uint32) + self._offset, 1 << (_FLOAT_BITS - self._bits)
         lower = (keys * np.uint32(unit)).view(np.float32).astype(np.float64)
         largest = ((keys[:-1] + np.uint32(1)) * np.uint32(unit) - np.uint32(1)).view(np.float32).astype(np.float64)
         return np.concatenate([[0.0], lower[1:], 1 - largest[::-1]])
@@ -103,39 +102,19 @@ class ScoreHistogram:
         points = {"threshold": self.thresholds()[filled], "tp": tp, "fp": fp, "precision": tp / np.maximum(tp + fp, 1)}
         return points | {"recall": recall, "false_positive_rate": rate}
 
-    def _offset(self) -> np.uint32:
-        return np.uint32((_HALF_EXPONENT - OCTAVES) << self._bits)
-
     def _bin(self, scores: np.ndarray) -> np.ndarray:
         """Places of float32 scores. The bits of a positive float, read as an integer, are in its order."""
         upper = scores > 0.5
         key = np.where(upper, np.float32(1) - scores, scores).view(np.int32) >> (_FLOAT_BITS - self._bits)
-        key = np.maximum(key - np.int32(self._offset()), 0)
+        key = np.maximum(key - np.int32(self._offset), 0)
         return np.where(upper, 2 * self._half - key, key)
 
 
-@dataclass(frozen=True, eq=False)
 class Reliability:
-    """How often scores of a size come true; one entry per bin of equal width over [0, 1]."""
+    """How often scores of a size come true, of scores that come in parts; exact. One entry per bin of equal width.
 
-    count: np.ndarray  # number of scores
-    mean_score: np.ndarray  # NaN in empty bins
-    share_positive: np.ndarray  # NaN in empty bins
-
-    @property
-    def ece(self) -> float:
-        """Expected calibration error: mean over scores of |mean score - share of positives| of their bin."""
-        if not self.count.sum():
-            return float("nan")
-        gap = np.nan_to_num(np.abs(self.mean_score - self.share_positive))
-        return float(gap @ self.count / self.count.sum())
-
-
-class CalibrationCounts:
-    """What a reliability curve needs of scores that come in parts; exact.
-
-    Args:
-        bins: number of bins of equal width; bin i holds [i / bins, (i + 1) / bins), the last one also 1.
+    Bin i of `bins` holds [i / bins, (i + 1) / bins), the last one also 1. `count` is the number of scores of each,
+    `positive` that of positives, `score_sum` their sum.
     """
 
     def __init__(self, bins: int = 15) -> None:
@@ -152,30 +131,39 @@ class CalibrationCounts:
         self.positive += np.bincount(place[positive], minlength=bins)
         self.score_sum += np.bincount(place, scores, minlength=bins)
 
-    def reliability(self) -> Reliability:
-        """The curve of all scores so far."""
+    @property
+    def mean_score(self) -> np.ndarray:
+        """NaN in empty bins."""
         with np.errstate(invalid="ignore"):
-            return Reliability(self.count.copy(), self.score_sum / self.count, self.positive / self.count)
+            return self.score_sum / self.count
+
+    @property
+    def share_positive(self) -> np.ndarray:
+        """NaN in empty bins."""
+        with np.errstate(invalid="ignore"):
+            return self.positive / self.count
+
+    @property
+    def ece(self) -> float:
+        """Expected calibration error: mean over scores of |mean score - share of positives| of their bin."""
+        gap = np.nan_to_num(np.abs(self.mean_score - self.share_positive))
+        return float(gap @ self.count / self.count.sum()) if self.count.any() else float("nan")
 
 
+@dataclass(eq=False)
 class PixelCurvesHandler:
     """Collect the pixels of every image that an evaluator completes, as counts alone.
 
     Pixels in ignore regions and outside of the breast are left out, MCs outside of it too. It runs where `FROCHandler`
     does and reads `map`, `label` and `breast`. A method without a map adds nothing: `images` stays 0.
-
-    Args:
-        channel: channel of the map.
-        bins_per_octave: see `ScoreHistogram`.
-        calibration_bins: see `CalibrationCounts`.
-        map_key: the map, [channels, rows, cols] in [0, 1].
     """
 
-    def __init__(
-        self, channel: int = 0, bins_per_octave: int = 2048, calibration_bins: int = 15, map_key: str = "map"
-    ) -> None:
-        self.channel, self.map_key = channel, map_key
-        self.bins_per_octave, self.calibration_bins = bins_per_octave, calibration_bins
+    channel: int = 0  # of the map
+    bins_per_octave: int = 2048  # see `ScoreHistogram`
+    calibration_bins: int = 15  # see `Reliability`
+    map_key: str = "map"  # the map, [channels, rows, cols] in [0, 1]
+
+    def __post_init__(self) -> None:
         self._start()
 
     def attach(self, engine: Engine) -> None:
@@ -204,7 +192,7 @@ class PixelCurvesHandler:
 
     def _start(self, engine: Engine | None = None) -> None:
         self.histogram, self.images = ScoreHistogram(self.bins_per_octave), 0
-        self.calibration = CalibrationCounts(self.calibration_bins)
+        self.calibration = Reliability(self.calibration_bins)
 
 
 def _channel(tensor: Any, channel: int) -> np.ndarray:

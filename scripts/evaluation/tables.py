@@ -86,8 +86,8 @@ def object_rows(matched: Matched, hit_from: np.ndarray) -> list[dict[str, Any]]:
 
 def froc_rows(curve: Froc) -> list[dict[str, Any]]:
     """The points of a curve, thresholds descending; the first is the empty one."""
-    size = curve.threshold.size
-    places = range(size) if size <= MOST_POINTS else curve.corners().tolist()
+    size, rises = curve.threshold.size, np.flatnonzero(np.diff(curve.tp) != 0)
+    places = np.arange(size) if size <= MOST_POINTS else np.unique([0, *rises, *(rises + 1), size - 1])
     return [{name: getattr(curve, name)[i] for name in FROC_FIELDS} for i in places]
 
 

@@ -15,12 +15,10 @@ from scripts.common.tables import write_csv
 from scripts.evaluation import sections as parts
 from scripts.evaluation.__main__ import main
 from scripts.evaluation.cases import number_objects
-from scripts.evaluation.cluster_froc import ClusterRule
-from scripts.evaluation.contrast import Contrast
 from scripts.evaluation.crops import CropWriter, read_crop, read_crops
 from scripts.evaluation.evaluate import Evaluation
 from scripts.evaluation.handlers import FROCHandler
-from scripts.evaluation.neighbourhood import Neighbourhood
+from scripts.evaluation.measures import Contrast, Neighbourhood
 from scripts.evaluation.pixel_curves import PixelCurvesHandler
 from scripts.evaluation.report import build
 from scripts.evaluation.report.build import write_report
@@ -31,6 +29,7 @@ from scripts.evaluation.report.panels import choose_cases
 from scripts.evaluation.report.runs import load_runs
 from scripts.evaluation.report.strata import failure_tables, strata_tables
 from scripts.evaluation.report.tables import NONE, Cell, metric_tables, value
+from scripts.evaluation.sections.clusters import ClusterRule
 from scripts.evaluation.statistics import Bootstrap
 
 SIDE, SPACING = 80, 0.5  # 16 cm^2 each

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from scripts.evaluation.cases import annotated_objects, equivalent_diameter_mm, number_objects, score_arrays
-from scripts.evaluation.contrast import Contrast
-from scripts.evaluation.contrast import contrast_to_noise as contrast_of_numbers
 from scripts.evaluation.matching import match_case
+from scripts.evaluation.measures import Contrast
+from scripts.evaluation.measures import contrast_to_noise as contrast_of_numbers
 from scripts.evaluation.scored_set import ScoredSet
 from scripts.evaluation.sections import StrataSection
 from scripts.evaluation.sections.sizes import size_histogram

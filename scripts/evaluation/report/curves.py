@@ -9,10 +9,10 @@ import numpy as np
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
-from scripts.evaluation.figures import BAND_POINTS
 from scripts.evaluation.froc import CM2, IMAGE, Froc
 from scripts.evaluation.report.runs import Run, number
 from scripts.evaluation.report.style import colour, legend, line, marked, new_figure
+from scripts.evaluation.sections.froc import BAND_POINTS
 from scripts.evaluation.statistics import bootstrap_weights, interval
 
 #: Bins of a reliability diagram with fewer scores are not drawn: their shares are noise.

@@ -12,12 +12,11 @@ import numpy as np
 
 from scripts.common.checks import check
 from scripts.evaluation.cases import CaseScores
-from scripts.evaluation.contrast import CONTRAST
 from scripts.evaluation.iou import best_iou
 from scripts.evaluation.matching import Matched
-from scripts.evaluation.neighbourhood import GAP, NEIGHBOURS, TO_LARGE, Neighbourhood
+from scripts.evaluation.measures import CONTRAST, GAP, NEIGHBOURS, TO_LARGE, Neighbourhood
 from scripts.evaluation.scored_set import ScoredSet
-from scripts.evaluation.sections.section import Results
+from scripts.evaluation.sections.section import Results, Section
 from scripts.evaluation.statistics import ratio_interval
 
 EVERY, LARGE, CLOSE, DENSE, FAINT, NONE = "all", "large", "close", "dense", "faint", "none of these"
@@ -33,7 +32,7 @@ RATIOS = {
 
 
 @dataclass(frozen=True)
-class FailureClassesSection:
+class FailureClassesSection(Section):
     """Figures of each kind of annotated objects at the operating threshold. An object may be of several kinds."""
 
     margin_mm: float = 1.0  # a false positive is around a large MC when it lies beside it, at most this far away
@@ -51,19 +50,12 @@ class FailureClassesSection:
         """Names of the measured values that it reads."""
         return self.neighbourhood.names
 
-    @property
-    def rule(self) -> dict[str, float]:
-        """What each kind is."""
-        values = vars(self) | vars(self.neighbourhood)
-        names = ("large_mm", "margin_mm", "gap_px", "radius_mm", "neighbours", "contrast")
-        return {name: values[name] for name in names}
-
     def members(self, case: CaseScores) -> dict[str, np.ndarray]:
         """Which annotated objects are of each kind: bool (annotations,) by name; "all" first."""
         nothing = np.full(len(case.annotations), np.nan)
         values = {name: case.object_values.get(name, nothing) for name in (GAP, NEIGHBOURS, CONTRAST)}
         kinds = {
-            LARGE: self.neighbourhood.large(case.annotations, case.spacing_mm),
+            LARGE: self.neighbourhood.large(case),
             CLOSE: values[GAP] < self.gap_px,
             DENSE: values[NEIGHBOURS] >= self.neighbours,
             FAINT: (values[CONTRAST] < self.contrast) & (case.annotations.area_px > 1),
@@ -72,21 +64,19 @@ class FailureClassesSection:
         return {EVERY: np.ones(of_none.size, bool), **kinds, NONE: of_none}
 
     def results(self, scored: ScoredSet) -> Results:
-        """`failure_classes`: {"rule", "classes": `figures`}."""
-        return Results({"failure_classes": {"rule": self.rule, "classes": self.figures(scored)}})
+        """`failure_classes`: {"rule": what each kind is, "classes"}.
 
-    def figures(self, scored: ScoredSet) -> dict[str, Any]:
-        """Figures of each kind at the operating threshold.
-
-        Returns:
-            {name: {"images", "annotated", "overlapped", "merged_predictions", and an interval for each of `RATIOS`}};
-            "large" also has "false_around", "false_on" and "false_around_per_object".
+        Classes are {name: {"images", "annotated", "overlapped", "merged_predictions", and an interval for each of
+        `RATIOS`}}; "large" also has "false_around", "false_on" and "false_around_per_object".
         """
+        values, rule = vars(self) | vars(self.neighbourhood), ("large_mm", "margin_mm", "gap_px", "radius_mm")
         counted = [self._counts(matched) for matched in scored.operating]
-        return {
+        classes = {
             name: _summary([row[name] for row in counted], name == LARGE or not counted, scored.weights)
             for name in (EVERY, LARGE, CLOSE, DENSE, FAINT, NONE)
         }
+        found = {"rule": {name: values[name] for name in (*rule, "neighbours", "contrast")}, "classes": classes}
+        return Results({"failure_classes": found})
 
     def _counts(self, matched: Matched) -> dict[str, dict[str, float]]:
         """Sums over the annotated objects of each kind in one image, under the names in `RATIOS` and their divisors."""

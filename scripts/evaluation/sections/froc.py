@@ -2,25 +2,30 @@
 
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from scripts.common.checks import check
+from scripts.common.files import write_atomically
 from scripts.evaluation.cases import HitRule, equivalent_diameter_mm
-from scripts.evaluation.figures import band_rates, draw_froc
-from scripts.evaluation.froc import CM2, IMAGE
+from scripts.evaluation.froc import CM2, IMAGE, Froc
 from scripts.evaluation.scored_set import ScoredSet
-from scripts.evaluation.sections.section import Results, SectionBase, tpr_at_rates
+from scripts.evaluation.sections.section import Results, Section, tpr_at_rates
 from scripts.evaluation.statistics import interval
 from scripts.evaluation.tables import FROC_FIELDS, froc_rows
 
 TPR_AT = {CM2: "tpr_at_fp_per_cm2", IMAGE: "tpr_at_fp_per_image"}
 FIGURE = {CM2: "froc.png", IMAGE: "froc_per_image.png"}
+AXES = {CM2: ("false positives per cm² of breast", "FP/cm²"), IMAGE: ("false positives per image", "FP/image")}
+#: Points along the axis of false positives that the bootstrap band is drawn at.
+BAND_POINTS = 201
 
 
 @dataclass(frozen=True)
-class FrocSection(SectionBase):
+class FrocSection(Section):
     """FROC curve with intervals.
 
     False positives cannot be told apart by the size of what they are not; so for the large MCs the threshold follows
@@ -46,15 +51,15 @@ class FrocSection(SectionBase):
         for weights in scored.weights:  # curves are large: one at a time
             sample = scored.table.curve(weights, until)
             paucs.append(sample.pauc(self.fp_limit_per_cm2))
-            sampled += [
-                (sample.tpr_at(rates[per], per), sample.threshold_at(rates[per], per), sample.tpr_at(band, per))
-                for per, band in ((per, band_rates(end)) for per, end in ends.items())
-            ]
+            for per, asked in rates.items():
+                band = sample.tpr_at(np.linspace(0, ends[per], BAND_POINTS), per)
+                sampled.append((sample.tpr_at(asked, per), sample.threshold_at(asked, per), band))
         pauc = interval(curve.pauc(self.fp_limit_per_cm2), np.array(paucs))
         large = [equivalent_diameter_mm(c.annotations.area_px, c.spacing_mm) >= self.large_mc_mm for c in scored.cases]
         part = scored.table.of_part(scored.cases, large, scored.matching)
         tpr, tpr_large, figures = {}, {}, {}
         caption = f"pAUC {pauc.value:.3f} ({pauc.low:.3f} to {pauc.high:.3f})"
+        notes = {CM2: "pAUC undefined" if np.isnan(pauc.value) else caption, IMAGE: "TPR"}
         for place, (per, asked) in enumerate(rates.items()):
             tprs, thresholds, bands = zip(*sampled[place :: len(rates)], strict=True)
             tpr[TPR_AT[per]] = tpr_at_rates(asked, curve.tpr_at(asked, per), np.stack(tprs))
@@ -68,7 +73,7 @@ class FrocSection(SectionBase):
                 fp_limit=ends[per],
                 operating_index=scored.operating_index,
                 title=f"{scored.method}: {len(scored.cases)} images, {int(scored.table.annotated.sum())} MCs",
-                note="TPR" if per == IMAGE else "pAUC undefined" if np.isnan(pauc.value) else caption,
+                note=notes[per],
             )
         metrics: dict[str, Any] = {
             "matching": scored.matching,
@@ -80,3 +85,43 @@ class FrocSection(SectionBase):
             "tpr_large": {"large_mc_mm": self.large_mc_mm, "annotated": int(part.annotated.sum()), **tpr_large},
         }
         return Results({"froc": metrics}, {"froc.csv": (FROC_FIELDS, froc_rows(curve))}, figures)
+
+
+def draw_froc(
+    path: str | Path,
+    curve: Froc,
+    sampled: np.ndarray,
+    *,
+    per: str = CM2,
+    fp_limit: float,
+    operating_index: int | None,
+    title: str,
+    note: str,
+) -> Path:
+    """Draw a FROC curve with its 95 % bootstrap band and, where there is one, its operating point.
+
+    Args:
+        path: PNG file, written atomically.
+        curve: the curve.
+        sampled: (samples, `BAND_POINTS`) TPR of each sample at rates from 0 to `fp_limit`; NaN where not defined.
+        per: what false positives are per, "cm2" (of breast) or "image".
+        fp_limit: end of the axis.
+        operating_index: of the point to mark.
+        title: of the plot.
+        note: label of the curve, e.g. its pAUC.
+    """
+    figure = Figure(figsize=(6.4, 4.8), layout="constrained")
+    axes = figure.add_subplot()
+    rates, fp, (label, unit) = np.linspace(0, fp_limit, BAND_POINTS), curve.fp_rate(per), AXES[per]
+    _, low, high, _ = np.transpose([interval(np.nan, values) for values in sampled.T])
+    axes.fill_between(rates, low, high, step="post", alpha=0.25, linewidth=0, label="95 % bootstrap interval")
+    end = max(fp_limit, fp[-1])
+    axes.step(np.append(fp, end), np.append(curve.tpr, curve.tpr[-1]), where="post", label=note)
+    if operating_index is not None:
+        x, y = fp[operating_index], curve.tpr[operating_index]
+        text = f"threshold {curve.threshold[operating_index]:.3g}: TPR {y:.3f} at {x:.3f} {unit}"
+        axes.plot([x], [y], "o", color="black", markersize=5, label=text, clip_on=True)
+    axes.set(xlim=(0, fp_limit), ylim=(0, 1.005), title=title, xlabel=label, ylabel="true-positive rate")
+    axes.grid(alpha=0.3)
+    axes.legend(loc="lower right", fontsize="small")
+    return write_atomically(path, lambda temporary: figure.savefig(temporary, dpi=150))

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -22,21 +22,17 @@ class Results(NamedTuple):
     figures: Mapping[str, Callable[[Path], object]] = {}  # name of the PNG file -> draws it
 
 
-class Section(Protocol):
+class Section:
     """A part of the results, with its own parameters."""
 
     @property
     def needs(self) -> Sequence[str]:
         """Names of the measured values that it reads."""
+        return ()
 
     def results(self, scored: ScoredSet) -> Results:
         """What it makes of the scored images."""
-
-
-class SectionBase:
-    """A section that reads no measured values."""
-
-    needs: ClassVar[Sequence[str]] = ()
+        raise NotImplementedError
 
 
 def tpr_at_rates(rates: np.ndarray, values: np.ndarray, sampled: np.ndarray) -> dict[str, Any]:

@@ -8,17 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 from tqdm import tqdm
 
 from scripts.common.checks import check
-from scripts.common.files import write_json
+from scripts.common.files import write_atomically, write_json
 from scripts.common.tables import write_csv
 from scripts.common.tensors import plane
 from scripts.evaluation.cases import annotated_objects, equivalent_diameter_mm
-from scripts.evaluation.figures import draw_sizes
 from scripts.evaluation.matching import Matched
 from scripts.evaluation.scored_set import ScoredSet
-from scripts.evaluation.sections.section import Results, SectionBase
+from scripts.evaluation.sections.section import Results, Section
 from scripts.evaluation.sections.strata import SINGLE_PIXEL, bin_names, bins_of
 
 logger = logging.getLogger(__name__)
@@ -26,7 +26,7 @@ SIZE_FIELDS = ("diameter_mm", "low", "high", "annotated", "predicted", "true_pos
 
 
 @dataclass(frozen=True)
-class SizeSection(SectionBase):
+class SizeSection(Section):
     """Size histogram of annotated and predicted objects."""
 
     edges_mm: tuple[float, ...] = (0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0)  # of the bins of the diameter
@@ -40,10 +40,8 @@ class SizeSection(SectionBase):
 
 
 def size_histogram(images: Sequence[Matched], edges: Sequence[float]) -> list[dict[str, Any]]:
-    """Annotated and predicted objects of matched images by equivalent diameter, edges of the bins in mm.
-
-    Returns:
-        Rows under `SIZE_FIELDS`: objects of one pixel first, whatever their size in mm, then the bins.
+    """Annotated and predicted objects of matched images by equivalent diameter, edges of the bins in mm: rows under
+    `SIZE_FIELDS`, objects of one pixel first, whatever their size in mm, then the bins.
     """
     names = [SINGLE_PIXEL, *bin_names(edges)]
     counts = np.zeros((4, len(names)), np.int64)
@@ -60,50 +58,34 @@ def size_histogram(images: Sequence[Matched], edges: Sequence[float]) -> list[di
 
 
 def size_counts(label: np.ndarray, last_px: int = 100, bin_px: int = 1) -> np.ndarray:
-    """Number of annotated objects by size, int (bins,): the first bin begins at 1 px, the last one at `last_px`.
-
-    Args:
-        label: (rows, cols), 0 background, 1 MC, 2 ignore.
-        last_px: sizes from here on share the last bin.
-        bin_px: width of the other bins.
+    """Number of annotated objects of a label (0 background, 1 MC, 2 ignore) by size, int (bins,): bins of `bin_px` from
+    1 px on, the last one of `last_px` or more.
     """
     area = np.bincount(annotated_objects(label).ravel())[1:]
     bins = (last_px - 1) // bin_px + 1
     return np.bincount(np.minimum((area - 1) // bin_px, bins - 1), minlength=bins)
 
 
+@dataclass(eq=False)
 class LabelSizes:
     """Writes label_sizes.csv, label_sizes.png and label_sizes.json: sizes of the annotated objects of a data set, each
     section apart (the slim FCN paper's figure 3, of any labels). No network: run id `label_sizes` of evaluate.json.
-
-    Args:
-        output_dir: folder of the results.
-        datalist: section of the data -> its items.
-        transform: loads an item's image and label.
-        last_px: sizes from here on share the last bin (the paper: 100).
-        bin_px: width of the other bins, px; must divide `last_px` - 1.
-        progress: show a progress bar.
     """
 
-    def __init__(
-        self,
-        output_dir: str | Path,
-        datalist: Mapping[str, Sequence[Mapping[str, Any]]],
-        transform: Callable[[Mapping[str, Any]], Mapping[str, Any]],
-        last_px: int = 100,
-        bin_px: int = 1,
-        progress: bool = True,
-    ) -> None:
-        divides = bin_px >= 1 and last_px > 1 and not (last_px - 1) % bin_px
-        check("bin_px", bin_px, divides, f"a divisor of {last_px - 1} (last_px - 1)")
-        self.output_dir, self.datalist, self.transform = Path(output_dir), datalist, transform
-        self.last_px, self.bin_px, self.progress = last_px, bin_px, progress
+    output_dir: str | Path
+    datalist: Mapping[str, Sequence[Mapping[str, Any]]]  # section of the data -> its items
+    transform: Callable[[Mapping[str, Any]], Mapping[str, Any]]  # loads an item's image and label
+    last_px: int = 100  # sizes from here on share the last bin (100 in the paper)
+    bin_px: int = 1  # width of the other bins, px; must divide `last_px` - 1
+    progress: bool = True  # show a progress bar
+
+    def __post_init__(self) -> None:
+        divides = self.bin_px >= 1 and self.last_px > 1 and not (self.last_px - 1) % self.bin_px
+        check("bin_px", self.bin_px, divides, f"a divisor of {self.last_px - 1} (last_px - 1)")
 
     def write(self) -> dict[str, Any]:
-        """Count, write the files, and return what label_sizes.json holds: numbers of each section.
-
-        Returns:
-            {section: {"images", "annotated", "single_px", "from_last_px", "counts": objects per bin}}.
+        """Count, write the files, and return what label_sizes.json holds: {section: {"images", "annotated",
+        "single_px", "from_last_px", "counts": objects per bin}}.
         """
         found: dict[str, Any] = {}
         for section, items in self.datalist.items():
@@ -124,9 +106,21 @@ class LabelSizes:
             | {section: numbers["counts"][place] for section, numbers in found.items()}
             for place, low in enumerate(range(1, self.last_px + 1, self.bin_px))
         ]
-        write_csv(self.output_dir / "label_sizes.csv", ("low_px", "high_px", *found), rows)
-        shown = {section: np.array(numbers["counts"]) for section, numbers in found.items()}
-        draw_sizes(self.output_dir / "label_sizes.png", shown, self.bin_px)
-        write_json(self.output_dir / "label_sizes.json", found)
-        logger.info("sizes of the labels: %s", self.output_dir / "label_sizes.csv")
+        path = Path(self.output_dir) / "label_sizes.csv"
+        write_csv(path, ("low_px", "high_px", *found), rows)
+        draw_sizes(path.with_suffix(".png"), {name: np.array(of["counts"]) for name, of in found.items()}, self.bin_px)
+        write_json(path.with_suffix(".json"), found)
+        logger.info("sizes of the labels: %s", path)
         return found
+
+
+def draw_sizes(path: str | Path, counts: Mapping[str, np.ndarray], bin_px: int) -> Path:
+    """Draw histograms of object sizes, one panel per section of the data: `counts` (bins,) as from `size_counts`."""
+    figure = Figure(figsize=(6.4, 2.2 * max(len(counts), 1) + 0.6), layout="constrained")
+    for place, (section, numbers) in enumerate(counts.items(), start=1):
+        axes = figure.add_subplot(len(counts), 1, place)
+        low = 1 + bin_px * np.arange(numbers.size)
+        axes.bar(low, numbers, width=bin_px, align="edge")
+        axes.set(title=f"{section}: {int(numbers.sum())} MCs", xlim=(0, low[-1] + 2 * bin_px), ylabel="MCs")
+        axes.set_xlabel(f"size, px (last bin: {low[-1]} or more)")
+    return write_atomically(path, lambda temporary: figure.savefig(temporary, dpi=150))

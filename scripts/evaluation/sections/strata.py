@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 
 from scripts.common.checks import check
-from scripts.evaluation.cases import DIAMETER, equivalent_diameter_mm
+from scripts.common.objects import Spacing
+from scripts.evaluation.cases import DIAMETER, Annotations, Predictions, equivalent_diameter_mm
 from scripts.evaluation.matching import Matched
 from scripts.evaluation.scored_set import ScoredSet
-from scripts.evaluation.sections.section import Results
+from scripts.evaluation.sections.section import Results, Section
 from scripts.evaluation.statistics import ratio_interval
 
 SINGLE_PIXEL, UNKNOWN = "single pixel", "unknown"
@@ -25,7 +26,7 @@ STRATUM_FIELDS = (
 
 
 @dataclass(frozen=True)
-class StrataSection:
+class StrataSection(Section):
     """TPR at the operating threshold in bins of values of the objects, and by every value of the images.
 
     False positives are counted by those values that predictions have, too.
@@ -45,13 +46,17 @@ class StrataSection:
 
     def results(self, scored: ScoredSet) -> Results:
         """`strata`, strata.csv."""
-        images, rows = scored.operating, []
+        rows = []
         for name, edges in self.edges.items():
-            values = [_annotation_values(matched, name) for matched in images]
-            false = [_false_positives(matched, name) for matched in images]
-            known = [each for each in false if each is not None]
+            values, false = [], []
+            for matched in scored.operating:
+                case, wrong = matched.case, matched.false_positive
+                values.append(_values(case.annotations, case.object_values, name, case.spacing_mm))
+                predicted = _values(case.predictions, case.prediction_values, name, case.spacing_mm)
+                false.append((predicted[wrong], case.predictions.area_px[wrong]))
+            known = name == DIAMETER or all(name in case.case.prediction_values for case in scored.operating)
             rows += sensitivity_by_object(
-                images, values, edges, scored.weights, name, known if len(known) == len(false) else None
+                scored.operating, values, edges, scored.weights, name, false if known else None
             )
         for name in scored.cases[0].image_values if scored.cases else ():
             names = [case.image_values[name] for case in scored.cases]
@@ -87,7 +92,7 @@ def sensitivity_by_object(
     Args:
         images: matched at a threshold.
         values: per image float (annotations,); NaN is "unknown".
-        edges: bins are [edge, next edge); a value below all edges and one from the last edge on have bins too.
+        edges: see `bin_names`.
         weights: (samples, images) from `bootstrap_weights`.
         by: name of the value.
         false_positives: per image the value and the area in px of every false positive; None leaves `fp` out.
@@ -115,16 +120,13 @@ def sensitivity_by_object(
 def sensitivity_by_image(
     names: Sequence[str], rows: Sequence[Mapping[str, Any]], weights: np.ndarray, by: str
 ) -> list[dict[str, Any]]:
-    """TPR and FP per cm^2 in groups of images.
+    """TPR and FP per cm^2 in groups of images: rows under `STRATUM_FIELDS`, one per name in alphabetical order.
 
     Args:
         names: the stratum of each image; "" is "unknown".
         rows: per image, with "annotated", "tp", "fp" and "breast_cm2" (`tables.case_row`).
         weights: (samples, images) from `bootstrap_weights`.
         by: name of what the images are grouped by.
-
-    Returns:
-        Rows under `STRATUM_FIELDS`, one per name in alphabetical order.
     """
     named = np.array([name or UNKNOWN for name in names], dtype=str)
     keys = ("annotated", "tp", "fp", "breast_cm2")
@@ -144,17 +146,10 @@ def _row(by: str, name: str, images: int, annotated: np.ndarray, tp: np.ndarray,
     return dict(zip(STRATUM_FIELDS, (by, name, *counts, *ratio_interval(tp, annotated, weights)[:3]), strict=False))
 
 
-def _annotation_values(matched: Matched, name: str) -> np.ndarray:
-    case = matched.case
+def _values(
+    objects: Annotations | Predictions, measured: Mapping[str, np.ndarray], name: str, spacing_mm: Spacing
+) -> np.ndarray:
+    """Values of all objects; NaN where they were not measured."""
     if name == DIAMETER:
-        return equivalent_diameter_mm(case.annotations.area_px, case.spacing_mm)
-    return case.object_values.get(name, np.full(len(case.annotations), np.nan))
-
-
-def _false_positives(matched: Matched, name: str) -> tuple[np.ndarray, np.ndarray] | None:
-    """Value and area of false positives; None for a value that predictions do not have."""
-    case, area = matched.case, matched.case.predictions.area_px[matched.false_positive]
-    if name == DIAMETER:
-        return equivalent_diameter_mm(area, case.spacing_mm), area
-    values: Any = case.prediction_values.get(name)
-    return None if values is None else (values[matched.false_positive], area)
+        return equivalent_diameter_mm(objects.area_px, spacing_mm)
+    return measured.get(name, np.full(len(objects), np.nan))
