@@ -61,7 +61,7 @@ def cell_table(matched: Matched) -> np.ndarray:
     """
     case = matched.case
     if case.cells is None:
-        raise ValueError(f"case {case.case_id}: got no cells, want them made by make_cells")
+        raise ValueError(f"case {case.case_id}: got no cells; want them made by make_cells")
     inside = case.cells.inside
     first, second = np.zeros((2, *inside.shape), bool)
     annotated = _cells_of(case, case.annotations)
@@ -80,13 +80,9 @@ def agreement(
 
 
 def pooled_agreement(images: Sequence[Matched], weights: np.ndarray) -> dict[str, Any]:
-    """Agreement of the annotation with the predictions of matched images, pooled, with 95 % intervals.
-
-    `weights` (samples, images) are from `bootstrap_weights`.
-
-    Returns:
-        {"specific_agreement": Interval, "kappa": Interval or None without cells, "cells": {"both", "first", "second",
-        "neither", "side_mm"} or None}. "first" is the annotation.
+    """Agreement of the annotation ("first") with the predictions of matched images, pooled, with 95 % intervals:
+    {"specific_agreement": Interval, "kappa": Interval or None without cells, "cells": {"both", "first", "second",
+    "neither", "side_mm"} or None}. `weights` (samples, images) are from `bootstrap_weights`.
     """
     twice = np.array([2 * m.hit.sum() for m in images], np.float64)
     marked = np.array([m.hit.size + m.kept.sum() for m in images], np.float64)

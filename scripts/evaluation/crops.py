@@ -12,7 +12,7 @@ from scripts.common.checks import check
 from scripts.common.files import write_atomically
 from scripts.common.labels import IGNORE
 from scripts.common.objects import measure_objects
-from scripts.evaluation.cases import CaseScores, ImageArrays
+from scripts.evaluation.cases import CaseScores, ImageArrays, nearest_level
 from scripts.outputs.pictures import densest_regions
 
 FOLDER = "crops"
@@ -77,7 +77,11 @@ class CropWriter:
 
     def __post_init__(self) -> None:
         check("side_mm", self.side_mm, self.side_mm >= 0, "0 or more")
-        self.folder, self.shown_threshold = Path(self.output_dir) / FOLDER, 0.5 if self.level is None else self.level
+        self.folder = Path(self.output_dir) / FOLDER
+
+    def shown(self, thresholds: np.ndarray) -> int:
+        """Place of the threshold whose objects are shown, where they change with it."""
+        return nearest_level(thresholds, 0.5 if self.level is None else self.level)
 
     def clear(self) -> None:
         """Remove the crops of a former run."""

@@ -92,12 +92,9 @@ def choose_presets(curve: Froc, limits: PresetLimits | None = None) -> dict[str,
 
     "balanced" is the paper's point nearest to (0, 1); "sensitive" and "specific" have the largest TPR within their
     limits, of equal TPRs the highest threshold. Then the order is made sure of: "specific" is at least as high as
-    "balanced", and "sensitive" at most.
-
-    Returns:
-        {"sensitive", "balanced", "specific"}: each {"threshold", "tpr", "fp_per_cm2", "fp_per_image",
-        "within_limit"}. "within_limit" is false where the point has more FP than its limit: when even the highest
-        score has (that point is given), or when the order asks for a lower threshold.
+    "balanced", and "sensitive" at most. Each is {"threshold", "tpr", "fp_per_cm2", "fp_per_image", "within_limit"};
+    "within_limit" is false where the point has more FP than its limit: when even the highest score has (that point is
+    given), or when the order asks for a lower threshold.
     """
     limits, balanced = limits or PresetLimits(), curve.nearest_to_ideal()
     if balanced is None:

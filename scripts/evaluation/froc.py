@@ -91,6 +91,11 @@ class Froc:
         within = np.flatnonzero(self.fp_per_cm2[1:] <= fp_per_cm2 * (1 + ROUNDING)) + 1
         return int(within[np.argmax(self.tpr[within])]) if within.size else None
 
+    def corners(self) -> Array:
+        """Indices of the points that the step function is made of: those before and after a rise, first and last."""
+        rises = np.flatnonzero(np.diff(self.tp) != 0)
+        return np.unique([0, *rises, *(rises + 1), self.tp.size - 1])
+
 
 class EventTable:
     """What happens as the threshold falls, in all images, sorted once; each bootstrap sample is two cumulative sums.

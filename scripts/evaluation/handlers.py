@@ -11,15 +11,7 @@ from monai.engines import IterationEvents
 from scripts.common.checks import check
 from scripts.common.tensors import plane, spacing_of
 from scripts.evaluation.agreement import with_cells
-from scripts.evaluation.cases import (
-    CaseLevels,
-    CaseScores,
-    HitRule,
-    ImageArrays,
-    nearest_level,
-    number_objects,
-    score_arrays,
-)
+from scripts.evaluation.cases import CaseLevels, CaseScores, HitRule, ImageArrays, number_objects, score_arrays
 from scripts.evaluation.crops import CropWriter
 from scripts.evaluation.measures import Measure
 
@@ -79,7 +71,7 @@ class FROCHandler:
         thresholds = np.asarray(item["thresholds"], np.float64)
         descending = thresholds.size and (np.diff(thresholds) < 0).all()
         check("thresholds", thresholds.tolist(), descending, "one or more descending numbers")
-        shown = nearest_level(thresholds, 0.5 if self.crops is None else self.crops.shown_threshold)
+        shown = -1 if self.crops is None else self.crops.shown(thresholds)
         levels = []
         for place, threshold in enumerate(thresholds):
             same = (arrays.breast, arrays.spacing_mm, arrays.image, arrays.annotated)

@@ -26,8 +26,8 @@ class Binned(NamedTuple):
     """A value from binned scores, with bounds on the value of the scores themselves (no statistical interval)."""
 
     value: float  # with the scores of a bin taken as equal
-    low: float
-    high: float
+    binning_low: float
+    binning_high: float
 
 
 UNDEFINED = Binned(*[float("nan")] * 3)
@@ -89,11 +89,9 @@ class ScoreHistogram:
         return Binned(*(float(terms.sum() / tp[-1]) for terms in (value, low, high)))
 
     def curve(self) -> dict[str, np.ndarray]:
-        """Points of both curves at every bin that holds a score, thresholds descending.
-
-        Returns:
-            {"threshold", "tp", "fp", "precision", "recall", "false_positive_rate"}; recall (the true-positive rate)
-            is NaN without positives, the false-positive rate without negatives. Scores >= threshold are positive.
+        """{"threshold", "tp", "fp", "precision", "recall", "false_positive_rate"}: points of both curves at every bin
+        that holds a score, thresholds descending. Recall (the true-positive rate) is NaN without positives, the
+        false-positive rate without negatives. Scores >= threshold are positive.
         """
         filled = np.flatnonzero(self.positive + self.negative)[::-1]
         tp, fp = (np.cumsum(counts[filled]) for counts in (self.positive, self.negative))
@@ -207,5 +205,5 @@ def _checked(scores: np.ndarray, positive: np.ndarray) -> tuple[np.ndarray, np.n
     shapes = (scores.shape, positive.shape)
     check("scores, positive", shapes, shapes[0] == shapes[1] and scores.ndim == 1, "two lists of one length")
     valid = (scores >= 0) & (scores <= 1)
-    check("scores", scores[~valid][:3].tolist(), valid.all(), "values in [0, 1], no NaN")
+    check("scores", scores[~valid][:3].tolist(), valid.all(), "no NaN and nothing outside of [0, 1]")
     return scores, positive

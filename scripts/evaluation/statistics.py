@@ -69,14 +69,11 @@ class Bootstrap:
 def bootstrap_weights(units: Sequence[str], samples: int, seed: int) -> np.ndarray:
     """Draw bootstrap samples of images, whole units at a time; equal seeds give equal samples.
 
-    Args:
-        units: one name per image: unique names resample images, patients' names resample patients.
-        samples: number of samples.
-        seed: of the random numbers.
+    `units` has one name per image: unique names resample images, patients' names resample patients. Every sample draws
+    as many units, with replacement, as there are.
 
     Returns:
-        int (samples, images): how often each image is in each sample. Every sample draws as many units, with
-        replacement, as there are.
+        int (samples, images): how often each image is in each sample.
     """
     check("samples", samples, samples >= 1, "1 or more")
     names, unit = np.unique(np.asarray(units, dtype=str), return_inverse=True)
@@ -108,9 +105,7 @@ def bootstrap_differences(
 ) -> list[Difference]:
     """Differences of metrics between two methods on the same images, both on the same bootstrap samples.
 
-    Args:
-        first, second: from weights (images,) to the metrics (metrics,), e.g. pAUC and TPR of the table's curve.
-        weights: (samples, images) from `bootstrap_weights`.
+    `first` and `second` make metrics (metrics,), e.g. pAUC and TPR, of weights (images,) of one sample.
     """
     once = np.ones(weights.shape[1], weights.dtype)
     value = first(once) - second(once)

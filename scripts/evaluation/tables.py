@@ -25,11 +25,8 @@ MOST_POINTS = 20_000
 
 
 def case_row(matched: Matched) -> dict[str, Any]:
-    """One image at a threshold.
-
-    Returns:
-        Values under `CASE_FIELDS`; rates without a denominator are NaN. `ignored` counts predictions of that score
-        that lie in ignore regions; `iou_sum` / `iou_objects` is the image's mean IoU per object.
+    """One image at a threshold: values under `CASE_FIELDS`; rates without a denominator are NaN. `ignored` counts
+    predictions of that score that lie in ignore regions; `iou_sum` / `iou_objects` is the mean IoU per object.
     """
     case, threshold, single = matched.case, matched.threshold, matched.case.annotations.area_px == 1
     predicted, tp = int(matched.kept.sum()), int(matched.hit.sum())
@@ -58,14 +55,9 @@ def case_row(matched: Matched) -> dict[str, Any]:
 def object_rows(matched: Matched, hit_from: np.ndarray) -> list[dict[str, Any]]:
     """Every annotated object, then every prediction that takes part or is ignored, in label order.
 
-    Args:
-        matched: the image at a threshold.
-        hit_from: (annotations,) from `FrocTable.hit_from`.
-
-    Returns:
-        Rows under `OBJECT_FIELDS`. `partner` is the 1-based place, among the image's predictions (annotated objects)
-        in label order, of the other one of a hit, and `distance_mm` between them; `hit_from` the highest threshold
-        at which an annotated object is hit. Annotated objects are the same rows in every method's table.
+    Rows under `OBJECT_FIELDS`. `partner` is the 1-based place, among the image's predictions (annotated objects) in
+    label order, of the other one of a hit, and `distance_mm` between them; `hit_from` the highest threshold at which an
+    annotated object is hit (`FrocTable.hit_from`). Annotated objects are the same rows in every method's table.
     """
     case, best, pairs = matched.case, best_iou(matched.case, matched.threshold), matched.case.pairs
     used = matched.partner[pairs.annotation] == pairs.prediction
@@ -86,8 +78,7 @@ def object_rows(matched: Matched, hit_from: np.ndarray) -> list[dict[str, Any]]:
 
 def froc_rows(curve: Froc) -> list[dict[str, Any]]:
     """The points of a curve, thresholds descending; the first is the empty one."""
-    size, rises = curve.threshold.size, np.flatnonzero(np.diff(curve.tp) != 0)
-    places = np.arange(size) if size <= MOST_POINTS else np.unique([0, *rises, *(rises + 1), size - 1])
+    places = np.arange(curve.tp.size) if curve.tp.size <= MOST_POINTS else curve.corners()
     return [{name: getattr(curve, name)[i] for name in FROC_FIELDS} for i in places]
 
 

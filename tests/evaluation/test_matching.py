@@ -157,10 +157,10 @@ def test_threshold_of_the_table_is_the_threshold_of_the_method():
     for r, c in rng.integers(0, 56, (60, 2)):
         candidates[r : r + rng.integers(1, 4), c : c + rng.integers(1, 4)] = True
     proximity = rng.random((60, 60)).astype(np.float32)
-    labels, scores = combine(candidates, proximity, proximity_threshold=0, overlap_fraction=0.3)
+    labels, scores = combine(candidates, proximity, score_threshold=0, overlap_fraction=0.3)
     case = score_case(np.zeros((60, 60)), labels, scores, candidates, (0.07, 0.07))
     for threshold in (0.2, 0.6, float(scores[5]), 0.9):
-        kept, _ = combine(candidates, proximity, proximity_threshold=threshold, overlap_fraction=0.3)
+        kept, _ = combine(candidates, proximity, score_threshold=threshold, overlap_fraction=0.3)
         now = case.predictions.kept(threshold)
         assert now.sum() == len(np.unique(kept)) - 1 > 0
         assert case.predictions.area_px[now].sum() == (kept > 0).sum()

@@ -39,7 +39,7 @@ def test_auc_and_average_precision_equal_scikit_learn_to_six_digits(seed):
     auc, precision = histogram.roc_auc(), histogram.average_precision()
     assert auc.value == pytest.approx(roc_auc_score(positive, scores), abs=1e-5)
     assert precision.value == pytest.approx(average_precision_score(positive, scores), abs=1e-3)
-    assert auc.high - auc.low < 1e-3 and precision.high - precision.low < 0.02
+    assert auc.binning_high - auc.binning_low < 1e-3 and precision.binning_high - precision.binning_low < 0.02
 
 
 @pytest.mark.parametrize("bins_per_octave", [1, 2, 16, 2048])
@@ -59,8 +59,8 @@ def test_the_exact_values_lie_within_the_bounds_of_any_bins(bins_per_octave, kin
         (histogram.roc_auc(), roc_auc_score(positive, scores)),
         (histogram.average_precision(), average_precision_score(positive, scores)),
     ):
-        assert found.low - 1e-12 <= exact <= found.high + 1e-12
-        assert found.low <= found.value <= found.high
+        assert found.binning_low - 1e-12 <= exact <= found.binning_high + 1e-12
+        assert found.binning_low <= found.value <= found.binning_high
 
 
 def test_bounds_are_reached_by_the_worst_and_the_best_order():

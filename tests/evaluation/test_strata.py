@@ -6,10 +6,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from scripts.evaluation.cases import annotated_objects, equivalent_diameter_mm, number_objects, score_arrays
+from scripts.evaluation.cases import (
+    ImageArrays,
+    annotated_objects,
+    equivalent_diameter_mm,
+    number_objects,
+    score_arrays,
+)
 from scripts.evaluation.matching import match_case
 from scripts.evaluation.measures import Contrast
-from scripts.evaluation.measures import contrast_to_noise as contrast_of_numbers
 from scripts.evaluation.scored_set import ScoredSet
 from scripts.evaluation.sections import StrataSection
 from scripts.evaluation.sections.sizes import size_histogram
@@ -22,7 +27,8 @@ WEIGHTS = bootstrap_weights(["a", "b"], 200, 0)
 
 def contrast_to_noise(image, label, spacing, gap_mm=0.2, width_mm=1.0):
     objects = annotated_objects(label)
-    return contrast_of_numbers(image, label, objects, range(1, objects.max() + 1), spacing, gap_mm, width_mm)
+    arrays = ImageArrays(label, objects, objects, np.zeros(objects.max()), label < 3, spacing, image)
+    return Contrast(gap_mm, width_mm).of_objects(arrays, objects, range(1, objects.max() + 1))
 
 
 @pytest.fixture
@@ -201,7 +207,7 @@ def test_contrast_is_undefined_on_flat_or_missing_rings():
     assert np.isnan(contrast_to_noise(np.random.default_rng(0).random((3, 3)), full, (1, 1))).all()
     assert contrast_to_noise(np.zeros((3, 3)), np.zeros((3, 3)), (1, 1)).size == 0
     with pytest.raises(ValueError, match="one shape"):
-        contrast_of_numbers(np.zeros((3, 3)), full[:2], full, [1], (1, 1))
+        contrast_to_noise(np.zeros((3, 3)), full[:2], (1, 1))
     with pytest.raises(ValueError, match="width_mm"):
         Contrast(width_mm=0)
 

@@ -101,14 +101,11 @@ def draw_froc(
     """Draw a FROC curve with its 95 % bootstrap band and, where there is one, its operating point.
 
     Args:
-        path: PNG file, written atomically.
-        curve: the curve.
+        path, title: of the PNG file, of the plot.
+        curve, note: the curve and its label, e.g. its pAUC.
         sampled: (samples, `BAND_POINTS`) TPR of each sample at rates from 0 to `fp_limit`; NaN where not defined.
-        per: what false positives are per, "cm2" (of breast) or "image".
-        fp_limit: end of the axis.
+        per, fp_limit: what false positives are per, "cm2" (of breast) or "image", and the end of their axis.
         operating_index: of the point to mark.
-        title: of the plot.
-        note: label of the curve, e.g. its pAUC.
     """
     figure = Figure(figsize=(6.4, 4.8), layout="constrained")
     axes = figure.add_subplot()

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from scripts.evaluation.matching import Matched
-from scripts.evaluation.pixel_curves import Binned, PixelCurvesHandler, Reliability
+from scripts.evaluation.pixel_curves import PixelCurvesHandler, Reliability
 from scripts.evaluation.scored_set import ScoredSet
 from scripts.evaluation.sections.section import Results, Section
 from scripts.evaluation.tables import MOST_POINTS
@@ -75,8 +75,8 @@ class PixelSection(Section):
             "channel": self.pixels.channel,
             "positive_px": int(histogram.positive.sum()),
             "negative_px": int(histogram.negative.sum()),
-            "roc_auc": _bounded(histogram.roc_auc()),
-            "average_precision": _bounded(histogram.average_precision()),
+            "roc_auc": histogram.roc_auc()._asdict(),
+            "average_precision": histogram.average_precision()._asdict(),
             "expected_calibration_error": self.pixels.calibration.ece,
         }
         return Results({"pixels": metrics}, {"pixel_curve.csv": (PIXEL_FIELDS, _pixel_rows(histogram.curve()))})
@@ -90,7 +90,3 @@ def _pixel_rows(curve: dict[str, np.ndarray]) -> list[dict[str, Any]]:
     if kept.size > MOST_POINTS:
         kept = kept[np.linspace(0, kept.size - 1, MOST_POINTS).round().astype(np.int64)]
     return [{name: curve[name][i] for name in PIXEL_FIELDS} for i in kept]
-
-
-def _bounded(found: Binned) -> dict[str, float]:
-    return {"value": found.value, "binning_low": found.low, "binning_high": found.high}
