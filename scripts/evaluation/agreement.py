@@ -4,8 +4,6 @@ Both start from matched objects. Kappa also needs units on which both agree that
 cells of a grid over the breast. Definitions: docs/metrics.md.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,17 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from scripts.common.checks import check
 from scripts.common.labels import IGNORE
 from scripts.common.objects import Spacing
-from scripts.evaluation.cases import (
-    Annotations,
-    CaseScores,
-    Cells,
-    HitRule,
-    Predictions,
-    annotated_objects,
-    score_case,
-)
+from scripts.evaluation.cases import Annotations, CaseScores, Cells, HitRule, Predictions, annotated_objects, score_case
 from scripts.evaluation.matching import GREEDY, Matched, match_case
 from scripts.evaluation.statistics import interval, ratio_interval
 
@@ -35,13 +26,9 @@ def specific_agreement(tp: float, fp: float, fn: float) -> float:
 
 
 def cohen_kappa(table: np.ndarray) -> np.ndarray:
-    """Cohen's kappa of 2 x 2 tables.
+    """Cohen's kappa of tables (..., 4): units that both marked, the first alone, the second alone, neither.
 
-    Args:
-        table: (..., 4), units that both marked, the first alone, the second alone, neither.
-
-    Returns:
-        (...,), at most 1; NaN without units, and where chance agreement is complete (both mark every unit, or none).
+    (...,), at most 1; NaN without units, and where chance agreement is complete (both mark every unit, or none).
     """
     both, first, second, neither = np.moveaxis(np.asarray(table, np.float64), -1, 0)
     total = both + first + second + neither
@@ -52,15 +39,11 @@ def cohen_kappa(table: np.ndarray) -> np.ndarray:
 
 
 def make_cells(counted: np.ndarray, spacing_mm: Spacing, side_mm: float) -> Cells:
-    """Lay square cells over an image from its first pixel on.
+    """Lay square cells of `side_mm` (at least a pixel's) over an image from its first pixel on.
 
-    Args:
-        counted: bool (rows, cols), breast without ignore regions.
-        spacing_mm: (row, col) pixel spacing in mm.
-        side_mm: side of a cell, not less than a pixel's.
+    `counted` is the breast without ignore regions, bool (rows, cols); `spacing_mm` (row, col) in mm.
     """
-    if side_mm < max(spacing_mm):
-        raise ValueError(f"side_mm: got {side_mm}, want at least the pixel spacing {spacing_mm}")
+    check("side_mm", side_mm, side_mm >= max(spacing_mm), f"at least the pixel spacing {spacing_mm}")
     sums, sizes = counted.astype(np.int64), []
     for axis, (length, step) in enumerate(zip(counted.shape, spacing_mm, strict=True)):
         cell = _cell(np.arange(length), step, side_mm)
@@ -71,27 +54,22 @@ def make_cells(counted: np.ndarray, spacing_mm: Spacing, side_mm: float) -> Cell
 
 
 def cell_table(matched: Matched) -> np.ndarray:
-    """Cells that both marked, the first alone, the second alone, neither; int (4,).
+    """Cells that both marked, the first alone, the second alone, neither; int (4,). The image has cells.
 
     A cell is marked by an object whose centroid lies in it. A prediction that is matched marks the cell of its
     partner, so that a border between cells does not part them. Objects in cells that do not count are left out.
-
-    Args:
-        matched: the image, with cells, at a threshold.
     """
     case = matched.case
     if case.cells is None:
-        raise ValueError(f"case {case.case_id}: got no cells, want them made by make_cells")
+        raise ValueError(f"case {case.case_id}: got no cells; want them made by make_cells")
     inside = case.cells.inside
-    first, second = np.zeros_like(inside), np.zeros_like(inside)
+    first, second = np.zeros((2, *inside.shape), bool)
     annotated = _cells_of(case, case.annotations)
     first[annotated] = True
     second[tuple(axis[matched.hit] for axis in annotated)] = True
     second[tuple(axis[matched.false_positive] for axis in _cells_of(case, case.predictions))] = True
-    first, second = first[inside], second[inside]
-    return np.array(
-        [(first & second).sum(), (first & ~second).sum(), (~first & second).sum(), (~first & ~second).sum()]
-    )
+    neither_to_both = np.bincount(2 * first[inside] + second[inside], minlength=4)
+    return neither_to_both[[3, 2, 1, 0]]
 
 
 def agreement(
@@ -102,15 +80,9 @@ def agreement(
 
 
 def pooled_agreement(images: Sequence[Matched], weights: np.ndarray) -> dict[str, Any]:
-    """Agreement of the annotation with the predictions, pooled, with 95 % intervals.
-
-    Args:
-        images: matched at a threshold.
-        weights: (samples, images) from `bootstrap_weights`.
-
-    Returns:
-        {"specific_agreement": Interval, "kappa": Interval or None without cells, "cells": {"both", "first", "second",
-        "neither", "side_mm"} or None}. "first" is the annotation.
+    """Agreement of the annotation ("first") with the predictions of matched images, pooled, with 95 % intervals:
+    {"specific_agreement": Interval, "kappa": Interval or None without cells, "cells": {"both", "first", "second",
+    "neither", "side_mm"} or None}. `weights` (samples, images) are from `bootstrap_weights`.
     """
     twice = np.array([2 * m.hit.sum() for m in images], np.float64)
     marked = np.array([m.hit.size + m.kept.sum() for m in images], np.float64)
@@ -137,18 +109,10 @@ def reader_case(
     """Two readers' labels of an image as a scored image: the second one's objects are predictions of score 1.
 
     What either reader ignores counts for neither: an object with more than half of its pixels in the other one's
-    ignore region is left out.
-
-    Args:
-        first, second: (rows, cols), 0 background, 1 MC, 2 ignore.
-        breast: bool (rows, cols).
-        spacing_mm: (row, col) pixel spacing in mm.
-        rule: hit rule; None is the paper's.
-        cell_mm: side of the cells of kappa.
-        case_id, patient: names.
+    ignore region is left out. `first` and `second` are labels (rows, cols), 0 background, 1 MC, 2 ignore; `cell_mm` is
+    the side of the cells of kappa, the rest as in `score_case`.
     """
-    if first.shape != second.shape:
-        raise ValueError(f"first, second: got {first.shape} and {second.shape}, want one shape")
+    check("first, second", (first.shape, second.shape), first.shape == second.shape, "one shape")
     objects, ignored = annotated_objects(first), second == IGNORE
     count = int(objects.max(initial=0)) + 1
     area, lost = (np.bincount(numbers, minlength=count) for numbers in (objects.ravel(), objects[ignored]))

@@ -7,36 +7,32 @@ change: such an image has one table for each threshold of a grid (`CaseLevels`).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 from scipy.spatial import cKDTree
 
+from scripts.common.checks import check
 from scripts.common.labels import IGNORE, MC
 from scripts.common.objects import Spacing, label_objects
 
 #: Centroids are rounded sums: 5 px of 0.07 mm must not fall outside of 0.35 mm.
 ROUNDING_MM = 1e-9
+DIAMETER = "diameter_mm"  # name of the objects' value that every image has: `equivalent_diameter_mm`
 
 
 @dataclass(frozen=True)
 class HitRule:
-    """When a prediction may count for an annotated object: near enough, or else overlapping enough.
+    """When a prediction may count for an annotated object: near enough, or else overlapping enough."""
 
-    Attributes:
-        distance_mm: largest distance of the centroids in mm, inclusive (the paper's 5 px of 0.07 mm).
-        iou: smallest intersection over union, inclusive.
-    """
-
-    distance_mm: float = 0.35
-    iou: float = 0.3
+    distance_mm: float = 0.35  # largest distance of the centroids in mm, inclusive (the paper's 5 px of 0.07 mm)
+    iou: float = 0.3  # smallest intersection over union, inclusive
 
     def __post_init__(self) -> None:
-        if self.distance_mm < 0:
-            raise ValueError(f"distance_mm: got {self.distance_mm}, want 0 or more")
-        if not self.iou > 0:
-            raise ValueError(f"iou: got {self.iou}, want a value above 0")
+        check("distance_mm", self.distance_mm, self.distance_mm >= 0, "0 or more")
+        check("iou", self.iou, self.iou > 0, "a value above 0")
 
     def hits(self, distance_mm: np.ndarray, iou: np.ndarray) -> np.ndarray:
         """Whether each pair is a hit, bool."""
@@ -45,14 +41,9 @@ class HitRule:
 
 @dataclass(frozen=True, eq=False)
 class Annotations:
-    """The annotated objects of an image, in label order. All arrays have one entry per object.
+    """The annotated objects of an image, in label order; (n,) each."""
 
-    Attributes:
-        row, col: centroids, px.
-        area_px: number of pixels.
-    """
-
-    row: np.ndarray
+    row: np.ndarray  # of the centroids, px
     col: np.ndarray
     area_px: np.ndarray
 
@@ -62,24 +53,15 @@ class Annotations:
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """The scored objects of an image, in label order. All arrays have one entry per object.
+    """The scored objects of an image, in label order; (n,) each."""
 
-    Attributes:
-        score: the highest threshold at which the method still keeps the object.
-        row, col: centroids, px.
-        area_px: number of pixels.
-        truth_px: number of its pixels that are annotated as MC.
-        counted_px: number of its pixels outside of ignore regions.
-        ignored: the majority of its pixels lies in an ignore region; such an object counts nowhere.
-    """
-
-    score: np.ndarray
-    row: np.ndarray
+    score: np.ndarray  # the highest threshold at which the method still keeps the object
+    row: np.ndarray  # of the centroids, px
     col: np.ndarray
     area_px: np.ndarray
-    truth_px: np.ndarray
-    counted_px: np.ndarray
-    ignored: np.ndarray
+    truth_px: np.ndarray  # number of its pixels that are annotated as MC
+    counted_px: np.ndarray  # number of its pixels outside of ignore regions
+    ignored: np.ndarray  # the majority of its pixels lies in an ignore region; such an object counts nowhere
 
     def __len__(self) -> int:
         return self.area_px.size
@@ -91,63 +73,39 @@ class Predictions:
 
 @dataclass(frozen=True, eq=False)
 class Pairs:
-    """Every (annotated object, counted prediction) that overlaps or is a hit, in ascending order of both numbers.
+    """Every (annotated object, counted prediction) that overlaps or is a hit, in ascending order of both numbers."""
 
-    Attributes:
-        annotation, prediction: 0-based places in `Annotations` and `Predictions`.
-        distance_mm: between the centroids.
-        iou: intersection over union of the pixels.
-        hit: whether the pair satisfies the hit rule.
-    """
-
-    annotation: np.ndarray
-    prediction: np.ndarray
-    distance_mm: np.ndarray
-    iou: np.ndarray
-    hit: np.ndarray
+    annotation: np.ndarray  # 0-based place in `Annotations`
+    prediction: np.ndarray  # 0-based place in `Predictions`
+    distance_mm: np.ndarray  # between the centroids
+    iou: np.ndarray  # intersection over union of the pixels
+    hit: np.ndarray  # whether the pair satisfies the hit rule
 
 
 @dataclass(frozen=True, eq=False)
 class Cells:
-    """A grid of square cells over the image, the units of Cohen's kappa.
-
-    Attributes:
-        side_mm: side of a cell.
-        inside: bool (rows, cols) of cells: more than half of the cell's pixels lie in the breast, not to be ignored.
-    """
+    """A grid of square cells over the image, the units of Cohen's kappa."""
 
     side_mm: float
-    inside: np.ndarray
+    inside: np.ndarray  # bool (rows, cols) of cells: more than half of its pixels lie in the breast, not ignored
 
 
 @dataclass(frozen=True, eq=False)
 class CaseScores:
-    """All that evaluation keeps of an image.
-
-    Attributes:
-        case_id, patient: names; bootstrap resamples one or the other.
-        spacing_mm: (row, col) pixel spacing in mm.
-        breast_cm2: area of the breast in cm^2, ignore regions excluded.
-        counted_px: number of pixels of the image outside of ignore regions.
-        annotations, predictions, pairs: the tables.
-        cells: units of Cohen's kappa, or None.
-        object_values: further values of the annotated objects, (annotations,) each, e.g. contrast to noise.
-        prediction_values: further values of the predictions, (predictions,) each.
-        image_values: further names or values of the image, e.g. its density class.
-    """
+    """All that evaluation keeps of an image."""
 
     case_id: str
-    patient: str
-    spacing_mm: Spacing
-    breast_cm2: float
-    counted_px: int
+    patient: str  # bootstrap resamples images or patients
+    spacing_mm: Spacing  # (row, col) pixel spacing
+    breast_cm2: float  # area of the breast, ignore regions excluded
+    counted_px: int  # number of pixels of the image outside of ignore regions
     annotations: Annotations
     predictions: Predictions
     pairs: Pairs
-    cells: Cells | None = None
-    object_values: Mapping[str, np.ndarray] = field(default_factory=dict)
-    prediction_values: Mapping[str, np.ndarray] = field(default_factory=dict)
-    image_values: Mapping[str, str] = field(default_factory=dict)
+    cells: Cells | None = None  # units of Cohen's kappa
+    object_values: Mapping[str, np.ndarray] = field(default_factory=dict)  # further values, (annotations,) each
+    prediction_values: Mapping[str, np.ndarray] = field(default_factory=dict)  # further values, (predictions,) each
+    image_values: Mapping[str, str] = field(default_factory=dict)  # further names, e.g. the density class
 
     def at(self, threshold: float) -> CaseScores:
         """The table that holds at a threshold: this one, at any."""
@@ -156,15 +114,10 @@ class CaseScores:
 
 @dataclass(frozen=True, eq=False)
 class CaseLevels(CaseScores):
-    """An image whose objects are formed anew at every threshold. The predictions are those of the lowest threshold.
+    """An image whose objects are formed anew at every threshold. The predictions are those of the lowest threshold."""
 
-    Attributes:
-        thresholds: float (levels,), descending.
-        levels: one scored image per threshold.
-    """
-
-    thresholds: np.ndarray = field(default_factory=lambda: np.zeros(0))
-    levels: tuple[CaseScores, ...] = ()
+    thresholds: np.ndarray = field(default_factory=lambda: np.zeros(0))  # (levels,), descending
+    levels: tuple[CaseScores, ...] = ()  # one scored image per threshold
 
     def at(self, threshold: float) -> CaseScores:
         """The table of the nearest threshold of the grid."""
@@ -182,23 +135,15 @@ class ImageArrays:
 
     Label order is the raster order (row, then column) of the objects' first pixels, for annotated objects and
     predictions alike, so that nothing depends on how the objects happen to be numbered.
-
-    Attributes:
-        label: (rows, cols), 0 background, 1 MC, 2 ignore.
-        annotated, predicted: int64 (rows, cols), 0 or the number of the object.
-        score: float64 (n,), of the predictions.
-        breast: bool (rows, cols), the area that false positives are counted per.
-        spacing_mm: (row, col) pixel spacing in mm.
-        image: float (rows, cols), [0, 1], where it is at hand.
     """
 
-    label: np.ndarray
-    annotated: np.ndarray
-    predicted: np.ndarray
-    score: np.ndarray
-    breast: np.ndarray
-    spacing_mm: Spacing
-    image: np.ndarray | None = None
+    label: np.ndarray  # (rows, cols), 0 background, 1 MC, 2 ignore
+    annotated: np.ndarray  # int64 (rows, cols), 0 or the number of the object
+    predicted: np.ndarray  # likewise
+    score: np.ndarray  # float64 (n,), of the predictions
+    breast: np.ndarray  # bool (rows, cols), the area that false positives are counted per
+    spacing_mm: Spacing  # (row, col) pixel spacing
+    image: np.ndarray | None = None  # float (rows, cols), [0, 1], where it is at hand
 
 
 def number_objects(
@@ -217,20 +162,14 @@ def number_objects(
         instances: int (rows, cols), 0 background, else the number of the object, gaps allowed.
         scores: float (n + 1,), the score of object i at index i, n at least the highest number.
         annotated: what an earlier call found of this label.
-
-    Raises:
-        ValueError: shapes differ, a number has no score, or a score is not finite.
     """
-    if not label.shape == instances.shape == breast.shape or label.ndim != 2:
-        raise ValueError(
-            f"label, instances, breast: got {label.shape}, {instances.shape} and {breast.shape}; want one 2-D shape"
-        )
+    shapes = (label.shape, instances.shape, breast.shape)
+    check("label, instances, breast", shapes, len(set(shapes)) == 1 and label.ndim == 2, "one 2-D shape")
     predicted, numbers = _raster_order(instances)
     if numbers.size and numbers.max() >= len(scores):
         raise ValueError(f"scores: got {len(scores)} entries, want {numbers.max() + 1} (index = number of the object)")
     score = np.asarray(scores, np.float64)[numbers]
-    if not np.isfinite(score).all():
-        raise ValueError("scores: got NaN or infinity, want finite numbers")
+    check("scores", score[~np.isfinite(score)].tolist(), np.isfinite(score).all(), "finite numbers")
     annotated = annotated_objects(label) if annotated is None else annotated
     return ImageArrays(label, annotated, predicted, score, breast, spacing_mm, image)
 
@@ -250,14 +189,7 @@ def score_case(
 
 
 def score_arrays(arrays: ImageArrays, rule: HitRule | None = None, case_id: str = "", patient: str = "") -> CaseScores:
-    """Turn numbered objects into tables.
-
-    Args:
-        arrays: the image.
-        rule: hit rule; None is the paper's.
-        case_id: name of the image.
-        patient: name of the patient; "" takes `case_id`.
-    """
+    """Turn numbered objects into tables; `rule` None is the paper's, `patient` "" takes `case_id`."""
     ignore = arrays.label == IGNORE
     annotations = Annotations(*_geometry(arrays.annotated))
     row, col, area = _geometry(arrays.predicted)
@@ -283,25 +215,23 @@ def places_mm(objects: Annotations | Predictions, spacing_mm: Spacing) -> np.nda
     return np.stack([objects.row, objects.col], 1) * spacing_mm
 
 
+def equivalent_diameter_mm(area_px: np.ndarray, spacing_mm: Spacing) -> np.ndarray:
+    """Diameter in mm of the circle of the same area."""
+    return 2 * np.sqrt(np.asarray(area_px) * (spacing_mm[0] * spacing_mm[1] / math.pi))
+
+
 def annotated_objects(label: np.ndarray) -> np.ndarray:
     """Number the 8-connected components of label 1 in label order, int64 (rows, cols)."""
     return _raster_order(label_objects(label == MC)[0])[0]
 
 
-def predicted_objects(instances: np.ndarray) -> np.ndarray:
-    """Renumber a method's objects 1..n in label order, int64 (rows, cols); see `ImageArrays`."""
-    return _raster_order(instances)[0]
-
-
 def _raster_order(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Renumber objects 1..n by their first pixel; also the former number of each."""
     places = np.flatnonzero(labels)
-    numbers, first = np.unique(labels.ravel()[places], return_index=True)
+    numbers, first, which = np.unique(labels.ravel()[places], return_index=True, return_inverse=True)
     order = np.argsort(first)
     renumbered = np.zeros(labels.size, np.int64)
-    rank = np.empty(order.size, np.int64)
-    rank[order] = np.arange(1, order.size + 1)
-    renumbered[places] = rank[np.searchsorted(numbers, labels.ravel()[places])]
+    renumbered[places] = (np.argsort(order) + 1)[which]  # the inverse permutation: rank of each number
     return renumbered.reshape(labels.shape), numbers[order].astype(np.int64)
 
 
@@ -315,13 +245,15 @@ def _geometry(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _pairs(arrays: ImageArrays, annotations: Annotations, predictions: Predictions, rule: HitRule) -> Pairs:
-    width = len(predictions) + 1
+    width = len(predictions) + 1  # a pair's key: place of the annotated object * width + place of the prediction
     both = (arrays.annotated > 0) & (arrays.predicted > 0)
     overlaps, shared_px = np.unique(
         (arrays.annotated[both] - 1) * width + arrays.predicted[both] - 1, return_counts=True
     )
     wanted, offered = (places_mm(objects, arrays.spacing_mm) for objects in (annotations, predictions))
-    keys = np.union1d(overlaps, _near(wanted, offered, rule.distance_mm + ROUNDING_MM, width))
+    reach = (rule.distance_mm + ROUNDING_MM) * (1 + 1e-9)
+    near = cKDTree(wanted).sparse_distance_matrix(cKDTree(offered), reach, output_type="ndarray")
+    keys = np.union1d(overlaps, near["i"] * width + near["j"])
     keys = keys[~predictions.ignored[keys % width]]
     a, p = keys // width, keys % width
     shared = np.zeros(keys.size, np.int64)
@@ -330,11 +262,3 @@ def _pairs(arrays: ImageArrays, annotations: Annotations, predictions: Predictio
     distance = np.hypot(*(wanted[a] - offered[p]).T)
     iou = shared / (annotations.area_px[a] + predictions.area_px[p] - shared)
     return Pairs(a, p, distance, iou, rule.hits(distance, iou))
-
-
-def _near(first: np.ndarray, second: np.ndarray, distance: float, width: int) -> np.ndarray:
-    """Keys (place in `first` * width + place in `second`) of all points no farther apart than `distance`."""
-    if not len(first) or not len(second):
-        return np.zeros(0, np.int64)
-    lists = cKDTree(second).query_ball_point(first, distance * (1 + 1e-9))
-    return np.array([i * width + j for i, near in enumerate(lists) for j in near], np.int64)

@@ -3,17 +3,16 @@
 The window is chosen by the annotation alone, so all methods evaluated on the same images keep the same one.
 """
 
-from __future__ import annotations
-
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
+from scripts.common.checks import check
 from scripts.common.files import write_atomically
 from scripts.common.labels import IGNORE
 from scripts.common.objects import measure_objects
-from scripts.evaluation.cases import CaseScores, ImageArrays
+from scripts.evaluation.cases import CaseScores, ImageArrays, nearest_level
 from scripts.outputs.pictures import densest_regions
 
 FOLDER = "crops"
@@ -23,46 +22,28 @@ WINDOW_PERCENTILES = (0.5, 99.9)
 
 @dataclass(frozen=True, eq=False)
 class Crop:
-    """A window of an image.
-
-    Attributes:
-        case_id: name of the image.
-        corner: (row, col) of the first pixel, px of the image.
-        spacing_mm: (row, col) pixel spacing in mm.
-        image: uint8 (rows, cols), from black to white within `WINDOW_PERCENTILES`.
-        annotated: int32 (rows, cols), 0 or the 1-based place of the annotated object in the image's label order.
-        ignored: bool (rows, cols), ignore regions.
-        found: int32 (rows, cols), 0 or the 1-based place of the prediction in the image's label order.
-        numbers: int32 (n,), the predictions that reach into the window.
-        scores: float64 (n,), theirs.
-        uncounted: bool (n,), whether most of each lies in an ignore region.
-    """
+    """A window of an image."""
 
     case_id: str
-    corner: tuple[int, int]
-    spacing_mm: tuple[float, float]
-    image: np.ndarray
-    annotated: np.ndarray
-    ignored: np.ndarray
-    found: np.ndarray
-    numbers: np.ndarray
-    scores: np.ndarray
-    uncounted: np.ndarray
+    corner: tuple[int, int]  # row, col of the first pixel, px of the image
+    spacing_mm: tuple[float, float]  # (row, col) pixel spacing
+    image: np.ndarray  # uint8 (rows, cols), from black to white within `WINDOW_PERCENTILES`
+    annotated: np.ndarray  # int32 (rows, cols), 0 or 1-based place of the annotated object in the image's label order
+    ignored: np.ndarray  # bool (rows, cols), ignore regions
+    found: np.ndarray  # int32 (rows, cols), 0 or 1-based place of the prediction in the image's label order
+    numbers: np.ndarray  # int32 (n,), the predictions that reach into the window
+    scores: np.ndarray  # float64 (n,), theirs
+    uncounted: np.ndarray  # bool (n,), whether most of each lies in an ignore region
 
 
 def cut_crop(case: CaseScores, arrays: ImageArrays, side_mm: float) -> Crop:
-    """The window with most annotated objects.
-
-    Args:
-        case: the scored image, with at least one annotated object.
-        arrays: what it was scored from, with the image.
-        side_mm: side of the window in mm (cut to the image).
-    """
+    """The window of `side_mm` (cut to the image) with most of the annotated objects, of which there is at least one."""
     if arrays.image is None:
-        raise ValueError("image: got none, want the grey values of the crop")
+        raise ValueError("image: got None; want the grey values of the crop")
     side = max(1, round(side_mm / case.spacing_mm[0]))
     findings = measure_objects(arrays.annotated, np.zeros(len(case.annotations) + 1), case.spacing_mm)
-    (row, col), *_ = densest_regions(findings, (arrays.image.shape[0], arrays.image.shape[1]), side, 1)
+    rows, cols = arrays.image.shape
+    (row, col), *_ = densest_regions(findings, (rows, cols), side, 1)
     part = np.s_[row : row + side, col : col + side]
     found = arrays.predicted[part].astype(np.int32)
     numbers = np.unique(found[found > 0])
@@ -82,22 +63,25 @@ def cut_crop(case: CaseScores, arrays: ImageArrays, side_mm: float) -> Crop:
     )
 
 
+@dataclass(eq=False)
 class CropWriter:
     """Writes `crops/<number>.npz` for every image that holds annotated objects; nothing stays in memory.
 
     Images without any have no window that would be the same for all methods, and none is kept of them.
-
-    Args:
-        output_dir: folder of the evaluation.
-        side_mm: side of the window in mm; 0 writes nothing.
-        level: where objects are formed anew at every threshold, those of the threshold nearest to this are shown.
     """
 
-    def __init__(self, output_dir: str | Path, side_mm: float = 12.0, level: float | None = None) -> None:
-        if side_mm < 0:
-            raise ValueError(f"side_mm: got {side_mm}, want 0 or more")
-        self.folder, self.side_mm, self.count = Path(output_dir) / FOLDER, side_mm, 0
-        self.level = 0.5 if level is None else level
+    output_dir: str | Path  # folder of the evaluation
+    side_mm: float = 12.0  # side of the window; 0 writes nothing
+    level: float | None = None  # where objects change with the threshold: that nearest to this (None: 0.5) is shown
+    count: int = field(default=0, init=False)
+
+    def __post_init__(self) -> None:
+        check("side_mm", self.side_mm, self.side_mm >= 0, "0 or more")
+        self.folder = Path(self.output_dir) / FOLDER
+
+    def shown(self, thresholds: np.ndarray) -> int:
+        """Place of the threshold whose objects are shown, where they change with it."""
+        return nearest_level(thresholds, 0.5 if self.level is None else self.level)
 
     def clear(self) -> None:
         """Remove the crops of a former run."""

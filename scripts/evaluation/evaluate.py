@@ -1,6 +1,4 @@
-"""From scored images to results: `evaluate`, and `Evaluation`, which a config's run calls at its end."""
-
-from __future__ import annotations
+"""From scored images to results and operating points; `Evaluation` is what a config's run calls at its end."""
 
 import logging
 import sys
@@ -10,18 +8,20 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from scripts.common.checks import check
 from scripts.common.files import json_values, write_json
 from scripts.common.provenance import describe_weights, package_versions, source_commit
 from scripts.common.settings import describe
 from scripts.common.tables import write_csv
-from scripts.evaluation.froc import TABLE_NAME, save_table
+from scripts.evaluation.cases import DIAMETER
+from scripts.evaluation.froc import ROUNDING, TABLE_NAME, Froc, point_of, save_table
 from scripts.evaluation.handlers import FROCHandler
 from scripts.evaluation.matching import GREEDY
-from scripts.evaluation.presets import PresetLimits, choose_presets
 from scripts.evaluation.scored_set import ScoredSet
 from scripts.evaluation.sections.section import Section, Table
 from scripts.evaluation.statistics import Bootstrap
-from scripts.evaluation.strata import DIAMETER
 from scripts.findings.presets import publish_presets
 
 logger = logging.getLogger(__name__)
@@ -29,19 +29,12 @@ logger = logging.getLogger(__name__)
 
 @dataclass
 class Metrics:
-    """All results of an evaluation.
+    """All results of an evaluation."""
 
-    Attributes:
-        values: what metrics.json holds, by section.
-        tables: name of the CSV file -> its columns and rows.
-        figures: name of the PNG file -> draws it.
-        scored: the images.
-    """
-
-    values: dict[str, Any]
-    scored: ScoredSet
-    tables: dict[str, Table] = field(default_factory=dict)
-    figures: dict[str, Callable[[Path], object]] = field(default_factory=dict)
+    values: dict[str, Any]  # what metrics.json holds, by section
+    scored: ScoredSet  # the images
+    tables: dict[str, Table] = field(default_factory=dict)  # name of the CSV file -> its columns and rows
+    figures: dict[str, Callable[[Path], object]] = field(default_factory=dict)  # name of the PNG file -> draws it
 
     def save(self, folder: str | Path) -> dict[str, Any]:
         """Write metrics.json, the tables, the figures and froc_table.npz; what metrics.json holds."""
@@ -56,13 +49,7 @@ class Metrics:
 
 
 def evaluate(scored: ScoredSet, sections: Sequence[Section], failed: int = 0) -> Metrics:
-    """Results of scored images.
-
-    Args:
-        scored: the images, with matching, operating threshold and bootstrap.
-        sections: parts of the results, in order.
-        failed: number of images that could not be scored.
-    """
+    """Results of scored images, section by section; `failed` is the number of images that could not be scored."""
     metrics = Metrics({"counts": counts(scored, failed)}, scored)
     for section in sections:
         result = section.results(scored)
@@ -88,58 +75,75 @@ def counts(scored: ScoredSet, failed: int) -> dict[str, Any]:
     }
 
 
-class Evaluation:
-    """What an evaluation run writes at its end.
+@dataclass(frozen=True)
+class PresetLimits:
+    """Most false positives of two presets, FP per cm^2, inclusive."""
 
-    Args:
-        output_dir: folder of the results.
-        handler: holds the scored images after the run.
-        sections: parts of the results.
-        matching: "greedy" (the paper's) or "optimal".
-        bootstrap: how intervals are made; None is the default.
-        operating_threshold: see `ScoredSet`.
-        objects: how the method forms objects; where its `own_threshold` is the operating threshold, the method's own
-            output is evaluated.
-        settings: values worth keeping (method, data folder, section, note).
-        scoring: what makes the scores: `describe`d, it is what presets are checked against.
-        weights: weight file in use, or None.
-        preset_limits: most false positives of presets; None is the default.
-        publish_presets: file that `write_presets` also puts the method's points into; "" leaves that out.
+    sensitive_fp_per_cm2: float = 1.0
+    specific_fp_per_cm2: float = 0.1  # at most that of "sensitive"
+
+    def __post_init__(self) -> None:
+        specific, most = self.specific_fp_per_cm2, self.sensitive_fp_per_cm2
+        check("specific_fp_per_cm2", specific, 0 <= specific <= most, f"0 to {most}")
+
+
+def choose_presets(curve: Froc, limits: PresetLimits | None = None) -> dict[str, dict[str, Any]]:
+    """Operating thresholds for three uses, from the curve of a validation set.
+
+    "balanced" is the paper's point nearest to (0, 1); "sensitive" and "specific" have the largest TPR within their
+    limits, of equal TPRs the highest threshold. Then the order is made sure of: "specific" is at least as high as
+    "balanced", and "sensitive" at most. Each is {"threshold", "tpr", "fp_per_cm2", "fp_per_image", "within_limit"};
+    "within_limit" is false where the point has more FP than its limit: when even the highest score has (that point is
+    given), or when the order asks for a lower threshold.
     """
+    limits, balanced = limits or PresetLimits(), curve.nearest_to_ideal()
+    if balanced is None:
+        raise ValueError("curve: got no predictions, annotated objects or breast area; want a labelled validation set")
+    sensitive, specific = limits.sensitive_fp_per_cm2, limits.specific_fp_per_cm2
+    # indices ascend as thresholds fall
+    chosen = {
+        "sensitive": (max(curve.best_within(sensitive) or 1, balanced), sensitive),
+        "balanced": (balanced, np.inf),
+        "specific": (min(curve.best_within(specific) or 1, balanced), specific),
+    }
+    return {
+        name: point_of(curve, index) | {"within_limit": bool(curve.fp_per_cm2[index] <= limit * (1 + ROUNDING))}
+        for name, (index, limit) in chosen.items()
+    }
 
-    def __init__(
-        self,
-        output_dir: str | Path,
-        handler: FROCHandler,
-        sections: Sequence[Section],
-        matching: str = GREEDY,
-        bootstrap: Bootstrap | None = None,
-        operating_threshold: float | None = None,
-        objects: Any = None,
-        settings: Mapping[str, Any] | None = None,
-        scoring: Mapping[str, Any] | None = None,
-        weights: str | Path | None = None,
-        preset_limits: PresetLimits | None = None,
-        publish_presets: str | Path = "",
-    ) -> None:
-        measured = {DIAMETER, *(name for measure in handler.measures for name in measure.names)}
-        for section in sections:
+
+@dataclass(eq=False)
+class Evaluation:
+    """What an evaluation run writes at its end."""
+
+    output_dir: str | Path
+    handler: FROCHandler  # holds the scored images after the run
+    sections: Sequence[Section]  # parts of the results
+    matching: str = GREEDY  # this and the next two: see `ScoredSet`
+    bootstrap: Bootstrap = field(default_factory=Bootstrap)
+    operating_threshold: float | None = None
+    #: How the method forms objects; where its `own_threshold` is the operating one, its own output is evaluated.
+    objects: Any = None
+    settings: Mapping[str, Any] = field(default_factory=dict)  # values worth keeping (method, data folder, note)
+    scoring: Mapping[str, Any] = field(default_factory=dict)  # what makes the scores: presets are checked against it
+    weights: str | Path | None = None  # weight file in use
+    preset_limits: PresetLimits | None = None  # most false positives of presets; None is the default
+    publish_presets: str | Path = ""  # file that `write_presets` also puts the method's points into
+
+    def __post_init__(self) -> None:
+        measured = {DIAMETER, *(name for measure in self.handler.measures for name in measure.names)}
+        for section in self.sections:
             if missing := sorted(set(section.needs) - measured):
-                raise ValueError(f"{type(section).__name__}: got no measure of {missing}, want one in the handler's")
-        self.output_dir, self.handler, self.sections = Path(output_dir), handler, tuple(sections)
-        self.matching, self.bootstrap = matching, bootstrap or Bootstrap()
-        self.operating_threshold, own = operating_threshold, getattr(objects, "own_threshold", None)
-        self.own_output = own is not None and own == operating_threshold
-        self.settings, self.scoring = dict(settings or {}), dict(scoring or {})
-        self.weights, self.preset_limits = describe_weights(weights), preset_limits
-        self.publish_presets = publish_presets
+                raise ValueError(f"{type(section).__name__}: got no measure of {missing}; want one in the handler's")
+        self._weights = describe_weights(self.weights)  # as they are when the run begins
 
     def evaluate(self) -> Metrics:
         """Results of the images that the handler holds."""
-        scored = ScoredSet(
-            *(self.handler.cases, self.matching, self.bootstrap, self.operating_threshold, self.own_output),
-            method=str(self.settings.get("method", "FROC")),
-        )
+        own = getattr(self.objects, "own_threshold", None)
+        own_output = own is not None and own == self.operating_threshold
+        method = str(self.settings.get("method", "FROC"))
+        how = (self.matching, self.bootstrap, self.operating_threshold, own_output, method)
+        scored = ScoredSet(self.handler.cases, *how)
         metrics = evaluate(scored, self.sections, len(self.handler.failures))
         metrics.values["provenance"] = self._provenance()
         return metrics
@@ -151,23 +155,21 @@ class Evaluation:
         return content
 
     def write_presets(self) -> dict[str, Any]:
-        """Choose operating thresholds on these images, which should be a validation set, and write them.
-
-        Returns:
-            What operating_points.json holds: {"presets": {name: {"threshold", ...}}, "provenance"}.
+        """Choose operating thresholds on these images, which should be a validation set; what the written
+        operating_points.json holds: {"presets": {name: {"threshold", ...}}, "provenance"}.
         """
         presets = choose_presets(ScoredSet(self.handler.cases, self.matching).curve, self.preset_limits)
         content = json_values({"presets": presets, "provenance": self._provenance()})
-        write_json(self.output_dir / "operating_points.json", content)
+        path = write_json(Path(self.output_dir) / "operating_points.json", content)
         if self.publish_presets:
             publish_presets(self.publish_presets, str(self.settings.get("method", "")), content)
-        logger.info("operating points: %s", self.output_dir / "operating_points.json")
+        logger.info("operating points: %s", path)
         return content
 
     def _provenance(self) -> dict[str, Any]:
         return {
             "settings": describe(self.settings) | describe(self.scoring),
-            "weights": self.weights,
+            "weights": self._weights,
             "bootstrap": describe(vars(self.bootstrap)),
             "versions": package_versions(),
             "commit": source_commit(),

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from scripts.common.checks import check
 from scripts.common.files import write_atomically
 from scripts.evaluation.cases import CaseLevels, CaseScores
 from scripts.evaluation.matching import GREEDY, Matched, match_case, match_events
@@ -25,6 +26,7 @@ CM2, IMAGE = "cm2", "image"
 #: Points that a curve with an end is tried with first.
 FIRST_POINTS = 4096
 TABLE_NAME = "froc_table.npz"
+Array = np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,74 +34,53 @@ class Froc:
     """A curve. Arrays have one entry per point, thresholds descending.
 
     The first point is the empty one: threshold infinity, no prediction. The last is the lowest score of all.
-
-    Attributes:
-        threshold: predictions with score >= threshold take part.
-        tp, fp: hits and false positives; of false positives the largest number at this threshold or any higher one
-            (objects that a method keeps whole never become fewer; objects formed anew, and clusters, may).
-        tpr: in [0, 1]; NaN without annotated objects.
-        fp_per_cm2, fp_per_image: NaN when there is no breast area, or no image.
     """
 
-    threshold: np.ndarray
-    tp: np.ndarray
-    fp: np.ndarray
-    tpr: np.ndarray
-    fp_per_cm2: np.ndarray
-    fp_per_image: np.ndarray
+    threshold: Array  # predictions with score >= threshold take part
+    tp: Array  # hits
+    #: False positives: the largest number at this threshold or any higher one (objects that a method keeps whole never
+    #: become fewer; objects formed anew, and clusters, may).
+    fp: Array
+    tpr: Array  # in [0, 1]; NaN without annotated objects
+    fp_per_cm2: Array  # NaN when there is no breast area
+    fp_per_image: Array  # NaN when there is no image
 
-    def tpr_at(self, fp_rate: float | np.ndarray, per: str = CM2) -> np.ndarray:
-        """Largest TPR whose FP rate does not exceed the given rates; no interpolation.
+    def tpr_at(self, fp_rate: float | Array, per: str = CM2) -> Array:
+        """Largest TPR whose FP per "cm2" of breast (or "image") does not exceed the given rates; no interpolation."""
+        return self._read(np.maximum.accumulate(self.tpr), fp_rate, per)
 
-        Args:
-            fp_rate: FP rates.
-            per: what they are per, "cm2" (of breast) or "image".
+    def threshold_at(self, fp_rate: float | Array, per: str = CM2) -> Array:
+        """Lowest threshold whose FP rate does not exceed the given rates, where `tpr_at` reads its values; infinity
+        when even the highest score has more, NaN when rates are undefined.
         """
-        rates, place = np.asarray(fp_rate, np.float64), self._place(fp_rate, per)
-        if place is None:
-            return np.full(rates.shape, np.nan)
-        return np.where(rates >= 0, np.maximum.accumulate(self.tpr)[place], np.nan)
+        return self._read(self.threshold, fp_rate, per)
 
-    def threshold_at(self, fp_rate: float | np.ndarray, per: str = CM2) -> np.ndarray:
-        """Lowest threshold whose FP rate does not exceed the given rates: where `tpr_at` reads its values.
-
-        Infinity when even the highest score has more; NaN when rates are undefined.
-        """
-        rates, place = np.asarray(fp_rate, np.float64), self._place(fp_rate, per)
-        return np.full(rates.shape, np.nan) if place is None else np.where(rates >= 0, self.threshold[place], np.nan)
-
-    def _place(self, fp_rate: float | np.ndarray, per: str) -> np.ndarray | None:
-        """Index of the last point within each rate; None when rates are undefined."""
-        fp = self.fp_rate(per)
-        if np.isnan(fp).any():
-            return None
-        asked = np.asarray(fp_rate, np.float64) * (1 + ROUNDING)
-        return np.maximum(np.searchsorted(fp, asked, side="right") - 1, 0)
+    def _read(self, values: Array, fp_rate: float | Array, per: str) -> Array:
+        """Values at the last point within each rate; NaN for negative rates, and when the curve's are undefined."""
+        fp, asked = self.fp_rate(per), np.asarray(fp_rate, np.float64)
+        place = np.maximum(np.searchsorted(fp, asked * (1 + ROUNDING), side="right") - 1, 0)
+        return np.where((asked >= 0) & ~np.isnan(fp).any(), values[place], np.nan)
 
     def pauc(self, fp_limit: float = 1.0, per: str = CM2) -> float:
         """Area under the step function for 0..fp_limit FP per cm^2 (or image), divided by fp_limit: in [0, 1].
 
         Beyond its last point the curve goes on at that point's TPR: there is nothing left to add.
         """
-        if not fp_limit > 0:
-            raise ValueError(f"fp_limit: got {fp_limit}, want a value above 0")
+        check("fp_limit", fp_limit, fp_limit > 0, "a value above 0")
         fp = self.fp_rate(per)
         if np.isnan(fp).any():
             return float("nan")
         widths = np.diff(np.minimum(np.append(fp, np.inf), fp_limit))
         return float((widths * np.maximum.accumulate(self.tpr)).sum() / fp_limit)
 
-    def fp_rate(self, per: str = CM2) -> np.ndarray:
+    def fp_rate(self, per: str = CM2) -> Array:
         """FP per "cm2" of breast or per "image"."""
-        if per not in (CM2, IMAGE):
-            raise ValueError(f"per: got {per!r}, want {CM2!r} or {IMAGE!r}")
+        check("per", per, per in (CM2, IMAGE), f"{CM2!r} or {IMAGE!r}")
         return self.fp_per_cm2 if per == CM2 else self.fp_per_image
 
     def nearest_to_ideal(self) -> int | None:
-        """Index of the paper's operating point: the point nearest to (0 FP per cm^2, TPR 1).
-
-        Of equally near points the one with the highest threshold. The empty point is no operating point. None when
-        there is no prediction, or a rate is undefined.
+        """Index of the paper's operating point: the point nearest to (0 FP per cm^2, TPR 1), of equally near ones the
+        one with the highest threshold, never the empty one; None without a prediction, or when a rate is undefined.
         """
         distance = np.hypot(self.fp_per_cm2[1:], 1 - self.tpr[1:])
         return None if not distance.size or np.isnan(distance).any() else int(np.argmin(distance)) + 1
@@ -110,10 +91,10 @@ class Froc:
         within = np.flatnonzero(self.fp_per_cm2[1:] <= fp_per_cm2 * (1 + ROUNDING)) + 1
         return int(within[np.argmax(self.tpr[within])]) if within.size else None
 
-    def corners(self) -> np.ndarray:
+    def corners(self) -> Array:
         """Indices of the points that the step function is made of: those before and after a rise, first and last."""
         rises = np.flatnonzero(np.diff(self.tp) != 0)
-        return np.unique(np.concatenate([[0], rises, rises + 1, [self.tp.size - 1]]))
+        return np.unique([0, *rises, *(rises + 1), self.tp.size - 1])
 
 
 class EventTable:
@@ -126,22 +107,13 @@ class EventTable:
         annotated, breast_cm2: (cases,), what TPR and FP are divided by.
     """
 
-    def __init__(
-        self,
-        score: np.ndarray,
-        case: np.ndarray,
-        tp: np.ndarray,
-        fp: np.ndarray,
-        annotated: np.ndarray,
-        breast_cm2: np.ndarray,
-    ) -> None:
+    def __init__(self, score: Array, case: Array, tp: Array, fp: Array, annotated: Array, breast_cm2: Array) -> None:
         self.annotated, self.breast_cm2 = annotated, breast_cm2
         order = np.argsort(-score, kind="stable")
         self._score, self._case, self._tp, self._fp = score[order], case[order], tp[order], fp[order]
         self._ends = np.flatnonzero(np.append(np.diff(self._score) != 0, [True] * bool(score.size)))
-        self._threshold = np.append(np.inf, self._score[self._ends])
 
-    def curve(self, weights: np.ndarray | None = None, until: Mapping[str, float] | None = None) -> Froc:
+    def curve(self, weights: Array | None = None, until: Mapping[str, float] | None = None) -> Froc:
         """The FROC curve.
 
         Args:
@@ -150,35 +122,37 @@ class EventTable:
                 score are not worth their time: up to the rates nothing changes. None gives the whole curve.
         """
         weights = self._checked(weights)
-        size = self._ends.size if until is None else min(self._ends.size, FIRST_POINTS)
+        size = self._ends.size if until is None else FIRST_POINTS
         curve = self._points(weights, size)
-        while until is not None and size < self._ends.size and not _beyond(curve, until):
-            size = min(self._ends.size, 4 * size)
+        while until is not None and size < self._ends.size:
+            if all(curve.fp_rate(per)[-1] > rate * (1 + 2 * ROUNDING) for per, rate in until.items()):
+                break
+            size *= 4
             curve = self._points(weights, size)
         return curve
 
-    def tpr(self, thresholds: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
+    def tpr(self, thresholds: Array, weights: Array | None = None) -> Array:
         """TPR at thresholds (n,), inclusive; NaN gives NaN, and so does a sample without annotated objects."""
         weights, asked = self._checked(weights), np.asarray(thresholds, np.float64)
         hits = np.append(0, np.cumsum(weights[self._case] * self._tp))
         found = hits[np.searchsorted(-self._score, -asked, side="right")]
         return np.where(np.isnan(asked), np.nan, rate(found, weights @ self.annotated))
 
-    def _checked(self, weights: np.ndarray | None) -> np.ndarray:
+    def _checked(self, weights: Array | None) -> Array:
         weights = np.ones(self.annotated.size, np.int64) if weights is None else np.asarray(weights)
-        if weights.shape != self.annotated.shape:
-            raise ValueError(f"weights: got shape {weights.shape}, want one per image {self.annotated.shape}")
+        shape = self.annotated.shape
+        check("weights", weights.shape, weights.shape == shape, f"the shape {shape}, one per image")
         return weights
 
-    def _points(self, weights: np.ndarray, size: int) -> Froc:
-        """The empty point and the first `size` others."""
+    def _points(self, weights: Array, size: int) -> Froc:
+        """The empty point and the first `size` others, or all that there are."""
         ends = self._ends[:size]
-        rows = int(ends[-1]) + 1 if size else 0
+        rows = int(ends[-1]) + 1 if ends.size else 0
         each = weights[self._case[:rows]]
         tp, fp = (np.append(0, np.cumsum(each * change[:rows])[ends]) for change in (self._tp, self._fp))
         fp = np.maximum.accumulate(fp)
         return Froc(
-            threshold=self._threshold[: size + 1],
+            threshold=np.append(np.inf, self._score[ends]),
             tp=tp,
             fp=fp,
             tpr=rate(tp, weights @ self.annotated),
@@ -188,51 +162,40 @@ class EventTable:
 
 
 class FrocTable(EventTable):
-    """All counted predictions of all images (of `CaseLevels` what changes from one threshold to the next).
-
-    Args:
-        cases: the scored images.
-        matching: "greedy" or "optimal".
-    """
+    """All counted predictions of all images (of `CaseLevels` what changes from one threshold to the next)."""
 
     def __init__(self, cases: Sequence[CaseScores], matching: str = GREEDY) -> None:
         events = [_froc_events(case, matching) for case in cases]
         #: per image: highest threshold at which each annotated object is hit; -inf for never
         self.hit_from = [hit_from for *_, hit_from in events]
         annotated = np.array([len(case.annotations) for case in cases], np.int64)
-        super().__init__(*joined([event[:3] for event in events], np.zeros(0, bool)), annotated, breast_areas(cases))
+        super().__init__(*joined([event[:3] for event in events]), annotated, breast_areas(cases))
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> FrocTable:
+    def from_arrays(cls, arrays: Mapping[str, Array]) -> FrocTable:
         """A table from what `arrays` gave. It has no `hit_from`."""
         table, hit = cls([]), arrays.get("hit")
         tp, fp = (arrays["tp"], arrays["fp"]) if hit is None else (hit, ~hit)
         EventTable.__init__(table, arrays["score"], arrays["case"], tp, fp, arrays["annotated"], arrays["breast_cm2"])
         return table
 
-    def arrays(self) -> dict[str, np.ndarray]:
-        """All that the curve of any sample needs.
-
-        Returns:
-            {"score", "case", "hit"}: per counted prediction, scores descending; {"annotated", "breast_cm2"}: per image.
-            Where objects are formed anew at every threshold, "tp" and "fp" (changes) in place of "hit".
+    def arrays(self) -> dict[str, Array]:
+        """All that the curve of any sample needs: {"score", "case", "hit"} per counted prediction, scores descending,
+        and {"annotated", "breast_cm2"} per image. Where objects are formed anew at every threshold, "tp" and "fp"
+        (changes) in place of "hit".
         """
         changes = {"hit": self._tp} if self._tp.dtype == bool else {"tp": self._tp, "fp": self._fp}
         places = {"score": self._score, "case": self._case, **changes}
         return places | {"annotated": self.annotated, "breast_cm2": self.breast_cm2}
 
-    def of_part(self, cases: Sequence[CaseScores], chosen: Sequence[np.ndarray], matching: str = GREEDY) -> EventTable:
-        """Hits of a part of the annotated objects, such as the large ones. It has no false positives.
+    def of_part(self, cases: Sequence[CaseScores], chosen: Sequence[Array], matching: str = GREEDY) -> EventTable:
+        """Hits of a part of the annotated objects, such as the large ones: per image `chosen`, bool (annotations,).
 
-        Args:
-            cases: the scored images that this table was made of.
-            chosen: per image bool (annotations,), which are of the part.
-            matching: as of this table.
+        It has no false positives. `cases` and `matching` are what this table was made of.
         """
         parts = [_part_events(*each, matching) for each in zip(cases, self.hit_from, chosen, strict=True)]
         annotated = np.array([part.sum() for part in chosen], np.int64)
-        score, case, tp, fp = joined([(score, tp, np.zeros_like(tp)) for score, tp in parts], np.zeros(0, bool))
-        return EventTable(score, case, tp, fp, annotated, self.breast_cm2)
+        return EventTable(*joined(parts), annotated, self.breast_cm2)
 
 
 def save_table(path: str | Path, table: FrocTable, cases: Sequence[CaseScores]) -> Path:
@@ -242,16 +205,11 @@ def save_table(path: str | Path, table: FrocTable, cases: Sequence[CaseScores]) 
     return write_atomically(path, lambda temporary: np.savez_compressed(temporary, **arrays))
 
 
-def level_changes(case: CaseLevels, matching: str, count: Callable[[Matched], Any]) -> tuple[np.ndarray, np.ndarray]:
+def level_changes(case: CaseLevels, matching: str, count: Callable[[Matched], Any]) -> tuple[Array, Array]:
     """Counts of an image whose objects are formed anew at every threshold, as changes from one to the next.
 
-    Args:
-        case: the scored image.
-        matching: "greedy" or "optimal".
-        count: from the image matched at a threshold to counts (k,), 0 when nothing is there.
-
-    Returns:
-        thresholds (n,) at which anything changes, descending; changes int (n, k).
+    `count` gives counts (k,) of the image matched at a threshold, 0 when nothing is there. Returned are the thresholds
+    (n,) at which anything changes, descending, and the changes, int (n, k).
     """
     counts = np.array([count(match_case(case, float(t), matching)) for t in case.thresholds], np.int64)
     changes = np.diff(counts, axis=0, prepend=0)
@@ -259,22 +217,20 @@ def level_changes(case: CaseLevels, matching: str, count: Callable[[Matched], An
     return case.thresholds[some], changes[some]
 
 
-def joined(
-    events: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]], nothing: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """(score, tp, fp) of each image, one after the other, as (score, case, tp, fp); `nothing` keeps the type."""
+def joined(events: Sequence[tuple[Array, Array, Array]]) -> tuple[Array, Array, Array, Array]:
+    """(score, tp, fp) of each image, one after the other, as (score, case, tp, fp)."""
     case = np.repeat(np.arange(len(events)), np.array([score.size for score, _, _ in events], np.int64))
-    score = np.concatenate([event[0] for event in events] + [np.zeros(0)])
-    tp, fp = (np.concatenate([event[place] for event in events] + [nothing]) for place in (1, 2))
-    return score, case, tp, fp
+    nothing = np.zeros((3, 0), bool)
+    score, tp, fp = (np.concatenate(column) for column in zip(*events, nothing, strict=True))
+    return score.astype(np.float64), case, tp, fp
 
 
-def breast_areas(cases: Sequence[CaseScores]) -> np.ndarray:
+def breast_areas(cases: Sequence[CaseScores]) -> Array:
     """Breast area of every image in cm^2, (cases,)."""
     return np.array([case.breast_cm2 for case in cases], np.float64)
 
 
-def _froc_events(case: CaseScores, matching: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def _froc_events(case: CaseScores, matching: str) -> tuple[Array, Array, Array, Array]:
     """Score, change of hits, change of false positives, and `hit_from`."""
     hit_from = np.full(len(case.annotations), -np.inf)
     if isinstance(case, CaseLevels):
@@ -291,25 +247,13 @@ def _froc_events(case: CaseScores, matching: str) -> tuple[np.ndarray, np.ndarra
     return score, hit, ~hit, hit_from
 
 
-def _part_events(
-    case: CaseScores, hit_from: np.ndarray, chosen: np.ndarray, matching: str
-) -> tuple[np.ndarray, np.ndarray]:
-    """Score and change of hits within a part of an image's annotated objects."""
+def _part_events(case: CaseScores, hit_from: Array, chosen: Array, matching: str) -> tuple[Array, Array, Array]:
+    """Score, change of hits within a part of an image's annotated objects, and no change of false positives."""
     if isinstance(case, CaseLevels):
-        score, change = level_changes(case, matching, lambda matched: [int((matched.hit & chosen).sum())])
-        return score, change[:, 0]
+        score, change = level_changes(case, matching, lambda matched: [int((matched.hit & chosen).sum()), 0])
+        return score, change[:, 0], change[:, 1]
     score = hit_from[chosen & (hit_from > -np.inf)]
-    return score, np.ones(score.size, bool)
-
-
-def _beyond(curve: Froc, until: Mapping[str, float]) -> bool:
-    """Whether the last point has more false positives than each rate; never where a rate is undefined."""
-    return all(curve.fp_rate(per)[-1] > rate * (1 + 2 * ROUNDING) for per, rate in until.items())
-
-
-def froc(cases: Sequence[CaseScores], matching: str = GREEDY) -> Froc:
-    """The FROC curve of a set of scored images (see `FrocTable` for bootstrapping)."""
-    return FrocTable(cases, matching).curve()
+    return score, np.ones(score.size, bool), np.zeros(score.size, bool)
 
 
 def point_of(curve: Froc, index: int) -> dict[str, float]:
@@ -317,6 +261,6 @@ def point_of(curve: Froc, index: int) -> dict[str, float]:
     return {name: float(getattr(curve, name)[index]) for name in ("threshold", "tpr", "fp_per_cm2", "fp_per_image")}
 
 
-def rate(count: np.ndarray, total: Any) -> np.ndarray:
+def rate(count: Array, total: Any) -> Array:
     """count / total; NaN where the total is 0."""
     return count / total if total > 0 else np.full(count.shape, np.nan)

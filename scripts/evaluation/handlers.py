@@ -1,44 +1,22 @@
 """Handler that scores each image as soon as it is done and keeps nothing of it but its tables."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from typing import Any, Protocol
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from ignite.engine import Engine, Events
 from monai.engines import IterationEvents
 
-from scripts.common.labels import IGNORE
+from scripts.common.checks import check
 from scripts.common.tensors import plane, spacing_of
-from scripts.evaluation.agreement import make_cells
-from scripts.evaluation.cases import (
-    CaseLevels,
-    CaseScores,
-    HitRule,
-    ImageArrays,
-    nearest_level,
-    number_objects,
-    score_arrays,
-)
+from scripts.evaluation.agreement import with_cells
+from scripts.evaluation.cases import CaseLevels, CaseScores, HitRule, ImageArrays, number_objects, score_arrays
 from scripts.evaluation.crops import CropWriter
+from scripts.evaluation.measures import Measure
 
 
-class Measure(Protocol):
-    """Further values of an image's objects, such as `Contrast` and `Neighbourhood`."""
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Names of the values."""
-
-    def of_annotations(self, arrays: ImageArrays, case: CaseScores) -> dict[str, np.ndarray]:
-        """{name: (annotations,)}."""
-
-    def of_predictions(self, arrays: ImageArrays, case: CaseScores) -> dict[str, np.ndarray]:
-        """{name: (predictions,)}."""
-
-
+@dataclass(eq=False)
 class FROCHandler:
     """Collect `CaseScores` of every image that an evaluator completes.
 
@@ -46,27 +24,15 @@ class FROCHandler:
     `LoadLabeld`), `instances`, `scores`, `image` and `breast`. Where objects change with the threshold it also leaves
     `objects_at` (from a threshold to instances and scores) and `thresholds` (descending): then the image is scored at
     each of these. An image that fails is noted in `failures`.
-
-    Args:
-        rule: hit rule; None is the paper's.
-        cell_mm: side of the cells of Cohen's kappa; None leaves them out.
-        measures: further values of the objects.
-        image_keys: keys of the data list's items to group images by, such as "density".
-        crops: writes a window of each image, for the report's pictures of cases; None leaves that out.
     """
 
-    def __init__(
-        self,
-        rule: HitRule | None = None,
-        cell_mm: float | None = None,
-        measures: Sequence[Measure] = (),
-        image_keys: Sequence[str] = (),
-        crops: CropWriter | None = None,
-    ) -> None:
-        self.rule, self.cell_mm, self.measures = rule or HitRule(), cell_mm, tuple(measures)
-        self.image_keys, self.crops = tuple(image_keys), crops
-        self.cases: list[CaseScores] = []
-        self.failures: list[dict[str, str]] = []
+    rule: HitRule = field(default_factory=HitRule)
+    cell_mm: float | None = None  # side of the cells of Cohen's kappa; None leaves them out
+    measures: Sequence[Measure] = ()  # further values of the objects
+    image_keys: Sequence[str] = ()  # keys of the data list's items to group images by, such as "density"
+    crops: CropWriter | None = None  # writes a window of each image, for the report's pictures of cases
+    cases: list[CaseScores] = field(default_factory=list, init=False)
+    failures: list[dict[str, str]] = field(default_factory=list, init=False)
 
     def attach(self, engine: Engine) -> None:
         """Register with an evaluator."""
@@ -80,34 +46,22 @@ class FROCHandler:
             self.cases.append(self.score(batch, item))
 
     def score(self, batch: Mapping[str, Any], item: Mapping[str, Any]) -> CaseScores:
-        """Score one image.
-
-        Args:
-            batch: the data list's item (image_id, patient).
-            item: what postprocessing left.
-        """
+        """Score one image: the data list's item (image_id, patient), and what postprocessing left."""
         image, label, breast = (plane(item[key]) for key in ("image", "label", "breast"))
         spacing_mm = spacing_of(item["image"])
         arrays = number_objects(label, plane(item["instances"]), item["scores"], breast, spacing_mm, image)
         case_id = str(batch.get("image_id") or item["report"]["file"])
         case = score_arrays(arrays, self.rule, case_id, str(batch.get("patient") or case_id))
-        values: dict[str, np.ndarray] = {}
-        for measure in self.measures:
-            values |= measure.of_annotations(arrays, case)
-        cells = None
-        if self.cell_mm is not None:
-            cells = make_cells(breast & (label != IGNORE), case.spacing_mm, self.cell_mm)
+        values = {k: v for measure in self.measures for k, v in measure.of_annotations(arrays, case).items()}
         names = {key: str(batch.get(key) or "") for key in self.image_keys}
-        case = replace(case, cells=cells, object_values=values, image_values=names)
-        if item.get("objects_at") is None:
-            return self._finished(case, arrays)
-        return self._levels(case, arrays, item)
+        case = replace(case, object_values=values, image_values=names)
+        if self.cell_mm is not None:
+            case = with_cells(case, label, breast, self.cell_mm)
+        return self._finished(case, arrays) if item.get("objects_at") is None else self._levels(case, arrays, item)
 
     def _finished(self, case: CaseScores, arrays: ImageArrays, crop: bool = True) -> CaseScores:
         """With the predictions' values; its crop is written."""
-        values: dict[str, np.ndarray] = {}
-        for measure in self.measures:
-            values |= measure.of_predictions(arrays, case)
+        values = {k: v for measure in self.measures for k, v in measure.of_predictions(arrays, case).items()}
         if crop and self.crops is not None:
             self.crops.write(case, arrays)
         return replace(case, prediction_values=values)
@@ -115,15 +69,14 @@ class FROCHandler:
     def _levels(self, case: CaseScores, arrays: ImageArrays, item: Mapping[str, Any]) -> CaseLevels:
         """The image scored at each threshold of its grid; only tables are kept."""
         thresholds = np.asarray(item["thresholds"], np.float64)
-        if not thresholds.size or (np.diff(thresholds) >= 0).any():
-            raise ValueError(f"thresholds: got {thresholds.tolist()}, want one or more descending numbers")
-        shown = -1 if self.crops is None else nearest_level(thresholds, self.crops.level)
+        descending = thresholds.size and (np.diff(thresholds) < 0).all()
+        check("thresholds", thresholds.tolist(), descending, "one or more descending numbers")
+        shown = -1 if self.crops is None else self.crops.shown(thresholds)
         levels = []
         for place, threshold in enumerate(thresholds):
+            same = (arrays.breast, arrays.spacing_mm, arrays.image, arrays.annotated)
             instances, scores = item["objects_at"](float(threshold))
-            here = number_objects(
-                *(arrays.label, instances, scores, arrays.breast, arrays.spacing_mm, arrays.image, arrays.annotated)
-            )
+            here = number_objects(arrays.label, instances, scores, *same)
             scored = score_arrays(here, self.rule)
             table = replace(case, predictions=scored.predictions, pairs=scored.pairs)
             levels.append(self._finished(table, here, place == shown))

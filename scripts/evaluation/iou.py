@@ -3,8 +3,6 @@
 Everything is answered from the tables of a scored image, at any threshold (docs/metrics.md).
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np
@@ -13,24 +11,17 @@ from scripts.evaluation.cases import CaseScores
 
 
 class ImageIoU(NamedTuple):
-    """IoU of an image's pixels outside of ignore regions, each in [0, 1].
+    """IoU of an image's pixels outside of ignore regions, each in [0, 1]."""
 
-    Attributes:
-        foreground: of the MC pixels.
-        background: of all others.
-        mean: (foreground + background) / 2, the paper's "mean IoU per image".
-    """
-
-    foreground: float
-    background: float
-    mean: float
+    foreground: float  # of the MC pixels
+    background: float  # of all others
+    mean: float  # (foreground + background) / 2, the paper's "mean IoU per image"
 
 
 def best_iou(case: CaseScores, threshold: float) -> np.ndarray:
     """Best IoU of every annotated object with any prediction of score >= threshold; 0 where nothing overlaps.
 
-    Returns:
-        float (annotations,). A prediction may be the best of several objects: this measures shapes, not detection.
+    float (annotations,). A prediction may be the best of several objects: this measures shapes, not detection.
     """
     best, pairs = np.zeros(len(case.annotations)), case.pairs
     kept = case.predictions.score[pairs.prediction] >= threshold
@@ -39,11 +30,7 @@ def best_iou(case: CaseScores, threshold: float) -> np.ndarray:
 
 
 def iou_per_object(case: CaseScores, threshold: float) -> np.ndarray:
-    """Best IoU of the annotated objects larger than 1 px (the paper's footnote 2: not defined for single pixels).
-
-    Returns:
-        float (objects larger than 1 px,); empty when there is none.
-    """
+    """Best IoU of the annotated objects larger than 1 px (the paper's footnote 2: not defined for single pixels)."""
     return best_iou(case, threshold)[case.annotations.area_px > 1]
 
 
@@ -57,11 +44,7 @@ def iou_per_image(case: CaseScores, threshold: float) -> ImageIoU:
     shared = int(predictions.truth_px[kept].sum())
     found = int(predictions.counted_px[kept].sum())
     union = truth + found - shared
-    foreground = iou(shared, union)
-    background = iou(case.counted_px - union, case.counted_px - shared)
+    neither, outside = case.counted_px - union, case.counted_px - shared
+    foreground = shared / union if union > 0 else 1.0
+    background = neither / outside if outside > 0 else 1.0
     return ImageIoU(foreground, background, (foreground + background) / 2)
-
-
-def iou(intersection: float, union: float) -> float:
-    """intersection / union; 1 when both sets are empty."""
-    return intersection / union if union > 0 else 1.0

@@ -5,8 +5,6 @@ by the set it keeps. Adding one prediction to the set never loses an annotated o
 one; `match_events` uses that to answer all thresholds at the price of one.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
+from scripts.common.checks import check
 from scripts.evaluation.cases import CaseScores
 
 GREEDY, OPTIMAL = "greedy", "optimal"
@@ -22,17 +21,11 @@ GREEDY, OPTIMAL = "greedy", "optimal"
 
 @dataclass(frozen=True, eq=False)
 class Matched:
-    """An image matched at a threshold.
+    """An image matched at a threshold."""
 
-    Attributes:
-        case: the table that holds at the threshold.
-        threshold: predictions with score >= threshold take part; ignored ones never.
-        partner: int (annotations,), place of the prediction that each annotated object is hit by, or -1.
-    """
-
-    case: CaseScores
-    threshold: float
-    partner: np.ndarray
+    case: CaseScores  # the table that holds at the threshold
+    threshold: float  # predictions with score >= threshold take part; ignored ones never
+    partner: np.ndarray  # int (annotations,), place of the prediction that each annotated object is hit by, or -1
 
     @cached_property
     def kept(self) -> np.ndarray:
@@ -47,9 +40,7 @@ class Matched:
     @cached_property
     def true_positive(self) -> np.ndarray:
         """bool (predictions,)."""
-        found = np.zeros(len(self.case.predictions), bool)
-        found[self.partner[self.hit]] = True
-        return found
+        return np.isin(np.arange(len(self.case.predictions)), self.partner)
 
     @cached_property
     def false_positive(self) -> np.ndarray:
@@ -60,18 +51,14 @@ class Matched:
 class MatchEvents(NamedTuple):
     """What every counted prediction changes, by descending score (equal scores in label order); (n,) each.
 
-    Attributes:
-        prediction: its place.
-        annotation: the annotated object that is hit from that prediction on, or -1. After any prefix the objects hit
-            so far are exactly those that matching the prefix anew hits.
-        false_positive: the prediction that is a false positive from that one on (itself, or one that it pushed out),
-            or -1 when an object is hit. What is once a false positive stays one. For "greedy" the false positives
-            after any prefix are exactly those of matching it anew; for "optimal" they are as many.
+    After any prefix the objects hit so far are exactly those that matching the prefix anew hits. What is once a false
+    positive stays one; for "greedy" those after any prefix are exactly those of matching it anew, for "optimal" they
+    are as many.
     """
 
-    prediction: np.ndarray
-    annotation: np.ndarray
-    false_positive: np.ndarray
+    prediction: np.ndarray  # its place
+    annotation: np.ndarray  # the annotated object that is hit from that prediction on, or -1
+    false_positive: np.ndarray  # the false positive from that one on (itself, or one that it pushed out); -1 at a hit
 
 
 def match_case(case: CaseScores, threshold: float, matching: str = GREEDY) -> Matched:
@@ -81,15 +68,9 @@ def match_case(case: CaseScores, threshold: float, matching: str = GREEDY) -> Ma
 
 
 def match(case: CaseScores, threshold: float, matching: str = GREEDY) -> np.ndarray:
-    """Assign predictions with score >= threshold to annotated objects.
+    """Assign predictions with score >= threshold to annotated objects by "greedy" or "optimal" matching.
 
-    Args:
-        case: the scored image.
-        threshold: lowest score that takes part.
-        matching: "greedy" or "optimal".
-
-    Returns:
-        int (annotations,): place of the prediction that each annotated object is hit by, or -1.
+    int (annotations,): place of the prediction that each annotated object is hit by, or -1.
     """
     _check(matching)
     return (greedy_match if matching == GREEDY else optimal_match)(case, case.predictions.kept(threshold))
@@ -97,14 +78,7 @@ def match(case: CaseScores, threshold: float, matching: str = GREEDY) -> np.ndar
 
 def greedy_match(case: CaseScores, kept: np.ndarray) -> np.ndarray:
     """The paper's rule: annotated objects in label order; each takes the first unused prediction, in label order,
-    that hits it.
-
-    Args:
-        case: the scored image.
-        kept: bool (predictions,), which take part.
-
-    Returns:
-        int (annotations,): place of the prediction, or -1.
+    that hits it. `kept`: bool (predictions,), which take part; returns as `match`.
     """
     pairs, partner = case.pairs, np.full(len(case.annotations), -1)
     free = kept.copy()
@@ -117,12 +91,7 @@ def greedy_match(case: CaseScores, kept: np.ndarray) -> np.ndarray:
 def optimal_match(case: CaseScores, kept: np.ndarray) -> np.ndarray:
     """As many hits as possible and, among all such assignments, the smallest sum of centroid distances.
 
-    Args:
-        case: the scored image.
-        kept: bool (predictions,), which take part.
-
-    Returns:
-        int (annotations,): place of the prediction, or -1.
+    `kept`: bool (predictions,), which take part; returns as `match`.
     """
     pairs, partner = case.pairs, np.full(len(case.annotations), -1)
     use = pairs.hit & kept[pairs.prediction]
@@ -186,11 +155,9 @@ def _augment(prediction: int, partner: list[int], hits: Callable[[int], Sequence
             if partner[a] >= 0:
                 queue.append(partner[a])
                 continue
-            holder = {partner[b]: b for b in came_from if partner[b] >= 0}
-            gained = a
+            holder, gained = {partner[b]: b for b in came_from if partner[b] >= 0}, a
             while True:  # hand the predictions on along the path, from its end to its start
-                p = came_from[a]
-                partner[a] = p
+                partner[a] = p = came_from[a]
                 if p == prediction:
                     return gained, -1
                 a = holder[p]
@@ -198,5 +165,4 @@ def _augment(prediction: int, partner: list[int], hits: Callable[[int], Sequence
 
 
 def _check(matching: str) -> None:
-    if matching not in (GREEDY, OPTIMAL):
-        raise ValueError(f"matching: got {matching!r}, want {GREEDY!r} or {OPTIMAL!r}")
+    check("matching", matching, matching in (GREEDY, OPTIMAL), f"{GREEDY!r} or {OPTIMAL!r}")

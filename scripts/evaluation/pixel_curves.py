@@ -4,8 +4,6 @@ Scores of MC pixels and of other pixels are counted in fixed bins. What is compu
 that the value of the very scores cannot leave: within a bin the order of the scores is not known, all else is exact.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -15,6 +13,7 @@ import torch
 from ignite.engine import Engine, Events
 from monai.engines import IterationEvents
 
+from scripts.common.checks import check
 from scripts.common.labels import IGNORE, MC
 from scripts.common.tensors import plane
 
@@ -24,16 +23,14 @@ _FLOAT_BITS, _HALF_EXPONENT = 23, 126
 
 
 class Binned(NamedTuple):
-    """A value from binned scores.
+    """A value from binned scores, with bounds on the value of the scores themselves (no statistical interval)."""
 
-    Attributes:
-        value: with the scores of a bin taken as equal.
-        low, high: bounds on the value of the scores themselves (no statistical interval).
-    """
+    value: float  # with the scores of a bin taken as equal
+    binning_low: float
+    binning_high: float
 
-    value: float
-    low: float
-    high: float
+
+UNDEFINED = Binned(*[float("nan")] * 3)
 
 
 class ScoreHistogram:
@@ -47,23 +44,15 @@ class ScoreHistogram:
     """
 
     def __init__(self, bins_per_octave: int = 2048) -> None:
-        if not 0 < bins_per_octave <= 1 << 18 or bins_per_octave & (bins_per_octave - 1):
-            raise ValueError(f"bins_per_octave: got {bins_per_octave}, want a power of two up to {1 << 18}")
+        power_of_two = 0 < bins_per_octave <= 1 << 18 and not bins_per_octave & (bins_per_octave - 1)
+        check("bins_per_octave", bins_per_octave, power_of_two, f"a power of two up to {1 << 18}")
         self._bits = bins_per_octave.bit_length() - 1
         self._half = OCTAVES << self._bits  # bin of the score 0.5
-        self.positive = np.zeros(2 * self._half + 1, np.int64)
-        self.negative = np.zeros(2 * self._half + 1, np.int64)
+        self._offset = np.uint32((_HALF_EXPONENT - OCTAVES) << self._bits)
+        self.positive, self.negative = np.zeros((2, 2 * self._half + 1), np.int64)
 
     def add(self, scores: np.ndarray, positive: np.ndarray) -> None:
-        """Count some scores.
-
-        Args:
-            scores: (n,), [0, 1]; taken as float32.
-            positive: bool (n,).
-
-        Raises:
-            ValueError: a score is not in [0, 1], or the lengths differ.
-        """
+        """Count some scores (n,) in [0, 1], taken as float32, and whether each is positive, bool (n,)."""
         scores, positive = _checked(scores, positive)
         place = self._bin(scores.astype(np.float32, copy=False))
         found = np.bincount(place[positive], minlength=self.positive.size)
@@ -72,7 +61,7 @@ class ScoreHistogram:
 
     def thresholds(self) -> np.ndarray:
         """Lowest score of each bin, float64 ascending: bins i and above are the scores >= thresholds()[i]."""
-        keys, unit = np.arange(self._half + 1, dtype=np.uint32) + self._offset(), 1 << (_FLOAT_BITS - self._bits)
+        keys, unit = np.arange(self._half + 1, dtype=np.uint32) + self._offset, 1 << (_FLOAT_BITS - self._bits)
         lower = (keys * np.uint32(unit)).view(np.float32).astype(np.float64)
         largest = ((keys[:-1] + np.uint32(1)) * np.uint32(unit) - np.uint32(1)).view(np.float32).astype(np.float64)
         return np.concatenate([[0.0], lower[1:], 1 - largest[::-1]])
@@ -82,9 +71,8 @@ class ScoreHistogram:
         p, n = self.positive.astype(np.float64), self.negative.astype(np.float64)
         pairs = p.sum() * n.sum()
         if not pairs:
-            return Binned(*[float("nan")] * 3)
-        below = float(p @ (np.cumsum(n) - n) / pairs)
-        equal = float(p @ n / pairs)
+            return UNDEFINED
+        below, equal = float(p @ (np.cumsum(n) - n) / pairs), float(p @ n / pairs)
         return Binned(below + equal / 2, below, below + equal)
 
     def average_precision(self) -> Binned:
@@ -93,7 +81,7 @@ class ScoreHistogram:
         p, n = p[p + n > 0], n[p + n > 0]
         tp, fp = np.cumsum(p), np.cumsum(n)
         if not tp.size or not tp[-1]:
-            return Binned(*[float("nan")] * 3)
+            return UNDEFINED
         value = p * tp / (tp + fp)
         high = p * tp / np.maximum(tp + fp - n, 1)  # all positives of the bin at once, before its negatives
         first = tp - p + 1  # one by one, after all its negatives: precision is concave, so above its chord
@@ -101,71 +89,35 @@ class ScoreHistogram:
         return Binned(*(float(terms.sum() / tp[-1]) for terms in (value, low, high)))
 
     def curve(self) -> dict[str, np.ndarray]:
-        """Points of both curves at every bin that holds a score, thresholds descending.
-
-        Returns:
-            {"threshold", "tp", "fp", "precision", "recall", "false_positive_rate"}; recall (the true-positive rate)
-            is NaN without positives, the false-positive rate without negatives. Scores >= threshold are positive.
+        """{"threshold", "tp", "fp", "precision", "recall", "false_positive_rate"}: points of both curves at every bin
+        that holds a score, thresholds descending. Recall (the true-positive rate) is NaN without positives, the
+        false-positive rate without negatives. Scores >= threshold are positive.
         """
         filled = np.flatnonzero(self.positive + self.negative)[::-1]
         tp, fp = (np.cumsum(counts[filled]) for counts in (self.positive, self.negative))
         with np.errstate(invalid="ignore"):
             recall, rate = (c / np.float64(c[-1]) if c.size else c.astype(np.float64) for c in (tp, fp))
-        precision = tp / np.maximum(tp + fp, 1)
-        return {
-            "threshold": self.thresholds()[filled],
-            "tp": tp,
-            "fp": fp,
-            "precision": precision,
-            "recall": recall,
-            "false_positive_rate": rate,
-        }
-
-    def _offset(self) -> np.uint32:
-        return np.uint32((_HALF_EXPONENT - OCTAVES) << self._bits)
+        points = {"threshold": self.thresholds()[filled], "tp": tp, "fp": fp, "precision": tp / np.maximum(tp + fp, 1)}
+        return points | {"recall": recall, "false_positive_rate": rate}
 
     def _bin(self, scores: np.ndarray) -> np.ndarray:
         """Places of float32 scores. The bits of a positive float, read as an integer, are in its order."""
         upper = scores > 0.5
         key = np.where(upper, np.float32(1) - scores, scores).view(np.int32) >> (_FLOAT_BITS - self._bits)
-        key = np.maximum(key - np.int32(self._offset()), 0)
+        key = np.maximum(key - np.int32(self._offset), 0)
         return np.where(upper, 2 * self._half - key, key)
 
 
-@dataclass(frozen=True, eq=False)
 class Reliability:
-    """How often scores of a size come true; one entry per bin of equal width over [0, 1].
+    """How often scores of a size come true, of scores that come in parts; exact. One entry per bin of equal width.
 
-    Attributes:
-        count: number of scores.
-        mean_score: NaN in empty bins.
-        share_positive: share of positives, NaN in empty bins.
-    """
-
-    count: np.ndarray
-    mean_score: np.ndarray
-    share_positive: np.ndarray
-
-    @property
-    def ece(self) -> float:
-        """Expected calibration error: mean over scores of |mean score - share of positives| of their bin."""
-        if not self.count.sum():
-            return float("nan")
-        gap = np.nan_to_num(np.abs(self.mean_score - self.share_positive))
-        return float(gap @ self.count / self.count.sum())
-
-
-class CalibrationCounts:
-    """What a reliability curve needs of scores that come in parts; exact.
-
-    Args:
-        bins: number of bins of equal width; bin i holds [i / bins, (i + 1) / bins), the last one also 1.
+    Bin i of `bins` holds [i / bins, (i + 1) / bins), the last one also 1. `count` is the number of scores of each,
+    `positive` that of positives, `score_sum` their sum.
     """
 
     def __init__(self, bins: int = 15) -> None:
-        if bins < 1:
-            raise ValueError(f"bins: got {bins}, want 1 or more")
-        self.count, self.positive = np.zeros(bins, np.int64), np.zeros(bins, np.int64)
+        check("bins", bins, bins >= 1, "1 or more")
+        self.count, self.positive = np.zeros((2, bins), np.int64)
         self.score_sum = np.zeros(bins)
 
     def add(self, scores: np.ndarray, positive: np.ndarray) -> None:
@@ -177,37 +129,39 @@ class CalibrationCounts:
         self.positive += np.bincount(place[positive], minlength=bins)
         self.score_sum += np.bincount(place, scores, minlength=bins)
 
-    def reliability(self) -> Reliability:
-        """The curve of all scores so far."""
+    @property
+    def mean_score(self) -> np.ndarray:
+        """NaN in empty bins."""
         with np.errstate(invalid="ignore"):
-            return Reliability(self.count.copy(), self.score_sum / self.count, self.positive / self.count)
+            return self.score_sum / self.count
+
+    @property
+    def share_positive(self) -> np.ndarray:
+        """NaN in empty bins."""
+        with np.errstate(invalid="ignore"):
+            return self.positive / self.count
+
+    @property
+    def ece(self) -> float:
+        """Expected calibration error: mean over scores of |mean score - share of positives| of their bin."""
+        gap = np.nan_to_num(np.abs(self.mean_score - self.share_positive))
+        return float(gap @ self.count / self.count.sum()) if self.count.any() else float("nan")
 
 
-def reliability(scores: np.ndarray, positive: np.ndarray, bins: int = 15) -> Reliability:
-    """Reliability curve of scores in [0, 1] (n,) and whether each is positive, bool (n,)."""
-    counts = CalibrationCounts(bins)
-    counts.add(scores, positive)
-    return counts.reliability()
-
-
+@dataclass(eq=False)
 class PixelCurvesHandler:
     """Collect the pixels of every image that an evaluator completes, as counts alone.
 
     Pixels in ignore regions and outside of the breast are left out, MCs outside of it too. It runs where `FROCHandler`
     does and reads `map`, `label` and `breast`. A method without a map adds nothing: `images` stays 0.
-
-    Args:
-        channel: channel of the map.
-        bins_per_octave: see `ScoreHistogram`.
-        calibration_bins: see `CalibrationCounts`.
-        map_key: the map, [channels, rows, cols] in [0, 1].
     """
 
-    def __init__(
-        self, channel: int = 0, bins_per_octave: int = 2048, calibration_bins: int = 15, map_key: str = "map"
-    ) -> None:
-        self.channel, self.map_key = channel, map_key
-        self.bins_per_octave, self.calibration_bins = bins_per_octave, calibration_bins
+    channel: int = 0  # of the map
+    bins_per_octave: int = 2048  # see `ScoreHistogram`
+    calibration_bins: int = 15  # see `Reliability`
+    map_key: str = "map"  # the map, [channels, rows, cols] in [0, 1]
+
+    def __post_init__(self) -> None:
         self._start()
 
     def attach(self, engine: Engine) -> None:
@@ -226,10 +180,8 @@ class PixelCurvesHandler:
             return
         label, breast = plane(item["label"]), plane(item["breast"]).astype(bool)
         scores = _channel(item[self.map_key], self.channel)
-        if not scores.shape == label.shape == breast.shape:
-            raise ValueError(
-                f"map, label, breast: got {scores.shape}, {label.shape} and {breast.shape}; want one shape"
-            )
+        shapes = (scores.shape, label.shape, breast.shape)
+        check("map, label, breast", shapes, len(set(shapes)) == 1, "one shape")
         counted = breast & (label != IGNORE)
         scores, positive = scores[counted], label[counted] == MC
         self.histogram.add(scores, positive)
@@ -237,22 +189,21 @@ class PixelCurvesHandler:
         self.images += 1
 
     def _start(self, engine: Engine | None = None) -> None:
-        self.histogram = ScoreHistogram(self.bins_per_octave)
-        self.calibration = CalibrationCounts(self.calibration_bins)
-        self.images = 0
+        self.histogram, self.images = ScoreHistogram(self.bins_per_octave), 0
+        self.calibration = Reliability(self.calibration_bins)
 
 
 def _channel(tensor: Any, channel: int) -> np.ndarray:
     array = tensor.detach().cpu().float().numpy() if isinstance(tensor, torch.Tensor) else np.asarray(tensor)
-    if array.ndim != 3 or not 0 <= channel < array.shape[0]:
-        raise ValueError(f"channel: got {channel} of a map of shape {array.shape}, want one of [channels, rows, cols]")
+    there = array.ndim == 3 and 0 <= channel < array.shape[0]
+    check("channel", channel, there, f"one of a map [channels, rows, cols], here of shape {array.shape}")
     return array[channel]
 
 
 def _checked(scores: np.ndarray, positive: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     scores, positive = np.asarray(scores), np.asarray(positive, bool)
-    if scores.shape != positive.shape or scores.ndim != 1:
-        raise ValueError(f"scores, positive: got {scores.shape} and {positive.shape}, want two lists of one length")
-    if not ((scores >= 0) & (scores <= 1)).all():
-        raise ValueError("scores: got NaN or a value outside of [0, 1]")
+    shapes = (scores.shape, positive.shape)
+    check("scores, positive", shapes, shapes[0] == shapes[1] and scores.ndim == 1, "two lists of one length")
+    valid = (scores >= 0) & (scores <= 1)
+    check("scores", scores[~valid][:3].tolist(), valid.all(), "no NaN and nothing outside of [0, 1]")
     return scores, positive

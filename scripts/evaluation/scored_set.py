@@ -1,9 +1,8 @@
 """The scored images of a run, with what sections of the results share: matches, curve, operating point, samples."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -16,37 +15,23 @@ from scripts.evaluation.statistics import Bootstrap
 from scripts.evaluation.tables import case_row
 
 
+@dataclass(eq=False)
 class ScoredSet:
-    """Scored images, each matched once at any threshold that a section asks for.
+    """Scored images, each matched once at any threshold that a section asks for."""
 
-    Args:
-        cases: the images.
-        matching: "greedy" (the paper's) or "optimal".
-        bootstrap: how intervals are made; None is the default.
-        operating_threshold: score threshold of IoU, counts and tables; None chooses the FROC point nearest to (0 FP
-            per cm^2, TPR 1) on these very images. Where objects are formed anew at every threshold of a grid, the
-            nearest one of the grid is taken.
-        own_output: whether that threshold is the method's own: it keeps all that the method finds.
-        method: its name, for titles.
-    """
-
-    def __init__(
-        self,
-        cases: Sequence[CaseScores],
-        matching: str = GREEDY,
-        bootstrap: Bootstrap | None = None,
-        operating_threshold: float | None = None,
-        own_output: bool = False,
-        method: str = "FROC",
-    ) -> None:
-        self.cases, self.matching, self.method = list(cases), matching, method
-        self.bootstrap, self.given_threshold = bootstrap or Bootstrap(), operating_threshold
-        self.own_output = own_output
-        self._matched: dict[float, list[Matched]] = {}
+    cases: Sequence[CaseScores]
+    matching: str = GREEDY  # "greedy" (the paper's) or "optimal"
+    bootstrap: Bootstrap = field(default_factory=Bootstrap)  # how intervals are made
+    #: Score threshold of IoU, counts and tables; None chooses the FROC point nearest to (0 FP per cm^2, TPR 1) on these
+    #: very images. Where objects are formed anew at every threshold of a grid, the nearest one of the grid is taken.
+    operating_threshold: float | None = None
+    own_output: bool = False  # whether that threshold is the method's own: it keeps all that the method finds
+    method: str = "FROC"  # its name, for titles
+    _matched: dict[float, list[Matched]] = field(default_factory=dict, init=False)
 
     @cached_property
     def table(self) -> FrocTable:
-        """Events of all thresholds."""
+        """What happens as the threshold falls."""
         return FrocTable(self.cases, self.matching)
 
     @cached_property
@@ -67,23 +52,23 @@ class ScoredSet:
     @cached_property
     def operating_index(self) -> int | None:
         """Point of the curve that holds at the operating threshold; None without one."""
-        if self.given_threshold is None:
+        if self.operating_threshold is None:
             return self.curve.nearest_to_ideal()
         return int(np.searchsorted(-self.curve.threshold, -self.threshold, side="right")) - 1
 
     @cached_property
     def threshold(self) -> float:
         """The operating threshold; infinity where none can be chosen."""
-        if self.given_threshold is None:
+        if self.operating_threshold is None:
             return math.inf if self.operating_index is None else float(self.curve.threshold[self.operating_index])
         if self.levels is None:
-            return self.given_threshold
-        return float(self.levels[nearest_level(self.levels, self.given_threshold)])
+            return self.operating_threshold
+        return float(self.levels[nearest_level(self.levels, self.operating_threshold)])
 
     @property
     def chosen_by(self) -> str:
         """How the operating threshold came about, in words."""
-        if self.given_threshold is None:
+        if self.operating_threshold is None:
             return "the FROC point nearest to (0 FP/cm2, TPR 1) on these images"
         return "the method's own output" if self.own_output else "given"
 

@@ -1,7 +1,6 @@
 """How sure is a number: bootstrap over images or patients, differences of two methods, paired Wilcoxon."""
 
-from __future__ import annotations
-
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -9,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
+from scripts.common.checks import check
 from scripts.common.files import json_values
 
 #: what bootstrap resamples
@@ -18,18 +18,12 @@ EXACT_PAIRS = 50
 
 
 class Interval(NamedTuple):
-    """A value with its bootstrap interval.
+    """A value with its bootstrap interval."""
 
-    Attributes:
-        value: on the data themselves.
-        low, high: percentile interval.
-        bootstrap_mean: mean over the bootstrap samples.
-    """
-
-    value: float
-    low: float
+    value: float  # on the data themselves
+    low: float  # ends of the percentile interval
     high: float
-    bootstrap_mean: float
+    bootstrap_mean: float  # over the bootstrap samples
 
     def as_json(self) -> dict[str, float | None]:
         """The fields as JSON types."""
@@ -37,55 +31,34 @@ class Interval(NamedTuple):
 
 
 class Difference(NamedTuple):
-    """A paired difference (first - second) with its bootstrap interval.
+    """A paired difference (first - second) with its bootstrap interval."""
 
-    Attributes:
-        value: on the data themselves.
-        low, high: percentile interval.
-        p: two-sided: twice the smaller share of samples on either side of 0, at most 1.
-    """
-
-    value: float
-    low: float
+    value: float  # on the data themselves
+    low: float  # ends of the percentile interval
     high: float
-    p: float
+    p: float  # two-sided: twice the smaller share of samples on either side of 0, at most 1
 
 
 class Wilcoxon(NamedTuple):
-    """Paired signed-rank test.
+    """Paired signed-rank test."""
 
-    Attributes:
-        n: pairs that differ.
-        median: of the differences (first - second).
-        statistic: the smaller rank sum.
-        p: two-sided; 1 when no pair differs.
-    """
-
-    n: int
-    median: float
-    statistic: float
-    p: float
+    n: int  # pairs that differ
+    median: float  # of the differences (first - second)
+    statistic: float  # the smaller rank sum
+    p: float  # two-sided; 1 when no pair differs
 
 
 @dataclass(frozen=True)
 class Bootstrap:
-    """How intervals are made.
-
-    Attributes:
-        samples: number of samples.
-        unit: what is drawn with replacement, "image" or "patient" (with all its images).
-        seed: equal seeds give equal samples.
-    """
+    """How intervals are made."""
 
     samples: int = 1000
-    unit: str = IMAGE
-    seed: int = 0
+    unit: str = IMAGE  # what is drawn with replacement, "image" or "patient" (with all its images)
+    seed: int = 0  # equal seeds give equal samples
 
     def __post_init__(self) -> None:
-        if self.samples < 1:
-            raise ValueError(f"bootstrap_samples: got {self.samples}, want 1 or more")
-        if self.unit not in (IMAGE, PATIENT):
-            raise ValueError(f"bootstrap_unit: got {self.unit!r}, want {IMAGE!r} or {PATIENT!r}")
+        check("bootstrap_samples", self.samples, self.samples >= 1, "1 or more")
+        check("bootstrap_unit", self.unit, self.unit in (IMAGE, PATIENT), f"{IMAGE!r} or {PATIENT!r}")
 
     def weights(self, patients: Sequence[str]) -> np.ndarray:
         """`bootstrap_weights` of images, given the patient of each."""
@@ -94,22 +67,15 @@ class Bootstrap:
 
 
 def bootstrap_weights(units: Sequence[str], samples: int, seed: int) -> np.ndarray:
-    """Draw bootstrap samples of images, whole units at a time.
+    """Draw bootstrap samples of images, whole units at a time; equal seeds give equal samples.
 
-    Args:
-        units: one name per image: unique names resample images, patients' names resample patients.
-        samples: number of samples.
-        seed: equal seeds give equal samples.
+    `units` has one name per image: unique names resample images, patients' names resample patients. Every sample draws
+    as many units, with replacement, as there are.
 
     Returns:
-        int (samples, images): how often each image is in each sample. Every sample draws as many units, with
-        replacement, as there are.
-
-    Raises:
-        ValueError: fewer than one sample.
+        int (samples, images): how often each image is in each sample.
     """
-    if samples < 1:
-        raise ValueError(f"samples: got {samples}, want 1 or more")
+    check("samples", samples, samples >= 1, "1 or more")
     names, unit = np.unique(np.asarray(units, dtype=str), return_inverse=True)
     if not names.size:
         return np.zeros((samples, 0), np.int64)
@@ -118,19 +84,15 @@ def bootstrap_weights(units: Sequence[str], samples: int, seed: int) -> np.ndarr
     return counts[:, unit]
 
 
-def interval(value: float, sampled: np.ndarray, level: float = 0.95) -> Interval:
+def interval(value: float, sampled: np.ndarray) -> Interval:
     """Percentile interval of bootstrap values; samples in which the value is not defined (NaN) are left out."""
-    low, high = _percentiles(sampled, level)
-    known = sampled[~np.isnan(sampled)]
-    return Interval(float(value), low, high, float(known.mean()) if known.size else float("nan"))
+    known, low, high = _known_percentiles(sampled)
+    return Interval(float(value), low, high, float(known.mean()) if known.size else math.nan)
 
 
 def ratio_interval(numerator: np.ndarray, denominator: np.ndarray, weights: np.ndarray) -> Interval:
-    """Interval of a pooled ratio, such as hits / annotated or the mean over objects.
-
-    Args:
-        numerator, denominator: (images,), summed over images before dividing.
-        weights: (samples, images) from `bootstrap_weights`.
+    """Interval of a ratio, such as hits / annotated or the mean over objects: numerator and denominator (images,) are
+    summed over the images before dividing; weights (samples, images) are from `bootstrap_weights`.
     """
     with np.errstate(invalid="ignore", divide="ignore"):
         value = np.float64(np.sum(numerator)) / np.float64(np.sum(denominator))
@@ -138,30 +100,20 @@ def ratio_interval(numerator: np.ndarray, denominator: np.ndarray, weights: np.n
     return interval(value, sampled)
 
 
-def bootstrap_difference(
-    first: Callable[[np.ndarray], float], second: Callable[[np.ndarray], float], weights: np.ndarray
-) -> Difference:
-    """Difference of a metric between two methods on the same images, both on the same bootstrap samples.
-
-    Args:
-        first, second: from weights (images,) to the metric, e.g. ``lambda w: table.curve(w).pauc()``.
-        weights: (samples, images) from `bootstrap_weights`.
-    """
-    return bootstrap_differences(lambda w: np.array([first(w)]), lambda w: np.array([second(w)]), weights)[0]
-
-
 def bootstrap_differences(
     first: Callable[[np.ndarray], np.ndarray], second: Callable[[np.ndarray], np.ndarray], weights: np.ndarray
 ) -> list[Difference]:
-    """`bootstrap_difference` of several metrics at once: `first` and `second` give them as (metrics,)."""
+    """Differences of metrics between two methods on the same images, both on the same bootstrap samples.
+
+    `first` and `second` make metrics (metrics,), e.g. pAUC and TPR, of weights (images,) of one sample.
+    """
     once = np.ones(weights.shape[1], weights.dtype)
     value = first(once) - second(once)
     sampled = np.stack([first(w) - second(w) for w in weights]).astype(np.float64)
     found = []
     for v, column in zip(value, sampled.T, strict=True):
-        low, high = _percentiles(column)
-        known = column[~np.isnan(column)]
-        p = min(1.0, 2 * min((known <= 0).mean(), (known >= 0).mean())) if known.size else float("nan")
+        known, low, high = _known_percentiles(column)
+        p = min(1.0, 2 * min((known <= 0).mean(), (known >= 0).mean())) if known.size else math.nan
         found.append(Difference(float(v), low, high, float(p)))
     return found
 
@@ -170,30 +122,22 @@ def paired_wilcoxon(first: Sequence[float] | np.ndarray, second: Sequence[float]
     """Two-sided paired Wilcoxon signed-rank test; pairs that are equal are left out (Wilcoxon's own rule).
 
     Exact for up to 50 pairs that differ, ties included; beyond, the normal approximation with correction for ties.
-
-    Args:
-        first, second: one value per image or object, in the same order.
-
-    Raises:
-        ValueError: the lengths differ, or a value is NaN.
+    `first` and `second` have one value per image or object, in the same order.
     """
     a, b = np.asarray(first, np.float64), np.asarray(second, np.float64)
-    if a.shape != b.shape or a.ndim != 1:
-        raise ValueError(f"first, second: got {a.shape} and {b.shape}, want pairs: two lists of one length")
-    if np.isnan(a).any() or np.isnan(b).any():
-        raise ValueError("first, second: got NaN; leave out pairs without a value")
-    median = float(np.median(a - b)) if a.size else float("nan")
+    check("first, second", (a.shape, b.shape), a.shape == b.shape and a.ndim == 1, "pairs: two lists of one length")
+    check("first, second", math.nan, not np.isnan([a, b]).any(), "no NaN: leave out pairs without a value")
+    median = float(np.median(a - b)) if a.size else math.nan
     different = (a - b)[a != b]
-    count = different.size
-    if not count:
+    if not different.size:
         return Wilcoxon(0, median, 0.0, 1.0)
     ranks = stats.rankdata(abs(different))
     plus, minus = ranks[different > 0].sum(), ranks[different < 0].sum()
-    if count <= EXACT_PAIRS:
+    if different.size <= EXACT_PAIRS:
         p = _signed_rank_p(ranks, plus)
     else:
-        p = stats.wilcoxon(different, zero_method="wilcox", correction=False, method="asymptotic").pvalue
-    return Wilcoxon(count, median, float(min(plus, minus)), float(p))
+        p = stats.wilcoxon(different, method="asymptotic").pvalue
+    return Wilcoxon(different.size, median, float(min(plus, minus)), float(p))
 
 
 def _signed_rank_p(ranks: np.ndarray, plus: float) -> float:
@@ -208,9 +152,8 @@ def _signed_rank_p(ranks: np.ndarray, plus: float) -> float:
     return min(1.0, 2 * min(share[: place + 1].sum(), share[place:].sum()))
 
 
-def _percentiles(sampled: np.ndarray, level: float = 0.95) -> tuple[float, float]:
+def _known_percentiles(sampled: np.ndarray) -> tuple[np.ndarray, float, float]:
+    """Samples that are not NaN, and the ends of their 95 % interval."""
     known = sampled[~np.isnan(sampled)]
-    if not known.size:
-        return float("nan"), float("nan")
-    low, high = np.quantile(known, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
+    low, high = np.quantile(known, [(1 - 0.95) / 2, (1 + 0.95) / 2]) if known.size else (math.nan, math.nan)
+    return known, float(low), float(high)

@@ -7,9 +7,9 @@ import pytest
 from scipy.cluster.hierarchy import fcluster, linkage
 
 from scripts.evaluation.cases import HitRule, score_case
-from scripts.evaluation.cluster_froc import ClusterRule, ClusterTable, cluster_events, single_linkage
 from scripts.evaluation.froc import IMAGE
 from scripts.evaluation.matching import match, match_events
+from scripts.evaluation.sections.clusters import ClusterRule, ClusterTable, cluster_events, single_linkage
 
 #: 1 mm pixels, hits within 1 mm
 MM = {"spacing": (1.0, 1.0), "rule": HitRule(distance_mm=1.0), "shape": (60, 60)}

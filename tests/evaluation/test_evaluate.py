@@ -12,11 +12,10 @@ import pytest
 from PIL import Image
 
 from scripts.evaluation.agreement import cohen_kappa, make_cells
-from scripts.evaluation.cluster_froc import ClusterRule
-from scripts.evaluation.contrast import Contrast
 from scripts.evaluation.evaluate import Evaluation
 from scripts.evaluation.handlers import FROCHandler
 from scripts.evaluation.matching import match_case
+from scripts.evaluation.measures import Contrast
 from scripts.evaluation.pixel_curves import PixelCurvesHandler
 from scripts.evaluation.sections import (
     AgreementSection,
@@ -29,6 +28,7 @@ from scripts.evaluation.sections import (
     SizeSection,
     StrataSection,
 )
+from scripts.evaluation.sections.clusters import ClusterRule
 from scripts.evaluation.statistics import Bootstrap
 from scripts.evaluation.tables import case_row, object_rows
 

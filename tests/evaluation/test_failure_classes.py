@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import cdist
 
-from scripts.evaluation.cases import annotated_objects, number_objects, predicted_objects, score_arrays
+from scripts.evaluation.cases import annotated_objects, number_objects, score_arrays
 from scripts.evaluation.evaluate import Evaluation
 from scripts.evaluation.handlers import FROCHandler
-from scripts.evaluation.neighbourhood import (
+from scripts.evaluation.measures import (
     GAP,
     NEIGHBOURS,
     TO_LARGE,
@@ -140,10 +140,10 @@ def gaps_of(objects):
 
 @pytest.mark.parametrize("seed", range(30))
 def test_gaps_and_distances_equal_all_pairs_of_pixels(random_image, seed, monkeypatch):
-    label, instances, _, spacing = random_image(seed)
-    objects, found = annotated_objects(label), predicted_objects(instances)
+    label, instances, scores, spacing = random_image(seed)
+    objects, found = annotated_objects(label), number_objects(label, instances, scores, label < 3, spacing).predicted
     np.testing.assert_allclose(nearest_gaps_px(objects), gaps_of(objects))
-    monkeypatch.setattr("scripts.evaluation.neighbourhood.LONG_OUTLINE_PX", 2)
+    monkeypatch.setattr("scripts.evaluation.measures.LONG_OUTLINE_PX", 2)
     np.testing.assert_allclose(nearest_gaps_px(objects), gaps_of(objects))
     goals = np.argwhere(label == 1) * spacing
     expected = [

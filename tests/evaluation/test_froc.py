@@ -8,13 +8,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scripts.evaluation.cases import Annotations, CaseScores, Pairs, Predictions, score_case
-from scripts.evaluation.froc import CM2, IMAGE, FrocTable, froc, point_of
-from scripts.evaluation.presets import PresetLimits, choose_presets
+from scripts.evaluation.evaluate import PresetLimits, choose_presets
+from scripts.evaluation.froc import CM2, IMAGE, FrocTable, point_of
 from tests.evaluation import brute_force as brute
 
 A, B, FAR, FURTHER = (10, 10, 2, 2), (30, 30, 2, 2), (50, 10, 2, 2), (10, 50, 2, 2)
 #: 50 x 40 px of 1 mm: 20 cm^2
 AREA = {"spacing": (1.0, 1.0), "shape": (60, 60)}
+
+
+def froc(cases, matching="greedy"):
+    return FrocTable(cases, matching).curve()
 
 
 def breast(cm2, shape=(60, 60)):

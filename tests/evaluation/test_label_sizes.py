@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from scripts.evaluation.sections import LabelSizes
-from scripts.evaluation.sections.label_sizes import size_counts
+from scripts.evaluation.sections.sizes import size_counts
 
 
 def label_of(*areas):

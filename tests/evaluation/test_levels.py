@@ -9,16 +9,13 @@ import torch
 from monai.data import MetaTensor
 from scipy import ndimage
 
-from scripts.evaluation.cluster_froc import ClusterRule, ClusterTable
-from scripts.evaluation.contrast import Contrast
 from scripts.evaluation.crops import CropWriter, read_crop, read_crops
-from scripts.evaluation.evaluate import Evaluation
+from scripts.evaluation.evaluate import Evaluation, choose_presets
 from scripts.evaluation.froc import FrocTable
 from scripts.evaluation.handlers import FROCHandler
 from scripts.evaluation.iou import iou_per_object
 from scripts.evaluation.matching import match_case
-from scripts.evaluation.neighbourhood import Neighbourhood
-from scripts.evaluation.presets import choose_presets
+from scripts.evaluation.measures import Contrast, Neighbourhood
 from scripts.evaluation.sections import (
     AgreementSection,
     CalibrationSection,
@@ -29,6 +26,7 @@ from scripts.evaluation.sections import (
     SizeSection,
     StrataSection,
 )
+from scripts.evaluation.sections.clusters import ClusterRule, ClusterTable
 from scripts.evaluation.statistics import Bootstrap
 from tests.evaluation import brute_force as brute
 

@@ -5,13 +5,12 @@ import math
 import numpy as np
 import pytest
 
-from scripts.evaluation.cases import score_case
+from scripts.evaluation.cases import equivalent_diameter_mm, score_case
 from scripts.evaluation.evaluate import Evaluation
 from scripts.evaluation.froc import FrocTable
 from scripts.evaluation.handlers import FROCHandler
 from scripts.evaluation.sections import FrocSection
 from scripts.evaluation.statistics import Bootstrap, bootstrap_weights
-from scripts.evaluation.strata import equivalent_diameter_mm
 from tests.evaluation import brute_force as brute
 
 #: 3 x 3, 2 x 2 and 1 x 1 px; with pixels of 0.1 mm circles of 0.339, 0.226 and 0.113 mm

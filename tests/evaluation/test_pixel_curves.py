@@ -9,7 +9,13 @@ import torch
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score, roc_curve
 
-from scripts.evaluation.pixel_curves import CalibrationCounts, PixelCurvesHandler, ScoreHistogram, reliability
+from scripts.evaluation.pixel_curves import PixelCurvesHandler, Reliability, ScoreHistogram
+
+
+def reliability(scores, positive, bins=15):
+    counts = Reliability(bins)
+    counts.add(scores, positive)
+    return counts
 
 
 def saturated(seed, n=40_000):
@@ -33,7 +39,7 @@ def test_auc_and_average_precision_equal_scikit_learn_to_six_digits(seed):
     auc, precision = histogram.roc_auc(), histogram.average_precision()
     assert auc.value == pytest.approx(roc_auc_score(positive, scores), abs=1e-5)
     assert precision.value == pytest.approx(average_precision_score(positive, scores), abs=1e-3)
-    assert auc.high - auc.low < 1e-3 and precision.high - precision.low < 0.02
+    assert auc.binning_high - auc.binning_low < 1e-3 and precision.binning_high - precision.binning_low < 0.02
 
 
 @pytest.mark.parametrize("bins_per_octave", [1, 2, 16, 2048])
@@ -53,8 +59,8 @@ def test_the_exact_values_lie_within_the_bounds_of_any_bins(bins_per_octave, kin
         (histogram.roc_auc(), roc_auc_score(positive, scores)),
         (histogram.average_precision(), average_precision_score(positive, scores)),
     ):
-        assert found.low - 1e-12 <= exact <= found.high + 1e-12
-        assert found.low <= found.value <= found.high
+        assert found.binning_low - 1e-12 <= exact <= found.binning_high + 1e-12
+        assert found.binning_low <= found.value <= found.binning_high
 
 
 def test_bounds_are_reached_by_the_worst_and_the_best_order():
@@ -116,10 +122,10 @@ def test_reliability_equals_scikit_learn():
     rng = np.random.default_rng(0)
     scores = rng.random(5000).astype(np.float32) ** 2
     positive = rng.random(5000) < scores**1.5
-    counts = CalibrationCounts(15)
+    counts = Reliability(15)
     for part in np.array_split(np.arange(5000), 3):
         counts.add(scores[part], positive[part])
-    found = counts.reliability()
+    found = counts
     share, mean = calibration_curve(positive, scores, n_bins=15)
     np.testing.assert_allclose(found.share_positive, share)
     np.testing.assert_allclose(found.mean_score, mean, rtol=1e-6)
@@ -134,7 +140,7 @@ def test_empty_truth_empty_rest_and_nothing():
     assert math.isnan(only_truth.roc_auc().value) and only_truth.average_precision() == (1, 1, 1)
     nothing = ScoreHistogram()
     assert math.isnan(nothing.roc_auc().value) and math.isnan(nothing.average_precision().value)
-    assert nothing.curve()["threshold"].size == 0 and math.isnan(CalibrationCounts().reliability().ece)
+    assert nothing.curve()["threshold"].size == 0 and math.isnan(Reliability().ece)
 
 
 def item(rows=6, cols=5):
@@ -162,7 +168,7 @@ def test_the_handler_counts_breast_pixels_that_are_not_ignored():
 def test_the_handler_takes_the_channel_asked_for_and_half_precision():
     handler, one = PixelCurvesHandler(channel=0), item()
     handler.add(one | {"map": one["map"].to(torch.bfloat16)})
-    assert handler.histogram.roc_auc().value == 0.5 and handler.calibration.reliability().mean_score[3] == 0.25
+    assert handler.histogram.roc_auc().value == 0.5 and handler.calibration.mean_score[3] == 0.25
     handler.add({key: value for key, value in one.items() if key != "map"})
     assert handler.images == 1  # no map, nothing counted
     with pytest.raises(ValueError, match="channel: got 2"):
@@ -181,4 +187,4 @@ def test_bad_scores_and_bins_are_named():
         with pytest.raises(ValueError, match="bins_per_octave"):
             ScoreHistogram(wrong)
     with pytest.raises(ValueError, match="bins"):
-        CalibrationCounts(0)
+        Reliability(0)

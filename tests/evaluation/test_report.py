@@ -15,13 +15,11 @@ from scripts.common.tables import write_csv
 from scripts.evaluation import sections as parts
 from scripts.evaluation.__main__ import main
 from scripts.evaluation.cases import number_objects
-from scripts.evaluation.cluster_froc import ClusterRule
 from scripts.evaluation.compare import difference_tables, p_text
-from scripts.evaluation.contrast import Contrast
 from scripts.evaluation.crops import CropWriter, read_crop, read_crops
 from scripts.evaluation.evaluate import Evaluation
 from scripts.evaluation.handlers import FROCHandler
-from scripts.evaluation.neighbourhood import Neighbourhood
+from scripts.evaluation.measures import Contrast, Neighbourhood
 from scripts.evaluation.pixel_curves import PixelCurvesHandler
 from scripts.evaluation.report import build
 from scripts.evaluation.report.build import write_report
@@ -29,6 +27,7 @@ from scripts.evaluation.report.figures import PER_IMAGE, froc_figure, label_size
 from scripts.evaluation.report.pictures import choose_cases
 from scripts.evaluation.report.runs import load_runs
 from scripts.evaluation.report.tables import NONE, Cell, failure_tables, metric_tables, strata_tables, value
+from scripts.evaluation.sections.clusters import ClusterRule
 from scripts.evaluation.statistics import Bootstrap
 
 SIDE, SPACING = 80, 0.5  # 16 cm^2 each

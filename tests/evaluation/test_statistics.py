@@ -8,7 +8,6 @@ import pytest
 from scipy import stats
 
 from scripts.evaluation.statistics import (
-    bootstrap_difference,
     bootstrap_differences,
     bootstrap_weights,
     interval,
@@ -57,6 +56,11 @@ def test_ratio_is_pooled_and_undefined_without_a_denominator():
     found = ratio_interval(np.array([1.0, 9.0]), np.array([10.0, 10.0]), weights)
     assert found.value == 0.5 and found.bootstrap_mean == pytest.approx((0.5 + 0.1 + 0.9) / 3)
     assert math.isnan(ratio_interval(np.zeros(2), np.zeros(2), weights).value)
+
+
+def bootstrap_difference(first, second, weights):
+    """Of one metric."""
+    return bootstrap_differences(lambda w: np.array([first(w)]), lambda w: np.array([second(w)]), weights)[0]
 
 
 def test_difference_of_two_methods_uses_the_same_samples():

@@ -6,20 +6,20 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from scripts.evaluation.cases import annotated_objects, number_objects, score_arrays
-from scripts.evaluation.contrast import Contrast
-from scripts.evaluation.contrast import contrast_to_noise as contrast_of_numbers
+from scripts.evaluation.cases import (
+    ImageArrays,
+    annotated_objects,
+    equivalent_diameter_mm,
+    number_objects,
+    score_arrays,
+)
 from scripts.evaluation.matching import match_case
+from scripts.evaluation.measures import Contrast
 from scripts.evaluation.scored_set import ScoredSet
 from scripts.evaluation.sections import StrataSection
+from scripts.evaluation.sections.sizes import size_histogram
+from scripts.evaluation.sections.strata import bin_names, sensitivity_by_image, sensitivity_by_object
 from scripts.evaluation.statistics import bootstrap_weights
-from scripts.evaluation.strata import (
-    bin_names,
-    equivalent_diameter_mm,
-    sensitivity_by_image,
-    sensitivity_by_object,
-    size_histogram,
-)
 
 A, B, C, POINT = (10, 10, 2, 2), (30, 30, 4, 4), (50, 10, 2, 2), (10, 50, 1, 1)
 WEIGHTS = bootstrap_weights(["a", "b"], 200, 0)
@@ -27,7 +27,8 @@ WEIGHTS = bootstrap_weights(["a", "b"], 200, 0)
 
 def contrast_to_noise(image, label, spacing, gap_mm=0.2, width_mm=1.0):
     objects = annotated_objects(label)
-    return contrast_of_numbers(image, label, objects, range(1, objects.max() + 1), spacing, gap_mm, width_mm)
+    arrays = ImageArrays(label, objects, objects, np.zeros(objects.max()), label < 3, spacing, image)
+    return Contrast(gap_mm, width_mm).of_objects(arrays, objects, range(1, objects.max() + 1))
 
 
 @pytest.fixture
@@ -206,7 +207,7 @@ def test_contrast_is_undefined_on_flat_or_missing_rings():
     assert np.isnan(contrast_to_noise(np.random.default_rng(0).random((3, 3)), full, (1, 1))).all()
     assert contrast_to_noise(np.zeros((3, 3)), np.zeros((3, 3)), (1, 1)).size == 0
     with pytest.raises(ValueError, match="one shape"):
-        contrast_of_numbers(np.zeros((3, 3)), full[:2], full, [1], (1, 1))
+        contrast_to_noise(np.zeros((3, 3)), full[:2], (1, 1))
     with pytest.raises(ValueError, match="width_mm"):
         Contrast(width_mm=0)
 

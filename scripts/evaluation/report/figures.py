@@ -13,10 +13,10 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from tqdm import tqdm
 
-from scripts.evaluation.figures import BAND_POINTS
 from scripts.evaluation.froc import CM2, IMAGE, Froc
 from scripts.evaluation.report.runs import Run, number
 from scripts.evaluation.report.style import PAGE_WIDTH, colour, legend, line, marked, new_figure, panels_of, wrapped
+from scripts.evaluation.sections.froc import BAND_POINTS
 from scripts.evaluation.statistics import Bootstrap, interval
 
 #: Bins of a reliability diagram with fewer scores are not drawn: their shares are noise.

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from scripts.common.tables import markdown_table
 from scripts.evaluation.report.runs import METRICS, Run, at
-from scripts.evaluation.strata import UNKNOWN
+from scripts.evaluation.sections.strata import UNKNOWN
 
 NONE = "–"
 #: How an operating threshold was chosen (metrics.json), in short; else on the images themselves.

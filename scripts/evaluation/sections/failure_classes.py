@@ -4,21 +4,19 @@ Large ones come out hollow, in pieces, or with false objects around them; close 
 faint ones objects are lost.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from scripts.common.checks import check
 from scripts.evaluation.cases import CaseScores
-from scripts.evaluation.contrast import CONTRAST
 from scripts.evaluation.iou import best_iou
 from scripts.evaluation.matching import Matched
-from scripts.evaluation.neighbourhood import GAP, NEIGHBOURS, TO_LARGE, Neighbourhood
+from scripts.evaluation.measures import CONTRAST, GAP, NEIGHBOURS, TO_LARGE, Neighbourhood
 from scripts.evaluation.scored_set import ScoredSet
-from scripts.evaluation.sections.section import Results
+from scripts.evaluation.sections.section import Results, Section
 from scripts.evaluation.statistics import ratio_interval
 
 EVERY, LARGE, CLOSE, DENSE, FAINT, NONE = "all", "large", "close", "dense", "faint", "none of these"
@@ -34,52 +32,30 @@ RATIOS = {
 
 
 @dataclass(frozen=True)
-class FailureClassesSection:
-    """Figures of each kind of annotated objects at the operating threshold. An object may be of several kinds.
+class FailureClassesSection(Section):
+    """Figures of each kind of annotated objects at the operating threshold. An object may be of several kinds."""
 
-    Attributes:
-        margin_mm: a false positive is around a large MC when it lies beside it, at most this far away, mm.
-        gap_px: "close" is nearer than this to another annotated object, px between the nearest pixel centres.
-        neighbours: "dense" has at least so many neighbours.
-        contrast: "faint" has a lower contrast to noise; objects of one pixel and undefined ratios are not faint.
-        neighbourhood: what large objects and neighbours are, as measured.
-    """
-
-    margin_mm: float = 1.0
-    gap_px: float = 6.0
-    neighbours: int = 10
-    contrast: float = 2.0
-    neighbourhood: Neighbourhood = field(default_factory=Neighbourhood)
+    margin_mm: float = 1.0  # a false positive is around a large MC when it lies beside it, at most this far away
+    gap_px: float = 6.0  # "close" is nearer than this to another annotated object, between the nearest pixel centres
+    neighbours: int = 10  # "dense" has at least so many neighbours
+    contrast: float = 2.0  # "faint" has less contrast to noise; one pixel and undefined ratios are not faint
+    neighbourhood: Neighbourhood = field(default_factory=Neighbourhood)  # large objects and neighbours, as measured
 
     def __post_init__(self) -> None:
         for name in ("margin_mm", "gap_px", "neighbours", "contrast"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name}: got {getattr(self, name)}, want a value above 0")
+            check(name, getattr(self, name), getattr(self, name) > 0, "a value above 0")
 
     @property
     def needs(self) -> Sequence[str]:
         """Names of the measured values that it reads."""
         return self.neighbourhood.names
 
-    @property
-    def rule(self) -> dict[str, float]:
-        """What each kind is."""
-        around = asdict(self.neighbourhood)
-        return {
-            "large_mm": around["large_mm"],
-            "margin_mm": self.margin_mm,
-            "gap_px": self.gap_px,
-            "radius_mm": around["radius_mm"],
-            "neighbours": self.neighbours,
-            "contrast": self.contrast,
-        }
-
     def members(self, case: CaseScores) -> dict[str, np.ndarray]:
         """Which annotated objects are of each kind: bool (annotations,) by name; "all" first."""
         nothing = np.full(len(case.annotations), np.nan)
         values = {name: case.object_values.get(name, nothing) for name in (GAP, NEIGHBOURS, CONTRAST)}
         kinds = {
-            LARGE: self.neighbourhood.large(case.annotations, case.spacing_mm),
+            LARGE: self.neighbourhood.large(case),
             CLOSE: values[GAP] < self.gap_px,
             DENSE: values[NEIGHBOURS] >= self.neighbours,
             FAINT: (values[CONTRAST] < self.contrast) & (case.annotations.area_px > 1),
@@ -88,23 +64,19 @@ class FailureClassesSection:
         return {EVERY: np.ones(of_none.size, bool), **kinds, NONE: of_none}
 
     def results(self, scored: ScoredSet) -> Results:
-        """`failure_classes`: {"rule", "classes": `figures`}."""
-        return Results({"failure_classes": {"rule": self.rule, "classes": self.figures(scored)}})
+        """`failure_classes`: {"rule": what each kind is, "classes"}.
 
-    def figures(self, scored: ScoredSet) -> dict[str, Any]:
-        """Figures of each kind at the operating threshold.
-
-        Returns:
-            {name: {"images", "annotated", "overlapped", "merged_predictions", and an interval for each of `RATIOS`}};
-            "large" also has "false_around", "false_on" and "false_around_per_object".
+        Classes are {name: {"images", "annotated", "overlapped", "merged_predictions", and an interval for each of
+        `RATIOS`}}; "large" also has "false_around", "false_on" and "false_around_per_object".
         """
+        values, rule = vars(self) | vars(self.neighbourhood), ("large_mm", "margin_mm", "gap_px", "radius_mm")
         counted = [self._counts(matched) for matched in scored.operating]
-        classes: dict[str, Any] = {}
-        for name in (EVERY, LARGE, CLOSE, DENSE, FAINT, NONE):
-            keys = counted[0][name] if counted else {}
-            columns = {key: np.array([row[name][key] for row in counted], np.float64) for key in keys}
-            classes[name] = _summary(columns, scored.weights)
-        return classes
+        classes = {
+            name: _summary([row[name] for row in counted], name == LARGE or not counted, scored.weights)
+            for name in (EVERY, LARGE, CLOSE, DENSE, FAINT, NONE)
+        }
+        found = {"rule": {name: values[name] for name in (*rule, "neighbours", "contrast")}, "classes": classes}
+        return Results({"failure_classes": found})
 
     def _counts(self, matched: Matched) -> dict[str, dict[str, float]]:
         """Sums over the annotated objects of each kind in one image, under the names in `RATIOS` and their divisors."""
@@ -141,19 +113,18 @@ class FailureClassesSection:
         return found
 
 
-def _summary(columns: dict[str, np.ndarray], sampled: np.ndarray) -> dict[str, Any]:
-    nothing = np.zeros(sampled.shape[1])
+def _summary(images: list[dict[str, float]], around: bool, weights: np.ndarray) -> dict[str, Any]:
+    """Sums and ratios over images; also those of the false positives around objects, where asked for."""
 
     def column(name: str) -> np.ndarray:
-        return columns.get(name, nothing)
+        return np.array([counts[name] for counts in images], np.float64)
 
     found: dict[str, Any] = {"images": int((column("annotated") > 0).sum())}
-    for name in ("annotated", "overlapped", "merged_predictions", "false_around", "false_on"):
-        if name in columns or not columns:
-            found[name] = int(column(name).sum())
+    for name in ("annotated", "overlapped", "merged_predictions", *(("false_around", "false_on") if around else ())):
+        found[name] = int(column(name).sum())
     for name, total in RATIOS.items():
-        found[name] = ratio_interval(column(name), column(total), sampled).as_json()
-    if "false_around" in found:
-        ratio = ratio_interval(column("false_around"), column("annotated"), sampled)
+        found[name] = ratio_interval(column(name), column(total), weights).as_json()
+    if around:
+        ratio = ratio_interval(column("false_around"), column("annotated"), weights)
         found["false_around_per_object"] = ratio.as_json()
     return found

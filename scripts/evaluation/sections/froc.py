@@ -1,112 +1,124 @@
 """FROC: curve, pAUC, TPR at rates of false positives, and the same of the large MCs; docs/metrics.md, "FROC"."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 
-from scripts.evaluation.cases import HitRule
-from scripts.evaluation.figures import band_rates, draw_froc
+from scripts.common.checks import check
+from scripts.common.files import write_atomically
+from scripts.evaluation.cases import HitRule, equivalent_diameter_mm
 from scripts.evaluation.froc import CM2, IMAGE, Froc
 from scripts.evaluation.scored_set import ScoredSet
-from scripts.evaluation.sections.section import Results, SectionBase, tpr_at_rates
-from scripts.evaluation.statistics import Interval, interval
-from scripts.evaluation.strata import equivalent_diameter_mm
+from scripts.evaluation.sections.section import Results, Section, tpr_at_rates
+from scripts.evaluation.statistics import interval
 from scripts.evaluation.tables import FROC_FIELDS, froc_rows
 
 TPR_AT = {CM2: "tpr_at_fp_per_cm2", IMAGE: "tpr_at_fp_per_image"}
 FIGURE = {CM2: "froc.png", IMAGE: "froc_per_image.png"}
+AXES = {CM2: ("false positives per cm² of breast", "FP/cm²"), IMAGE: ("false positives per image", "FP/image")}
+#: Points along the axis of false positives that the bootstrap band is drawn at.
+BAND_POINTS = 201
 
 
 @dataclass(frozen=True)
-class FrocSection(SectionBase):
+class FrocSection(Section):
     """FROC curve with intervals.
 
     False positives cannot be told apart by the size of what they are not; so for the large MCs the threshold follows
     from all predictions, and only hits and annotated objects are of the large ones.
-
-    Attributes:
-        fp_rates_per_cm2, fp_rates_per_image: FP rates at which TPR is given.
-        fp_limit_per_cm2: pAUC is over 0 to this many FP per cm^2; also the end of the figure's axis.
-        large_mc_mm: TPR is also given for objects whose area's circle has at least this diameter, mm.
-        rule: the hit rule that the images were scored with, to be noted.
     """
 
-    fp_rates_per_cm2: tuple[float, ...] = (0.1, 0.2, 0.4, 1.0)
+    fp_rates_per_cm2: tuple[float, ...] = (0.1, 0.2, 0.4, 1.0)  # FP rates at which TPR is given
     fp_rates_per_image: tuple[float, ...] = (1.0, 2.0, 5.0, 10.0)
-    fp_limit_per_cm2: float = 1.0
-    large_mc_mm: float = 0.2
-    rule: HitRule = field(default_factory=HitRule)
+    fp_limit_per_cm2: float = 1.0  # pAUC is over 0 to this many; also the end of the figure's axis
+    large_mc_mm: float = 0.2  # TPR is also given for objects whose area's circle has at least this diameter
+    rule: HitRule = field(default_factory=HitRule)  # that the images were scored with, to be noted
 
     def __post_init__(self) -> None:
         for name in ("fp_limit_per_cm2", "large_mc_mm"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name}: got {getattr(self, name)}, want a value above 0")
+            check(name, getattr(self, name), getattr(self, name) > 0, "a value above 0")
 
     def results(self, scored: ScoredSet) -> Results:
         """`froc`, froc.csv, froc.png, froc_per_image.png."""
         rates = {CM2: np.array(self.fp_rates_per_cm2, float), IMAGE: np.array(self.fp_rates_per_image, float)}
         ends = {CM2: self.fp_limit_per_cm2, IMAGE: float(rates[IMAGE].max(initial=1.0))}
         until = {CM2: max(self.fp_limit_per_cm2, *self.fp_rates_per_cm2), IMAGE: ends[IMAGE]}
-        pauc: list[float] = []
-        tpr: dict[str, list[np.ndarray]] = {per: [] for per in rates}
-        thresholds: dict[str, list[np.ndarray]] = {per: [] for per in rates}
-        band: dict[str, list[np.ndarray]] = {per: [] for per in rates}
+        curve, paucs, sampled = scored.curve, [], []
         for weights in scored.weights:  # curves are large: one at a time
             sample = scored.table.curve(weights, until)
-            pauc.append(sample.pauc(self.fp_limit_per_cm2))
+            paucs.append(sample.pauc(self.fp_limit_per_cm2))
             for per, asked in rates.items():
-                tpr[per].append(sample.tpr_at(asked, per))
-                thresholds[per].append(sample.threshold_at(asked, per))
-                band[per].append(sample.tpr_at(band_rates(ends[per]), per))
-        area = interval(scored.curve.pauc(self.fp_limit_per_cm2), np.array(pauc))
-        large = [
-            equivalent_diameter_mm(case.annotations.area_px, case.spacing_mm) >= self.large_mc_mm
-            for case in scored.cases
-        ]
-        table = scored.table.of_part(scored.cases, large, scored.matching)
-        part: dict[str, Any] = {"large_mc_mm": self.large_mc_mm, "annotated": int(table.annotated.sum())}
-        for per, asked in rates.items():
-            values = [table.tpr(at, w) for at, w in zip(thresholds[per], scored.weights, strict=True)]
-            part[TPR_AT[per]] = tpr_at_rates(asked, table.tpr(scored.curve.threshold_at(asked, per)), np.stack(values))
-        metrics = {
+                band = sample.tpr_at(np.linspace(0, ends[per], BAND_POINTS), per)
+                sampled.append((sample.tpr_at(asked, per), sample.threshold_at(asked, per), band))
+        pauc = interval(curve.pauc(self.fp_limit_per_cm2), np.array(paucs))
+        large = [equivalent_diameter_mm(c.annotations.area_px, c.spacing_mm) >= self.large_mc_mm for c in scored.cases]
+        part = scored.table.of_part(scored.cases, large, scored.matching)
+        tpr, tpr_large, figures = {}, {}, {}
+        caption = f"pAUC {pauc.value:.3f} ({pauc.low:.3f} to {pauc.high:.3f})"
+        notes = {CM2: "pAUC undefined" if np.isnan(pauc.value) else caption, IMAGE: "TPR"}
+        for place, (per, asked) in enumerate(rates.items()):
+            tprs, thresholds, bands = zip(*sampled[place :: len(rates)], strict=True)
+            tpr[TPR_AT[per]] = tpr_at_rates(asked, curve.tpr_at(asked, per), np.stack(tprs))
+            of_large = np.stack([part.tpr(at, w) for at, w in zip(thresholds, scored.weights, strict=True)])
+            tpr_large[TPR_AT[per]] = tpr_at_rates(asked, part.tpr(curve.threshold_at(asked, per)), of_large)
+            figures[FIGURE[per]] = partial(
+                draw_froc,
+                curve=curve,
+                sampled=np.stack(bands),
+                per=per,
+                fp_limit=ends[per],
+                operating_index=scored.operating_index,
+                title=f"{scored.method}: {len(scored.cases)} images, {int(scored.table.annotated.sum())} MCs",
+                note=notes[per],
+            )
+        metrics: dict[str, Any] = {
             "matching": scored.matching,
             "hit_distance_mm": self.rule.distance_mm,
             "hit_iou": self.rule.iou,
             "fp_limit_per_cm2": self.fp_limit_per_cm2,
-            "pauc": area.as_json(),
-            **{
-                TPR_AT[per]: tpr_at_rates(asked, scored.curve.tpr_at(asked, per), np.stack(tpr[per]))
-                for per, asked in rates.items()
-            },
-            "tpr_large": part,
+            "pauc": pauc.as_json(),
+            **tpr,
+            "tpr_large": {"large_mc_mm": self.large_mc_mm, "annotated": int(part.annotated.sum()), **tpr_large},
         }
-        title = f"{scored.method}: {len(scored.cases)} images, {int(scored.table.annotated.sum())} MCs"
-        figures = {
-            FIGURE[per]: partial(
-                draw_froc,
-                curve=scored.curve,
-                sampled=np.stack(band[per]),
-                per=per,
-                fp_limit=ends[per],
-                operating_index=scored.operating_index,
-                title=title,
-                note=_caption(area) if per == CM2 else "TPR",
-            )
-            for per in rates
-        }
-        return Results({"froc": metrics}, {"froc.csv": curve_table(scored.curve)}, figures)
+        return Results({"froc": metrics}, {"froc.csv": (FROC_FIELDS, froc_rows(curve))}, figures)
 
 
-def curve_table(curve: Froc) -> tuple[tuple[str, ...], list[dict[str, Any]]]:
-    """Columns and rows of a curve's CSV file."""
-    return FROC_FIELDS, froc_rows(curve)
+def draw_froc(
+    path: str | Path,
+    curve: Froc,
+    sampled: np.ndarray,
+    *,
+    per: str = CM2,
+    fp_limit: float,
+    operating_index: int | None,
+    title: str,
+    note: str,
+) -> Path:
+    """Draw a FROC curve with its 95 % bootstrap band and, where there is one, its operating point.
 
-
-def _caption(pauc: Interval) -> str:
-    if np.isnan(pauc.value):
-        return "pAUC undefined"
-    return f"pAUC {pauc.value:.3f} ({pauc.low:.3f} to {pauc.high:.3f})"
+    Args:
+        path, title: of the PNG file, of the plot.
+        curve, note: the curve and its label, e.g. its pAUC.
+        sampled: (samples, `BAND_POINTS`) TPR of each sample at rates from 0 to `fp_limit`; NaN where not defined.
+        per, fp_limit: what false positives are per, "cm2" (of breast) or "image", and the end of their axis.
+        operating_index: of the point to mark.
+    """
+    figure = Figure(figsize=(6.4, 4.8), layout="constrained")
+    axes = figure.add_subplot()
+    rates, fp, (label, unit) = np.linspace(0, fp_limit, BAND_POINTS), curve.fp_rate(per), AXES[per]
+    _, low, high, _ = np.transpose([interval(np.nan, values) for values in sampled.T])
+    axes.fill_between(rates, low, high, step="post", alpha=0.25, linewidth=0, label="95 % bootstrap interval")
+    end = max(fp_limit, fp[-1])
+    axes.step(np.append(fp, end), np.append(curve.tpr, curve.tpr[-1]), where="post", label=note)
+    if operating_index is not None:
+        x, y = fp[operating_index], curve.tpr[operating_index]
+        text = f"threshold {curve.threshold[operating_index]:.3g}: TPR {y:.3f} at {x:.3f} {unit}"
+        axes.plot([x], [y], "o", color="black", markersize=5, label=text, clip_on=True)
+    axes.set(xlim=(0, fp_limit), ylim=(0, 1.005), title=title, xlabel=label, ylabel="true-positive rate")
+    axes.grid(alpha=0.3)
+    axes.legend(loc="lower right", fontsize="small")
+    return write_atomically(path, lambda temporary: figure.savefig(temporary, dpi=150))

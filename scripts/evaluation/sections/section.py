@@ -1,10 +1,8 @@
 """What a section of the results is, and words that several of them write."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,37 +15,24 @@ Table = tuple[Sequence[str], Rows]
 
 
 class Results(NamedTuple):
-    """What a section adds to the results.
+    """What a section adds to the results."""
 
-    Attributes:
-        metrics: entries of metrics.json.
-        tables: name of the CSV file -> its columns and rows.
-        figures: name of the PNG file -> draws it.
-    """
-
-    metrics: Mapping[str, Any]
-    tables: Mapping[str, Table] = {}
-    figures: Mapping[str, Callable[[Path], object]] = {}
+    metrics: Mapping[str, Any]  # entries of metrics.json
+    tables: Mapping[str, Table] = {}  # name of the CSV file -> its columns and rows
+    figures: Mapping[str, Callable[[Path], object]] = {}  # name of the PNG file -> draws it
 
 
-class Section(Protocol):
+class Section:
     """A part of the results, with its own parameters."""
 
     @property
     def needs(self) -> Sequence[str]:
         """Names of the measured values that it reads."""
+        return ()
 
     def results(self, scored: ScoredSet) -> Results:
         """What it makes of the scored images."""
-
-
-class SectionBase:
-    """A section that reads no measured values."""
-
-    @property
-    def needs(self) -> Sequence[str]:
-        """Names of the measured values that it reads."""
-        return ()
+        raise NotImplementedError
 
 
 def tpr_at_rates(rates: np.ndarray, values: np.ndarray, sampled: np.ndarray) -> dict[str, Any]:
