@@ -11,36 +11,25 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-OTSU_FRACTION = 0.2
-"""Share of Otsu's threshold above which a block belongs to breast, label or frame (the paper)."""
+from scripts.common.checks import check
 
-GRID_MM = 0.28
-"""Side of the blocks on which the mask is computed: 4 px of 0.07 mm."""
-
-GAP_MM = 1.0
-"""Radius of the closing that ties the strands of fatty tissue and the skin line together."""
-
-BRIDGE_MM = 4.0
-"""Half width of what counts as thin: film frames, label strokes and their bridges to the breast."""
+OTSU_FRACTION = 0.2  # share of Otsu's threshold above which a block belongs to breast, label or frame (the paper)
+GRID_MM = 0.28  # side of the blocks on which the mask is computed: 4 px of 0.07 mm
+GAP_MM = 1.0  # radius of the closing that ties the strands of fatty tissue and the skin line together
+BRIDGE_MM = 4.0  # half width of what counts as thin: film frames, label strokes and their bridges to the breast
 
 
 @dataclass(frozen=True)
 class BreastRegion:
-    """Where MCs are looked for.
+    """Where MCs are looked for."""
 
-    Attributes:
-        erosion_px: side of the square that erodes the breast mask, odd, px of `reference_spacing_mm`.
-        reference_spacing_mm: pixel size that the side is given at; 0 takes it as px of every image.
-    """
-
-    erosion_px: int = 45
-    reference_spacing_mm: float = 0.07
+    erosion_px: int = 45  # side of the square that erodes the breast mask, odd, px of `reference_spacing_mm`
+    reference_spacing_mm: float = 0.07  # pixel size that the side is given at; 0: px of every image
 
     def __post_init__(self) -> None:
-        if self.erosion_px < 1 or self.erosion_px % 2 == 0:
-            raise ValueError(f"erosion_px: got {self.erosion_px}; want an odd number of pixels")
-        if not self.reference_spacing_mm >= 0:
-            raise ValueError(f"reference_spacing_mm: got {self.reference_spacing_mm}; want a pixel size in mm, or 0")
+        side, spacing_mm = self.erosion_px, self.reference_spacing_mm
+        check("erosion_px", side, side >= 1 and side % 2, "an odd number of pixels")
+        check("reference_spacing_mm", spacing_mm, spacing_mm >= 0, "a pixel size in mm, or 0")
 
     def masks(self, image: np.ndarray, spacing_mm: float) -> tuple[np.ndarray, np.ndarray]:
         """The breast and the eroded breast, bool (rows, cols) each, of a [0, 1] image with this pixel size."""
@@ -70,15 +59,11 @@ def breast_mask(image: np.ndarray, spacing_mm: float = 0.07) -> np.ndarray:
 
     Returns:
         Boolean mask, shape (rows, cols).
-
-    Raises:
-        ValueError: if the image is not 2-D, is empty or has NaN or infinite values, or the spacing is not positive.
     """
     image = np.asarray(image)
     if image.ndim != 2 or image.size == 0:
         raise ValueError(f"image: got shape {image.shape}; want a non-empty 2-D array (rows, cols)")
-    if not np.isfinite(spacing_mm) or spacing_mm <= 0:
-        raise ValueError(f"spacing_mm: got {spacing_mm}; want a positive number of mm per px")
+    check("spacing_mm", spacing_mm, np.isfinite(spacing_mm) and spacing_mm > 0, "a positive number of mm per px")
     rows, cols = image.shape
     block_px = max(1, round(GRID_MM / spacing_mm))
     grid = (max(1, round(cols / block_px)), max(1, round(rows / block_px)))
@@ -107,15 +92,11 @@ def erode_breast(mask: np.ndarray, size_px: int = 45) -> np.ndarray:
 
     Returns:
         Boolean mask, shape (rows, cols).
-
-    Raises:
-        ValueError: if the mask is not a 2-D boolean array, or the size is not a positive odd number.
     """
     mask = np.asarray(mask)
     if mask.ndim != 2 or mask.dtype != bool:
         raise ValueError(f"mask: got {mask.dtype} of shape {mask.shape}; want a 2-D boolean array")
-    if size_px < 1 or size_px % 2 == 0:
-        raise ValueError(f"size_px: got {size_px}; want a positive odd number of px")
+    check("size_px", size_px, size_px >= 1 and size_px % 2, "a positive odd number of px")
     if mask.size == 0:
         return mask.copy()
     square = np.ones((size_px, size_px), np.uint8)

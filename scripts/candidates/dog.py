@@ -13,8 +13,7 @@ from scipy.spatial import cKDTree
 
 from scripts.candidates.boxes import Box
 
-TRUNCATE = 4.0
-"""Gaussian kernels end at this many sigma, as in scipy and scikit-image."""
+TRUNCATE = 4.0  # Gaussian kernels end at this many sigma, as in scipy and scikit-image
 
 _TRACE = np.array([[0, 0, 1, 0, 0], [0] * 5, [1, 0, -4, 0, 1], [0] * 5, [0, 0, 1, 0, 0]], np.float32)
 _DIFFERENCE = np.array([[0, 0, 1, 0, 0], [0] * 5, [-1, 0, 0, 0, -1], [0] * 5, [0, 0, 1, 0, 0]], np.float32)
@@ -49,15 +48,9 @@ def dog_responses(image: np.ndarray, sigmas: np.ndarray, box: Box | None = None)
         K arrays float32 of the shape of the box.
     """
     box = box or Box(0, image.shape[0], 0, image.shape[1])
-    responses = []
-    finer = _gaussian(image, sigmas[0], box)
-    for sigma, next_sigma in itertools.pairwise(sigmas):
-        coarser = _gaussian(image, next_sigma, box)
-        response = finer - coarser
-        response *= np.float32(sigma / (next_sigma - sigma))
-        responses.append(response)
-        finer = coarser
-    return responses
+    smooth = (_gaussian(image, sigma, box) for sigma in sigmas)
+    factors = [np.float32(sigma / (next_sigma - sigma)) for sigma, next_sigma in itertools.pairwise(sigmas)]
+    return [(finer - coarser) * f for (finer, coarser), f in zip(itertools.pairwise(smooth), factors, strict=True)]
 
 
 def scale_space_maxima(responses: list[np.ndarray], threshold: float) -> tuple[np.ndarray, np.ndarray]:
@@ -112,6 +105,29 @@ def hessian_mask(response: np.ndarray, threshold: float) -> np.ndarray:
     return (cv2.magnitude(difference, twice_mixed) < trace)[2:-2, 2:-2]
 
 
+def components_with_seed(
+    shape: np.ndarray, rows: np.ndarray, cols: np.ndarray, rim: np.ndarray, mask: np.ndarray
+) -> tuple[np.ndarray, bool]:
+    """The 4-connected components of a shape that hold a seed.
+
+    Args:
+        shape: bool (rows, cols).
+        rows, cols: int (n,), the seeds.
+        rim: flat indices of the last known pixels: a component there may have a seed beyond them.
+        mask: bool (rows, cols), the pixels that are asked for.
+
+    Returns:
+        bool (rows, cols), and whether the mask holds a pixel of a component without a seed that reaches the rim.
+    """
+    count, labels = cv2.connectedComponents(shape.view(np.uint8), connectivity=4)
+    state = np.zeros(count, np.uint8)
+    state[labels.flat[rim]] = 2
+    state[labels[rows, cols]] = 1
+    state[0] = 0
+    states = state.take(labels, mode="clip")
+    return states == 1, bool((mask & (states == 2)).any())
+
+
 def prune_overlaps(blobs: np.ndarray, overlap: float) -> np.ndarray:
     """Which blobs stay when of two that overlap too much the smaller one goes.
 
@@ -141,7 +157,7 @@ def prune_overlaps(blobs: np.ndarray, overlap: float) -> np.ndarray:
 
 def _gaussian(image: np.ndarray, sigma: float, box: Box) -> np.ndarray:
     """The image smoothed, as far as the box: a view."""
-    wide = box.grown(gaussian_radius(sigma), image.shape).aligned(image.shape)
+    wide = box.grown(gaussian_radius(sigma), image.shape)
     kernel = gaussian_kernel(sigma)
     smooth = cv2.sepFilter2D(image[wide.slices], cv2.CV_32F, kernel, kernel, borderType=cv2.BORDER_REFLECT)
     return smooth[box.within(wide)]
