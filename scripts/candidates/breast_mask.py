@@ -53,12 +53,12 @@ def breast_mask(image: np.ndarray, spacing_mm: float = 0.07) -> np.ndarray:
     (a spot view, a patch) has a full one.
 
     Args:
-        image: float image in [0, 1], shape (rows, cols), breast bright, air near 0. A background brighter than
-            0.2 x Otsu's threshold cannot be told from tissue, and is kept.
+        image: float (rows, cols) in [0, 1], breast bright, air near 0. A background brighter than 0.2 x Otsu's
+            threshold cannot be told from tissue, and is kept.
         spacing_mm: pixel spacing in mm, the same in both directions.
 
     Returns:
-        Boolean mask, shape (rows, cols).
+        bool (rows, cols).
     """
     image = np.asarray(image)
     if image.ndim != 2 or image.size == 0:
@@ -86,12 +86,8 @@ def erode_breast(mask: np.ndarray, size_px: int = 45) -> np.ndarray:
     What lies outside of the image counts as breast, as in the released program (scikit-image's erosion): at the
     chest wall and wherever else the breast leaves the image, nothing is taken off.
 
-    Args:
-        mask: boolean mask, shape (rows, cols).
-        size_px: side of the square in px, odd; 45 px is the paper's value at 0.07 mm, 1 leaves the mask as it is.
-
-    Returns:
-        Boolean mask, shape (rows, cols).
+    Masks are bool (rows, cols); `size_px` is the side of the square, odd: 45 px at 0.07 mm in the paper, 1 changes
+    nothing.
     """
     mask = np.asarray(mask)
     if mask.ndim != 2 or mask.dtype != bool:
@@ -125,9 +121,8 @@ def _largest_part(bright: np.ndarray, bridge_px: int) -> np.ndarray:
 
 def _largest_component(mask: np.ndarray) -> np.ndarray:
     labels, area = _components(mask, 4)
-    if area.size == 1:
-        return np.zeros_like(mask)
-    return (labels == 1 + int(np.argmax(area[1:]))).view(np.uint8)
+    area[0] = 0
+    return ((labels == np.argmax(area)) & (labels > 0)).view(np.uint8)
 
 
 def _components(mask: np.ndarray, connectivity: int) -> tuple[np.ndarray, np.ndarray]:

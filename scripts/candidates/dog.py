@@ -92,12 +92,7 @@ def hessian_mask(response: np.ndarray, threshold: float) -> np.ndarray:
     same as det + threshold * tr^2 > 0; and as 4 det = tr^2 - (rr - cc)^2 - 4 rc^2, all of it is the same as
     sqrt((rr - cc)^2 + 4 rc^2) < -sqrt(1 + 4 threshold) * tr.
 
-    Args:
-        response: float32, shape (rows, cols).
-        threshold: h_thr, at least 0.
-
-    Returns:
-        Boolean mask, shape (rows, cols).
+    The response is float32 (rows, cols), the threshold h_thr at least 0; the mask is bool (rows, cols).
     """
     d = _continue_linearly(response)
     trace, difference, twice_mixed = (cv2.filter2D(d, cv2.CV_32F, k) for k in (_TRACE, _DIFFERENCE, 2 * _MIXED))
@@ -137,11 +132,11 @@ def prune_overlaps(blobs: np.ndarray, overlap: float) -> np.ndarray:
     two discs of one size the one earlier in the list goes, as there.
 
     Args:
-        blobs: shape (N, 3), columns [row, col, sigma], in order of decreasing response.
+        blobs: shape (n, 3), columns [row, col, sigma], in order of decreasing response.
         overlap: largest fraction that is tolerated; 1 keeps all.
 
     Returns:
-        Boolean array, shape (N,).
+        bool (n,).
     """
     stays = np.ones(len(blobs), bool)
     if overlap >= 1 or len(blobs) < 2:

@@ -7,8 +7,7 @@ the image, so a hole always lies within one object. Pixel coordinates are (row, 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -19,40 +18,22 @@ from scripts.common.tensors import Spacing
 
 @dataclass(frozen=True)
 class Microcalcification:
-    """One segmented microcalcification (MC).
+    """One segmented microcalcification (MC)."""
 
-    Attributes:
-        id: 1-based number; the object's value in the instance map.
-        row, col: centroid in px of the input image.
-        y_mm, x_mm: centroid in mm from the centre of the first pixel, down and to the right.
-        area_px: number of pixels.
-        area_mm2: area in mm^2.
-        equivalent_diameter_mm: diameter of the circle of the same area.
-        score: [0, 1]; the highest threshold at which the method still keeps the object.
-        bounding_box: first row, first col, last row + 1, last col + 1.
-    """
-
-    id: int
-    row: float
+    id: int  # 1-based number; the object's value in the instance map
+    row: float  # centroid in px of the input image
     col: float
-    y_mm: float
+    y_mm: float  # centroid in mm from the centre of the first pixel, down and to the right
     x_mm: float
     area_px: int
     area_mm2: float
-    equivalent_diameter_mm: float
-    score: float
-    bounding_box: tuple[int, int, int, int]
-
-    def as_dict(self) -> dict[str, Any]:
-        """The fields as JSON types."""
-        return asdict(self)
+    equivalent_diameter_mm: float  # diameter of the circle of the same area
+    score: float  # [0, 1]; the highest threshold at which the method still keeps the object
+    bounding_box: tuple[int, int, int, int]  # first row, first col, last row + 1, last col + 1
 
 
 def label_objects(mask: np.ndarray) -> tuple[np.ndarray, int]:
-    """Number the 8-connected components of a mask.
-
-    Args:
-        mask: bool (rows, cols).
+    """Number the 8-connected components of a mask, bool (rows, cols).
 
     Returns:
         int32 (rows, cols) with 0 for background and 1..n for objects, and n.
@@ -69,25 +50,21 @@ def fill_holes(labels: np.ndarray) -> np.ndarray:
     """Fill the holes of every object, object by object (a filled hole takes the enclosing object's number).
 
     Args:
-        labels: int (rows, cols) from `label_objects`.
+        labels: int (rows, cols), 0 background, else numbers.
 
     Returns:
         A copy with holes filled; an object that lay in another one's hole is absorbed by it.
     """
     filled = labels.copy()
-    boxes = ndimage.find_objects(labels)
-    order = sorted(
-        (i for i, box in enumerate(boxes) if box is not None),
-        key=lambda i: boxes[i][0].stop - boxes[i][0].start,
-    )
-    for i in order:  # small boxes first, so that an enclosing object has the last word
-        box = boxes[i]
-        if min(box[0].stop - box[0].start, box[1].stop - box[1].start) < 3:
+    boxes = [(number, box) for number, box in enumerate(ndimage.find_objects(labels), start=1) if box is not None]
+    # low boxes first, so that an enclosing object has the last word
+    for number, box in sorted(boxes, key=lambda numbered: numbered[1][0].stop - numbered[1][0].start):
+        own = labels[box] == number
+        if min(own.shape) < 3:
             continue
-        own = labels[box] == i + 1
         around = cv2.copyMakeBorder(own.view(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
         cv2.floodFill(around, None, (0, 0), 2)  # 4-connected
-        filled[box][around[1:-1, 1:-1] != 2] = i + 1
+        filled[box][around[1:-1, 1:-1] != 2] = number
     return filled
 
 
@@ -110,14 +87,12 @@ def measure_objects(labels: np.ndarray, scores: np.ndarray, spacing_mm: Spacing)
     area = np.bincount(values, minlength=size)
     row_sum = np.bincount(values, rows, minlength=size)
     col_sum = np.bincount(values, cols, minlength=size)
-    start, end = np.full((2, size), max(labels.shape)), np.zeros((2, size), np.int64)
-    for first, last, places in zip(start, end, (rows, cols), strict=True):
-        np.minimum.at(first, values, places)
-        np.maximum.at(last, values, places + 1)
+    boxes = ndimage.find_objects(labels)
     found: list[Microcalcification] = []
     for value in np.flatnonzero(area):
         row, col = row_sum[value] / area[value], col_sum[value] / area[value]
         area_mm2 = float(area[value] * row_mm * col_mm)
+        box = boxes[value - 1]
         found.append(
             Microcalcification(
                 id=len(found) + 1,
@@ -129,7 +104,7 @@ def measure_objects(labels: np.ndarray, scores: np.ndarray, spacing_mm: Spacing)
                 area_mm2=round(area_mm2, 6),
                 equivalent_diameter_mm=round(float(2 * np.sqrt(area_mm2 / np.pi)), 4),
                 score=float(scores[value]),
-                bounding_box=(*start[:, value].tolist(), *end[:, value].tolist()),
+                bounding_box=(box[0].start, box[1].start, box[0].stop, box[1].stop),
             )
         )
     return found

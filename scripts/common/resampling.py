@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 from scipy import ndimage
 
+from scripts.common.checks import check
 from scripts.common.labels import MC
 from scripts.common.objects import label_objects
 
@@ -16,20 +17,14 @@ Size = tuple[int, int]
 
 @dataclass(frozen=True)
 class WorkingGrid:
-    """The pixel size at which networks see mammograms.
+    """The pixel size at which networks see mammograms."""
 
-    Attributes:
-        spacing_mm: pixel size; 0 keeps every image's own pixels.
-        tolerance: images whose spacing differs by at most this share are left as they are.
-    """
-
-    spacing_mm: float = 0.07
-    tolerance: float = 0.05
+    spacing_mm: float = 0.07  # 0 keeps every image's own pixels
+    tolerance: float = 0.05  # images whose spacing differs by at most this share are left as they are
 
     def __post_init__(self) -> None:
-        for name, value in (("spacing_mm", self.spacing_mm), ("tolerance", self.tolerance)):
-            if not value >= 0:
-                raise ValueError(f"{name}: got {value}; want 0 or more")
+        check("spacing_mm", self.spacing_mm, self.spacing_mm >= 0, "0 or more")
+        check("tolerance", self.tolerance, self.tolerance >= 0, "0 or more")
 
     def magnification(self, spacing_mm: float) -> float:
         """New over old number of pixels per length for an image of this pixel size; 1 where it is left alone."""
@@ -40,12 +35,7 @@ class WorkingGrid:
 def resample(image: np.ndarray, size: Size) -> np.ndarray:
     """An image on another pixel grid: the mean over each new pixel's area where pixels get larger, else cubic.
 
-    Args:
-        image: float32 (rows, cols), [0, 1].
-        size: (rows, cols) of the result.
-
-    Returns:
-        float32 of that size, [0, 1].
+    Image and result are float32 in [0, 1]; `size` is the result's (rows, cols).
     """
     shrinks = size[0] * size[1] < image.shape[0] * image.shape[1]
     interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC

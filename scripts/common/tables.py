@@ -15,13 +15,9 @@ from scripts.common.files import write_atomically
 
 
 def write_csv(path: str | Path, columns: Sequence[str], rows: Sequence[Mapping[str, Any]], digits: int = 9) -> Path:
-    """Write rows, atomically.
+    """Write rows (column -> value), atomically; entries for other columns are left out.
 
-    Args:
-        path: the file.
-        columns: names and order of the columns; other entries of the rows are left out.
-        rows: column -> value; None, NaN, minus infinity and missing values are empty cells.
-        digits: significant digits of numbers that are not whole.
+    Numbers that are not whole have `digits` significant ones; None, NaN, minus infinity and missing values are empty.
     """
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")

@@ -15,8 +15,9 @@ from scipy import ndimage
 from skimage.morphology import local_maxima, reconstruction
 from skimage.segmentation import watershed
 
+from scripts.common.checks import check
 from scripts.common.objects import label_objects
-from scripts.findings.forming import Scene, ScoredObjects, check_fractions, keep_objects
+from scripts.findings.forming import Scene, ScoredObjects, keep_objects
 
 _EIGHT = np.ones((3, 3), bool)
 
@@ -28,23 +29,18 @@ class PeakObjects:
     A peak counts if the map falls by more than `prominence` of its height on every way to a higher one. Watersheds
     part the peaks of one component of {map >= floor}; of each basin the piece that holds the peak and reaches
     `share` of its height is the object. Its score is the mean of the map over it (its peak saturates at 1 and ranks
-    nothing).
-
-    Attributes:
-        map: number of the network's map, from 0 (HDoGReg's second map is that of MCs).
-        floor: nothing below this is looked at; in (0, 1].
-        share: in (0, 1].
-        prominence: in (0, 1]; larger values part less.
+    nothing). All three are in (0, 1].
     """
 
-    map: int = 1
-    floor: float = 0.002
+    map: int = 1  # number of the network's map, from 0 (HDoGReg's second map is that of MCs)
+    floor: float = 0.002  # nothing below this is looked at
     share: float = 0.3
-    prominence: float = 0.3
+    prominence: float = 0.3  # larger values part less
     own_threshold: ClassVar[float | None] = None
 
     def __post_init__(self) -> None:
-        check_fractions(floor=self.floor, share=self.share, prominence=self.prominence)
+        for name in ("floor", "share", "prominence"):
+            check(name, getattr(self, name), 0 < getattr(self, name) <= 1, "a value in (0, 1]")
 
     def form(self, scene: Scene, score_threshold: float) -> ScoredObjects:
         """See `Objects`."""
@@ -67,9 +63,7 @@ def peak_objects(
     Returns:
         labels int32 (rows, cols), and scores float32 (n + 1,), index = number.
     """
-    mask = probability >= rule.floor
-    if within is not None:
-        mask &= within
+    mask = (probability >= rule.floor) & (True if within is None else within)
     components, count = label_objects(mask)
     labels = np.zeros(probability.shape, np.int32)
     scores = [0.0]
@@ -78,10 +72,8 @@ def peak_objects(
         if not high[number]:
             continue
         core = components[box] == number
-        shape = core.shape[0] + 2, core.shape[1] + 2
-        inside, values = np.zeros(shape, bool), np.zeros(shape, np.float32)
-        inside[1:-1, 1:-1] = core
-        values[1:-1, 1:-1][core] = probability[box][core]
+        inside = np.pad(core, 1)
+        values = np.pad(np.where(core, probability[box], 0).astype(np.float32), 1)
         basins = _basins(values, inside, rule.prominence) if maxima[number] > 1 else inside.astype(np.int32)
         for basin, part in enumerate(ndimage.find_objects(basins), start=1):
             own = np.where(basins[part] == basin, values[part], 0)

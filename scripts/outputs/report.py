@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from monai.data import MetaTensor
 
-from scripts.common.files import write_json
+from scripts.common.files import json_values, write_json
 from scripts.common.objects import Microcalcification, summarise
 from scripts.common.settings import describe
 from scripts.common.tables import write_csv
@@ -30,17 +31,15 @@ def build_report(
 ) -> dict[str, Any]:
     """Everything that is said about one image, as JSON types.
 
+    A failed image has no report; see `run_report.json`. Coordinates are of the input image as displayed: row down, col
+    right, px centres at integers; mm from the centre of the first pixel.
+
     Args:
         findings: measured MCs.
         image: [1, rows, cols] with the reader's metadata.
         breast: bool (rows, cols).
-        method: name of the method.
+        method: its name.
         operating_point: preset, threshold and the way of forming objects, as `describe` takes them.
-
-    Returns:
-        A dict with `status` "found" or "nothing found" (a failed image has no report; see `run_report.json`), the
-        identifying tags, geometry, operating point, summary and one entry per MC. Coordinates are of the input
-        image as displayed: row down, col right, px centres at integers; mm from the centre of the first pixel.
     """
     row_mm, col_mm = spacing_of(image)
     breast_cm2 = float(breast.sum() * row_mm * col_mm / 100)
@@ -52,24 +51,15 @@ def build_report(
         "status": "found" if findings else "nothing found",
         "method": method,
         "operating_point": describe(operating_point),
-        "identity": {key: _plain(image.meta.get(key, "")) for key in IDENTITY},
-        "reading": {key: _plain(image.meta.get(key, "")) for key in READING},
+        "identity": {key: json_values(image.meta.get(key, "")) for key in IDENTITY},
+        "reading": {key: json_values(image.meta.get(key, "")) for key in READING},
         "rows": int(image.shape[-2]),
         "cols": int(image.shape[-1]),
         "spacing_mm": [row_mm, col_mm],
         "breast_area_cm2": round(breast_cm2, 3),
         "summary": summarise(findings, breast_cm2),
-        "microcalcifications": [mc.as_dict() for mc in findings],
+        "microcalcifications": [asdict(mc) for mc in findings],
     }
-
-
-def _plain(value: Any) -> Any:
-    """Metadata as JSON types, whatever collating made of them."""
-    if isinstance(value, (list, tuple)):
-        return [_plain(v) for v in value]
-    if hasattr(value, "tolist"):
-        return value.tolist()
-    return value
 
 
 def write_findings(path: Path, item: Mapping[str, Any]) -> Path:

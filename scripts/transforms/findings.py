@@ -1,4 +1,4 @@
-"""From numbered objects to measured findings, and masks back in the geometry of the input file."""
+"""From a network's output to scored objects and measured findings, and masks back in the geometry of the input file."""
 
 from __future__ import annotations
 
@@ -11,10 +11,58 @@ from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import MapTransform
 
+from scripts.common.checks import check
 from scripts.common.objects import measure_objects
 from scripts.common.tensors import Data, plane, spacing_of
 from scripts.data.reader.geometry import to_file_axes
+from scripts.findings.components import ComponentObjects
+from scripts.findings.forming import Objects, Scene
 from scripts.outputs.report import build_report
+
+
+class FormObjectsd(MapTransform):
+    """`pred` turns from a network's logits into the mask of scored objects.
+
+    Args:
+        objects: how objects are formed (scripts/findings/forming.py).
+        score_threshold: objects with a lower score are left out, [0, 1]; 0 keeps all (evaluation).
+        keys: logits [maps, rows, cols]; replaced by a uint8 mask [1, rows, cols].
+        image_key: the image [1, rows, cols] in [0, 1].
+        within_key: bool mask [1, rows, cols] that objects are restricted to, or None.
+
+    The item also gets `instances` (int32 [1, rows, cols], numbered objects), `scores` (float32 (n + 1,), index =
+    number) and `map` (float32 [1, rows, cols]). Where objects change with the threshold (`ComponentObjects`), a
+    threshold of 0 leaves `thresholds` (descending) and `objects_at` (threshold -> labels, scores) besides.
+    """
+
+    def __init__(
+        self,
+        objects: Objects,
+        score_threshold: float,
+        keys: KeysCollection = "pred",
+        image_key: str = "image",
+        within_key: str | None = "breast_inner",
+    ) -> None:
+        super().__init__(keys)
+        check("score_threshold", score_threshold, 0 <= score_threshold <= 1, "a value in [0, 1]")
+        self.objects, self.score_threshold = objects, score_threshold
+        self.image_key, self.within_key = image_key, within_key
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> Data:
+        """Form the objects."""
+        item, image = dict(data), data[self.image_key]
+        key = self.first_key(item)
+        logits = torch.as_tensor(item[key]).detach().float().cpu().numpy()
+        within = None if self.within_key is None else plane(item[self.within_key])
+        scene = Scene(plane(image), logits, within, spacing_of(image))
+        labels, item["scores"], probability = self.objects.form(scene, self.score_threshold)
+        item["instances"] = torch.from_numpy(labels)[None]
+        item["map"] = torch.from_numpy(np.ascontiguousarray(probability))[None]
+        item[key] = (item["instances"] > 0).to(torch.uint8)
+        if isinstance(self.objects, ComponentObjects) and self.score_threshold == 0:
+            item["thresholds"] = self.objects.thresholds
+            item["objects_at"] = lambda threshold: self.objects.form(scene, threshold)[:2]
+        return item
 
 
 class MeasureFindingsd(MapTransform):
@@ -23,7 +71,7 @@ class MeasureFindingsd(MapTransform):
     Args:
         keys: the numbered objects.
         image_key, scores_key, breast_key: what the chain before left.
-        method: name of the method in the report.
+        method: its name in the report.
         operating_point: thresholds in force, for the report.
     """
 
@@ -51,9 +99,8 @@ class MeasureFindingsd(MapTransform):
         new_number[present] = np.arange(1, present.size + 1)
         item[key] = torch.from_numpy(new_number[labels])[None]
         item[self.scores_key] = np.concatenate([[0], scores[present]])
-        item["report"] = build_report(
-            item["findings"], image, plane(item[self.breast_key]), self.method, self.operating_point
-        )
+        breast = plane(item[self.breast_key])
+        item["report"] = build_report(item["findings"], image, breast, self.method, self.operating_point)
         return item
 
 

@@ -20,10 +20,6 @@ class LoadMammogramd(MapTransform):
     """Replace paths by mammograms: MetaTensor [1, rows, cols], float32 in [0, 1], MCs bright.
 
     MONAI's `LoadImaged` would try other readers on a file that ours refuses.
-
-    Args:
-        keys: keys of paths.
-        reading: how files become images.
     """
 
     def __init__(self, keys: KeysCollection = "image", reading: Reading = AS_SHOWN) -> None:
@@ -55,20 +51,15 @@ class LoadLabeld(MapTransform):
     def __call__(self, data: Mapping[Hashable, Any]) -> Data:
         """Load every label."""
         item, image = dict(data), data[self.image_key]
+        shape, annotation = tuple(image.shape[-2:]), item.get("annotation", "full")
         for key in self.keys:
-            shape, annotation = tuple(image.shape[-2:]), item.get("annotation", "full")
             label = load_label(item.get(key, ""), shape, spacing_of(image), annotation, self.contour)
             item[key] = torch.from_numpy(label)[None]
         return item
 
 
 class BreastMaskd(MapTransform):
-    """Add `breast` and `breast_inner` (eroded), bool masks [1, rows, cols].
-
-    Args:
-        keys: the image.
-        region: how the mask is eroded.
-    """
+    """Add `breast` and `breast_inner` (eroded), bool masks [1, rows, cols], of the image."""
 
     def __init__(self, keys: KeysCollection = "image", region: BreastRegion | None = None) -> None:
         super().__init__(keys)
@@ -76,10 +67,6 @@ class BreastMaskd(MapTransform):
 
     def __call__(self, data: Mapping[Hashable, Any]) -> Data:
         """Compute both masks."""
-        item = dict(data)
-        image = item[self.first_key(item)]
-        for key, mask in zip(
-            ("breast", "breast_inner"), self.region.masks(plane(image), spacing_of(image)[0]), strict=True
-        ):
-            item[key] = torch.from_numpy(mask)[None]
-        return item
+        image = data[self.first_key(data)]
+        breast, inner = map(torch.from_numpy, self.region.masks(plane(image), spacing_of(image)[0]))
+        return dict(data) | {"breast": breast[None], "breast_inner": inner[None]}
