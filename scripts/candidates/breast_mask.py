@@ -120,15 +120,10 @@ def _largest_part(bright: np.ndarray, bridge_px: int) -> np.ndarray:
 
 
 def _largest_component(mask: np.ndarray) -> np.ndarray:
-    labels, area = _components(mask, 4)
-    area[0] = 0
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=4)
+    area = stats[:, cv2.CC_STAT_AREA]
+    area[0] = 0  # label 0 is what is not in the mask
     return ((labels == np.argmax(area)) & (labels > 0)).view(np.uint8)
-
-
-def _components(mask: np.ndarray, connectivity: int) -> tuple[np.ndarray, np.ndarray]:
-    """Labels of the components of a 0/1 mask, and their areas in px; number 0 is what is not in the mask."""
-    count, labels = cv2.connectedComponents(mask, connectivity=connectivity)
-    return labels, np.bincount(labels.ravel(), minlength=count)
 
 
 def _fill_holes(mask: np.ndarray) -> np.ndarray:
@@ -137,10 +132,10 @@ def _fill_holes(mask: np.ndarray) -> np.ndarray:
     A region is air if it reaches one of the three other borders, or is larger than half of the mask (the air
     within the closed frame of a film scan). Regions are 8-connected.
     """
-    labels, area = _components(1 - mask, 8)
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(1 - mask, connectivity=8)
     half = mask.shape[1] // 2
     chest_wall_left = np.count_nonzero(mask[:, :half]) >= np.count_nonzero(mask[:, -half:])
-    air = area > np.count_nonzero(mask) / 2
+    air = stats[:, cv2.CC_STAT_AREA] > np.count_nonzero(mask) / 2
     for border in (labels[0], labels[-1], labels[:, -1 if chest_wall_left else 0]):
         air[border] = True
     air[0] = False  # label 0 is the mask itself

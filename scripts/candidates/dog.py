@@ -13,8 +13,6 @@ from scipy.spatial import cKDTree
 
 from scripts.candidates.boxes import Box
 
-TRUNCATE = 4.0  # Gaussian kernels end at this many sigma, as in scipy and scikit-image
-
 _TRACE = np.array([[0, 0, 1, 0, 0], [0] * 5, [1, 0, -4, 0, 1], [0] * 5, [0, 0, 1, 0, 0]], np.float32)
 _DIFFERENCE = np.array([[0, 0, 1, 0, 0], [0] * 5, [-1, 0, 0, 0, -1], [0] * 5, [0, 0, 1, 0, 0]], np.float32)
 _MIXED = np.array([[1, 0, -1], [0, 0, 0], [-1, 0, 1]], np.float32)
@@ -23,7 +21,7 @@ _MIXED = np.array([[1, 0, -1], [0, 0, 0], [-1, 0, 1]], np.float32)
 
 def gaussian_radius(sigma: float) -> int:
     """Radius in px at which scipy's `gaussian_filter` cuts a kernel of width sigma (px)."""
-    return int(TRUNCATE * sigma + 0.5)
+    return int(4 * sigma + 0.5)
 
 
 def gaussian_kernel(sigma: float) -> np.ndarray:
@@ -40,12 +38,9 @@ def dog_responses(image: np.ndarray, sigmas: np.ndarray, box: Box | None = None)
     reflection (scipy's and scikit-image's `reflect`).
 
     Args:
-        image: float32, shape (rows, cols).
+        image: float32 (rows, cols).
         sigmas: widths of the K + 1 Gaussians in px, increasing.
         box: part of the image that is wanted, by default all of it; its responses are those of the whole image.
-
-    Returns:
-        K arrays float32 of the shape of the box.
     """
     box = box or Box(0, image.shape[0], 0, image.shape[1])
     smooth = (_gaussian(image, sigma, box) for sigma in sigmas)
@@ -60,11 +55,11 @@ def scale_space_maxima(responses: list[np.ndarray], threshold: float) -> tuple[n
     (maxima there count), and every pixel of a plateau that no neighbour exceeds is a maximum.
 
     Args:
-        responses: K arrays float32, shape (rows, cols).
+        responses: K arrays float32 (rows, cols).
         threshold: smallest response, itself excluded.
 
     Returns:
-        maxima: int64, shape (N, 3), columns [row, col, scale index]; their responses: float32, shape (N,).
+        Maxima int64 (n, 3), columns [row, col, scale index], and their responses float32 (n,).
     """
     box = np.ones((3, 3), np.uint8)
     highest = [cv2.dilate(response, box) for response in responses]
@@ -131,12 +126,8 @@ def prune_overlaps(blobs: np.ndarray, overlap: float) -> np.ndarray:
     pairs in arbitrary order, may keep more in chains of overlapping blobs, and the same ones without chains. Of
     two discs of one size the one earlier in the list goes, as there.
 
-    Args:
-        blobs: shape (n, 3), columns [row, col, sigma], in order of decreasing response.
-        overlap: largest fraction that is tolerated; 1 keeps all.
-
-    Returns:
-        bool (n,).
+    Blobs are (n, 3), columns [row, col, sigma], in order of decreasing response; `overlap` is the largest fraction that
+    is tolerated, 1 keeps all; the result is bool (n,).
     """
     stays = np.ones(len(blobs), bool)
     if overlap >= 1 or len(blobs) < 2:

@@ -4,8 +4,6 @@ Wang & Yang 2018 classify the positions of DoG blobs; HDoGReg compares with them
 that the blob's scale stands for, sqrt(2) * sigma, makes an object of each position.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from scripts.candidates.dog import dog_responses, prune_overlaps, scale_space_maxima
@@ -47,13 +45,9 @@ def draw_discs(
     Between blobs at the same distance the higher score has it. Centres must differ, so that each disc keeps its own.
 
     Args:
-        blobs: float (n, 3), columns [row, col, sigma] in px, at whole pixels.
-        scores: float (n,).
-        shape: (rows, cols) of the result.
+        blobs: float (n, 3), columns [row, col, sigma] in px, at whole pixels; scores are float (n,).
+        shape: (rows, cols) of the result, int32: 0 background, i + 1 the disc of blob i.
         within: bool (rows, cols); discs are cut at it.
-
-    Returns:
-        int32 (rows, cols): 0 background, i + 1 the disc of blob i.
     """
     labels = np.zeros(shape, np.int32)
     if len(blobs) == 0:
@@ -101,13 +95,7 @@ def peak_differences(image: np.ndarray, labels: np.ndarray, parameters: HDoGPara
 def extract_patches(image: np.ndarray, centres: np.ndarray, side_px: int) -> np.ndarray:
     """Square windows around pixels; beyond the border the image is mirrored.
 
-    Args:
-        image: (rows, cols), any number type.
-        centres: int (n, 2), columns [row, col].
-        side_px: odd side.
-
-    Returns:
-        (n, side_px, side_px), the image's type.
+    Centres are int (n, 2), columns [row, col]; the result is (n, side_px, side_px) of the image's type, the side odd.
     """
     check("side_px", side_px, side_px >= 1 and side_px % 2, "an odd number of pixels")
     half = side_px // 2

@@ -13,14 +13,7 @@ import cv2
 import numpy as np
 
 from scripts.candidates.boxes import Box, tiles_around
-from scripts.candidates.dog import (
-    components_with_seed,
-    dog_responses,
-    gaussian_radius,
-    hessian_mask,
-    prune_overlaps,
-    scale_space_maxima,
-)
+from scripts.candidates.dog import components_with_seed, dog_responses, hessian_mask, prune_overlaps, scale_space_maxima
 from scripts.common.checks import check
 
 MARGIN_PX = 96  # first margin around the mask; grows where a component of the Hessian mask reaches further
@@ -60,11 +53,6 @@ class HDoGParameters:
         layers = math.floor(octaves + 1e-9) + 1  # sigma_max_px = sigma_min_px * k^n must survive rounding
         return self.sigma_min_px * self.sigma_ratio ** np.arange(layers + 1)
 
-    @property
-    def support_px(self) -> int:
-        """How far from a pixel the image still has a say in its responses, Hessian mask and maxima."""
-        return gaussian_radius(self.sigmas[-1]) + 2
-
     def at(self, spacing_mm: float) -> "HDoGParameters":
         """The same detector in px of an image of this pixel size."""
         if not self.reference_spacing_mm:
@@ -86,14 +74,18 @@ def hdog(image: np.ndarray, parameters: HDoGParameters, mask: np.ndarray | None 
     """Candidates of a mammogram.
 
     Args:
-        image: float image in [0, 1], shape (rows, cols), MCs bright.
-        parameters: of the detector, in px of this image.
-        mask: optional bool, shape (rows, cols), e.g. the eroded breast: the result is that of the whole image under it.
-
-    Raises:
-        ValueError: the image is not a non-empty 2-D float array of finite values, or the mask does not fit it.
+        image: float (rows, cols) in [0, 1], finite, MCs bright.
+        parameters: in px of this image.
+        mask: bool (rows, cols), e.g. the eroded breast: the result is that of the whole image under it.
     """
-    image = _checked_image(image)
+    image = np.asarray(image)
+    if image.ndim != 2 or image.size == 0:
+        raise ValueError(f"image: got shape {image.shape}; want a non-empty 2-D array (rows, cols)")
+    if not np.issubdtype(image.dtype, np.floating):
+        raise ValueError(f"image: got {image.dtype}; want floating point values in [0, 1]")
+    if not (np.isfinite(image.min()) and np.isfinite(image.max())):
+        raise ValueError("image: got NaN or infinite values; want finite ones in [0, 1]")
+    image = np.ascontiguousarray(image, dtype=np.float32)
     mask = np.ones(image.shape, bool) if mask is None else np.asarray(mask)
     if mask.shape != image.shape or mask.dtype != bool:
         raise ValueError(f"mask: got {mask.dtype} of shape {mask.shape}; want bool of shape {image.shape}")
@@ -156,14 +148,3 @@ def _find_in(
     own = (tile.top <= row) & (row < tile.bottom) & (tile.left <= col) & (col < tile.right)
     index = row[own] - crop.top, col[own] - crop.left, scale[own]
     return np.ravel_multi_index(index, (*crop.shape, len(shapes))), strengths[own]
-
-
-def _checked_image(image: np.ndarray) -> np.ndarray:
-    image = np.asarray(image)
-    if image.ndim != 2 or image.size == 0:
-        raise ValueError(f"image: got shape {image.shape}; want a non-empty 2-D array (rows, cols)")
-    if not np.issubdtype(image.dtype, np.floating):
-        raise ValueError(f"image: got {image.dtype}; want floating point values in [0, 1]")
-    if not (np.isfinite(image.min()) and np.isfinite(image.max())):
-        raise ValueError("image: got NaN or infinite values; want finite ones in [0, 1]")
-    return np.ascontiguousarray(image, dtype=np.float32)

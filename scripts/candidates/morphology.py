@@ -4,8 +4,6 @@ Settled in docs/baselines.md: a closing-opening pyramid of two levels, what of t
 the extended maxima there as markers, and a watershed on the gradient from them. No learning, no ordering of its own.
 """
 
-from __future__ import annotations
-
 import itertools
 import math
 from dataclasses import dataclass
@@ -51,7 +49,6 @@ def morphology_objects(
 
     Args:
         image: float (rows, cols), [0, 1], MCs bright.
-        parameters: of the operators.
         within: bool (rows, cols), the eroded breast; objects are cut at it, and tiles without any of it left out.
 
     Returns:
@@ -155,12 +152,7 @@ def watershed_shapes(image: np.ndarray, markers: np.ndarray) -> np.ndarray:
     The marker of the background is the line along which the markers' zones meet when the inverted image is flooded
     from them (the valleys between objects), and the frame of the image.
 
-    Args:
-        image: float32 (rows, cols).
-        markers: int32 (rows, cols), 1..n, n at least 1.
-
-    Returns:
-        int32 (rows, cols), 0 background, objects with their markers' numbers.
+    Image float32; markers int32, 1..n, n at least 1; the result int32, 0 background, else the markers' numbers.
     """
     zones = watershed(-image, markers, connectivity=2).astype(np.float32)  # its own watershed_line is 30 times slower
     outside = zones > cv2.erode(zones, SQUARE)

@@ -4,8 +4,6 @@ MONAI's bundle runner takes any `--name value` and any key of a config, whether 
 configs call `check_running_config` first in `initialize`.
 """
 
-from __future__ import annotations
-
 import difflib
 import importlib
 import inspect
@@ -13,7 +11,6 @@ import re
 import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from monai.bundle import ConfigParser, ConfigWorkflow
@@ -46,7 +43,8 @@ def check_running_config() -> None:
     try:
         check_config(workflow.parser, (workflow.init_id, workflow.run_id, workflow.final_id), defined - options)
     except ConfigError as error:
-        if not any(frame.f_globals.get("__name__") == "__main__" and _is_bundle_command(frame) for frame in frames):
+        programs = [frame.f_code.co_filename for frame in frames if frame.f_globals.get("__name__") == "__main__"]
+        if not any(Path(file).as_posix().endswith("monai/bundle/__main__.py") for file in programs):
             raise
         sys.stderr.write(f"error: {error}\n")
         sys.exit(2)
@@ -87,7 +85,7 @@ def _read_keys(config: Mapping[str, Any], run_ids: Sequence[str]) -> set[str]:
         key = waiting.pop()
         if key not in read and key in config:
             read.add(key)
-            waiting += [name for text in _texts(config[key]) for name in _REFERENCE.findall(text)]
+            waiting += _REFERENCE.findall(str(config[key]))
     return read
 
 
@@ -96,13 +94,6 @@ def _is_run(value: Any) -> bool:
     if isinstance(value, str):
         return value.startswith("%")
     return isinstance(value, list) and any(isinstance(part, str) and part.startswith("$") for part in value)
-
-
-def _texts(node: Any) -> Iterator[str]:
-    if isinstance(node, str):
-        yield node
-    for part in node.values() if isinstance(node, Mapping) else node if isinstance(node, list) else ():
-        yield from _texts(part)
 
 
 def _arguments(node: Any, path: str = "") -> Iterator[tuple[str, set[str] | None]]:
@@ -132,7 +123,3 @@ def _parameters(target: Any) -> set[str] | None:
 def _nearest(name: str, known: Mapping[str, str]) -> str:
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
     return f"want {known[near[0]]}?" if near else "want one of the keys of the config files"
-
-
-def _is_bundle_command(frame: FrameType) -> bool:
-    return frame.f_code.co_filename.replace("\\", "/").endswith("monai/bundle/__main__.py")

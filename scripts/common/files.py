@@ -1,7 +1,5 @@
 """Writing results: every file appears complete or not at all."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import math

@@ -1,13 +1,10 @@
 """When freed memory goes back to the system: not after every array, but after every image."""
 
-from __future__ import annotations
-
 import ctypes
 import logging
 import platform
 
 logger = logging.getLogger(__name__)
-
 #: `mallopt`'s parameters (malloc.h of the GNU C library).
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8
 

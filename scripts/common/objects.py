@@ -4,8 +4,6 @@ Objects are 8-connected components; holes are 4-connected background components 
 the image, so a hole always lies within one object. Pixel coordinates are (row, col) with centres at integers.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -69,15 +67,12 @@ def fill_holes(labels: np.ndarray) -> np.ndarray:
 
 
 def measure_objects(labels: np.ndarray, scores: np.ndarray, spacing_mm: Spacing) -> list[Microcalcification]:
-    """Measure every object of a label image.
+    """Measure every object of a label image: one record per present number, ascending, renumbered 1..k in that order.
 
     Args:
         labels: int (rows, cols); 0 is background. Numbers may have gaps.
         scores: float (n + 1,), the score of object i at index i (index 0 unused).
-        spacing_mm: (row, col) pixel spacing in mm.
-
-    Returns:
-        One record per present number, ascending, renumbered 1..k in that order.
+        spacing_mm: (row, col) pixel spacing.
     """
     row_mm, col_mm = spacing_mm
     pixels = np.flatnonzero(labels != 0)

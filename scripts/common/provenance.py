@@ -1,7 +1,5 @@
 """Where a result comes from: versions, commit, weights; and how much memory it took."""
 
-from __future__ import annotations
-
 import importlib.metadata
 import platform
 import subprocess

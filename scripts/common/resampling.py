@@ -1,7 +1,5 @@
 """The one way in which training, inference and the benchmark bring an image and its label to another pixel size."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import cv2
@@ -43,14 +41,9 @@ def resample(image: np.ndarray, size: Size) -> np.ndarray:
 
 
 def resample_label(label: np.ndarray, magnification: float) -> np.ndarray:
-    """A label mask at another pixel size: nearest pixel; no MC gets lost.
+    """A label mask (see `warp_label`) at another pixel size: nearest pixel; no MC gets lost.
 
-    Args:
-        label: uint8 (rows, cols) {0, 1 = MC, 2 = ignore}.
-        magnification: new over old number of pixels per length.
-
-    Returns:
-        uint8 of `resampled_size`.
+    The magnification is the new over the old number of pixels per length; the result is uint8 of `resampled_size`.
     """
     rows, cols = resampled_size(label.shape, magnification)
     step, start = 1 / magnification, 0.5 / magnification - 0.5  # pixels are squares around their centres
@@ -69,10 +62,7 @@ def warp_label(label: np.ndarray, matrix: np.ndarray, crop_px: int) -> np.ndarra
     Args:
         label: uint8 (rows, cols) {0, 1 = MC, 2 = ignore}.
         matrix: float64 (2, 3): output (col, row, 1) -> input (col, row), as OpenCV's WARP_INVERSE_MAP.
-        crop_px: side of the result.
-
-    Returns:
-        uint8 (crop_px, crop_px); outside of the patch it is mirrored like the image.
+        crop_px: side of the result, uint8; outside of the patch it is mirrored like the image.
     """
     flags = cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
     warped = cv2.warpAffine(label, matrix, (crop_px, crop_px), flags=flags, borderMode=cv2.BORDER_REFLECT_101)

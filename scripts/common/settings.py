@@ -5,8 +5,6 @@ preset and the fingerprint of a training all call `describe` on those same objec
 all three, and nobody keeps a list of settings by hand.
 """
 
-from __future__ import annotations
-
 import functools
 import hashlib
 import inspect
@@ -25,16 +23,12 @@ Class = TypeVar("Class", bound=type)
 
 
 def describe(thing: Any) -> Any:
-    """Settings of an object as JSON types.
+    """Settings of an object as JSON types: numbers, texts, lists and dictionaries.
 
-    Args:
-        thing: a plain value, a container, a frozen dataclass (its fields), a network (the arguments that `recorded`
-            kept), an optimizer (its defaults), or any other object of MONAI, PyTorch or this bundle (its public
-            attributes). Functions are named. An object may say itself what counts, as a property `settings`.
-
-    Returns:
-        Numbers, texts, lists and dictionaries. An object is {"class": its name, setting: value, ...}; a chain of
-        transforms is {name of the class: its settings, ...}, so that two chains compare part by part.
+    An object is {"class": its name, setting: value, ...}, settings being the fields of a dataclass, the arguments of a
+    network (see `recorded`), the defaults of an optimizer, else the public attributes; or what the object's property
+    `settings` says. A chain of transforms is {name of the class: its settings, ...}, so that two chains compare part by
+    part. Functions are named, arrays told by a hash.
     """
     if thing is None or isinstance(thing, str | bool | int | float):
         return thing

@@ -7,8 +7,6 @@ That process is this file as a program: `python -m monai.bundle`, one at a time 
 The starter keeps a pipe to its standard input open; the pipe closes when the starter ends, however it ends.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os
@@ -19,7 +17,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from scripts.common.files import write_json
 
@@ -103,7 +101,6 @@ def differences_text(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Hold a lock that the system gives back when this process ends; wait for it if need be."""
-    file: IO[str]
     with path.open("w") as file:
         if fcntl is not None:
             fcntl.flock(file, fcntl.LOCK_EX)

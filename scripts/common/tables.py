@@ -1,7 +1,5 @@
 """Tables: CSV for programs, Markdown for people. The only place that writes either."""
 
-from __future__ import annotations
-
 import csv
 import io
 import math
@@ -22,7 +20,8 @@ def write_csv(path: str | Path, columns: Sequence[str], rows: Sequence[Mapping[s
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(columns)
-    table.writerows([_csv_cell(row.get(name), digits) for name in columns] for row in rows)
+    values = ([row.get(name) for name in columns] for row in rows)
+    table.writerows(["" if value == -math.inf else _cell(value, digits) for value in line] for line in values)
     return write_text(path, text.getvalue())
 
 
@@ -35,7 +34,9 @@ def read_csv(path: str | Path) -> list[dict[str, str]]:
 def markdown_table(header: Sequence[Any], rows: Sequence[Sequence[Any]], digits: int = 4) -> str:
     """A Markdown table; numbers that are not whole have `digits` significant digits, None and NaN are empty cells."""
     lines = [header, ["---"] * len(header), *rows]
-    return "".join("| " + " | ".join(_markdown_cell(cell, digits) for cell in line) + " |\n" for line in lines)
+    return "".join(
+        "| " + " | ".join(_cell(cell, digits).replace("|", "\\|") for cell in line) + " |\n" for line in lines
+    )
 
 
 def write_text(path: str | Path, text: str) -> Path:
@@ -43,13 +44,7 @@ def write_text(path: str | Path, text: str) -> Path:
     return write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
-def _csv_cell(value: Any, digits: int) -> str:
-    if isinstance(value, float | np.floating):
-        return "" if math.isnan(value) or value == -math.inf else f"{value:.{digits}g}"
-    return "" if value is None else str(value)
-
-
-def _markdown_cell(value: Any, digits: int) -> str:
+def _cell(value: Any, digits: int) -> str:
     if isinstance(value, float | np.floating):
         return "" if math.isnan(value) else f"{value:.{digits}g}"
-    return "" if value is None else str(value).replace("|", "\\|")
+    return "" if value is None else str(value)

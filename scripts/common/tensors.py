@@ -1,7 +1,5 @@
 """Between MONAI's tensors [1, rows, cols] and the arrays and numbers that the pure functions take."""
 
-from __future__ import annotations
-
 from collections.abc import Hashable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Objects of the papers' baselines (docs/baselines.md): HDoG alone, grey-level morphology, classified candidates."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from typing import ClassVar
 

@@ -5,8 +5,6 @@ o_thr. Its score is the highest p_thr at which it is still kept, so one pass giv
 2102.00754, section III-C, corrected in docs/methods.md.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -79,11 +77,8 @@ def combine(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Keep the candidate objects that the network's region mask supports, whole, with holes filled.
 
-    Args:
-        candidates: bool (rows, cols), the HDoG candidate mask, restricted to the eroded breast.
-        proximity: as of `overlap_scores`.
-        score_threshold: p_thr in [0, 1]; region mask = proximity >= p_thr.
-        overlap_fraction: o_thr; more than this share of an object must lie in the region mask.
+    Candidates are a bool mask (rows, cols), restricted to the eroded breast; the region mask is {proximity >=
+    score_threshold}; for the rest see `overlap_scores`.
 
     Returns:
         labels int32 (rows, cols), kept objects with their candidate numbers, and scores float32 (n + 1,) of all

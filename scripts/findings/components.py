@@ -1,7 +1,5 @@
 """The slim FCN paper's objects: the connected components of a thresholded probability map (arXiv 2102.00811)."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import ClassVar
 

@@ -8,8 +8,6 @@ A way is a frozen dataclass of its parameters with one method, `form`. The confi
     baselines.*                  HDoG alone, morphology, discs around classified candidates
 """
 
-from __future__ import annotations
-
 from typing import ClassVar, NamedTuple, Protocol
 
 import numpy as np

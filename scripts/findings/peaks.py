@@ -4,8 +4,6 @@ A fixed threshold joins close MCs where the map is high and loses faint ones whe
 own peak does neither, and is how the width of a blurred spot is defined (full width at half maximum).
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -56,7 +54,6 @@ def peak_objects(
 
     Args:
         probability: float (rows, cols), [0, 1].
-        rule: what a peak and its object are.
         within: bool (rows, cols); objects are restricted to it.
         lowest: objects whose peak, and so whose score, is below are left out: less work where they would be dropped.
 
@@ -67,16 +64,18 @@ def peak_objects(
     components, count = label_objects(mask)
     labels = np.zeros(probability.shape, np.int32)
     scores = [0.0]
-    high, maxima = _high_and_maxima(np.where(mask, probability, 0).astype(np.float32), components, count, lowest)
+    values = np.where(mask, probability, 0).astype(np.float32)
+    is_high = np.bincount(components[mask & (values >= lowest)], minlength=count + 1) > 0
+    is_top = mask & (values == cv2.dilate(values, _EIGHT.view(np.uint8)))  # no neighbour exceeds it
+    tops = np.bincount(components[is_top], minlength=count + 1)
     for number, box in enumerate(ndimage.find_objects(components), start=1):
-        if not high[number]:
+        if not is_high[number]:
             continue
-        core = components[box] == number
-        inside = np.pad(core, 1)
-        values = np.pad(np.where(core, probability[box], 0).astype(np.float32), 1)
-        basins = _basins(values, inside, rule.prominence) if maxima[number] > 1 else inside.astype(np.int32)
+        inside = np.pad(components[box] == number, 1)
+        heights = np.where(inside, np.pad(values[box], 1), 0)
+        basins = _basins(heights, inside, rule.prominence) if tops[number] > 1 else inside.astype(np.int32)
         for basin, part in enumerate(ndimage.find_objects(basins), start=1):
-            own = np.where(basins[part] == basin, values[part], 0)
+            own = np.where(basins[part] == basin, heights[part], 0)
             if own.max() < lowest:
                 continue
             _, pieces = cv2.connectedComponents((own >= rule.share * float(own.max())).view(np.uint8), connectivity=8)
@@ -86,16 +85,6 @@ def peak_objects(
             labels[rows, cols][piece] = len(scores)
             scores.append(float(own[piece].mean()))
     return labels, np.array(scores, np.float32)
-
-
-def _high_and_maxima(
-    values: np.ndarray, components: np.ndarray, count: int, lowest: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Of every component, index = number: whether it reaches `lowest`, and its pixels that no neighbour exceeds."""
-    inside = components > 0
-    high = np.bincount(components[inside & (values >= lowest)], minlength=count + 1) > 0
-    top = inside & (values == cv2.dilate(values, _EIGHT.view(np.uint8)))
-    return high, np.bincount(components[top], minlength=count + 1)
 
 
 def _basins(values: np.ndarray, inside: np.ndarray, prominence: float) -> np.ndarray:

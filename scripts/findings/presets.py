@@ -4,8 +4,6 @@
  "specific": ..}, "provenance": {"scoring": {..}, "weights": {..}, ..}}, ...}
 """
 
-from __future__ import annotations
-
 import json
 import logging
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """Pictures of findings: the overlay that one shows a colleague, and the slim FCN's blue-to-red heat map."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -49,14 +47,7 @@ def densest_regions(
 ) -> list[tuple[int, int]]:
     """Squares that show most MCs, found greedily: each is centred on the MC with most not yet shown MCs around it.
 
-    Args:
-        findings: measured MCs.
-        shape: (rows, cols) of the image.
-        side_px: side of a square in px (cut to the image).
-        count: largest number of squares.
-
-    Returns:
-        (first row, first col) of each square, inside the image, fullest first.
+    At most `count` squares of `side_px` in an image of `shape`; of each (first row, first col), fullest first.
     """
     points = np.array([(mc.row, mc.col) for mc in findings], float).reshape(-1, 2)
     open_points: np.ndarray = np.ones(len(points), bool)
@@ -94,8 +85,6 @@ def draw_overlay(
         image: float (rows, cols), [0, 1].
         labels: int (rows, cols), 0 background.
         findings: the measured objects of `labels`.
-        spacing_mm: (row, col) pixel spacing in mm.
-        title: heading of the picture.
         breast: bool (rows, cols); the whole view is cropped to it (plus a rim) when given and not empty.
         region_mm: side of a magnified region in mm.
         regions: how many regions to magnify.
@@ -112,9 +101,8 @@ def draw_overlay(
     grid = figure.add_gridspec(max(regions, 1), 3, width_ratios=[2.1, 1, 1])
     whole = figure.add_subplot(grid[:, 0])
     low, high = display_window(image, breast)
-    rows_shown, cols_shown = _shown_part(image.shape, breast, round(3 / spacing_mm[0]))
-    reduced, extent = reduce_to(image, rows_shown, cols_shown, round(12 * dpi))
-    whole.imshow(reduced, cmap="gray", vmin=low, vmax=high, extent=extent, aspect=spacing_mm[0] / spacing_mm[1])
+    view, extent = _whole_view(image, breast, max(round(3 / spacing_mm[0]), 1), round(12 * dpi))
+    whole.imshow(view, cmap="gray", vmin=low, vmax=high, extent=extent, aspect=spacing_mm[0] / spacing_mm[1])
     ring = 0.9 / spacing_mm[0]
     widths = [2 * max(ring, 0.75 * mc.equivalent_diameter_mm / spacing_mm[0]) for mc in findings]
     places = [(mc.col, mc.row) for mc in findings]
@@ -156,38 +144,28 @@ def display_window(image: np.ndarray, breast: np.ndarray | None) -> tuple[float,
 def heat_map(probability: np.ndarray, longest_px: int = 2000) -> np.ndarray:
     """The slim FCN paper's heat map: blue for low, red for high probability of calcification.
 
-    Args:
-        probability: float (rows, cols), [0, 1].
-        longest_px: larger maps are reduced to this length by the maximum of each block, so that no MC is lost.
-
-    Returns:
-        uint8 (height, width, 3) RGB.
+    Maps, float (rows, cols), longer than `longest_px` are reduced to this length by the maximum of each block, so that
+    no MC is lost. The result is uint8 (height, width, 3) RGB.
     """
     step = max(1, -(-max(probability.shape) // longest_px))
     blocks = block_reduce(probability, step, np.max)
     return (colormaps["jet"](np.clip(blocks, 0, 1))[..., :3] * 255).round().astype(np.uint8)
 
 
-def reduce_to(
-    image: np.ndarray, rows: slice, cols: slice, longest_px: int
+def _whole_view(
+    image: np.ndarray, breast: np.ndarray | None, rim_px: int, longest_px: int
 ) -> tuple[np.ndarray, tuple[float, float, float, float]]:
-    """Part of an image, and its (left, right, bottom, top) in px of the image, as `imshow` takes them.
+    """The breast's box and a rim (without a breast the whole image), reduced by averaging to at most `longest_px`.
 
-    With a side of more than `longest_px` it is reduced, by averaging, by the whole number that brings it below.
+    Also its (left, right, bottom, top) in px of the image, as `imshow` takes them.
     """
+    shown = np.ones(image.shape, bool) if breast is None or not breast.any() else breast
+    inside = (np.flatnonzero(shown.any(axis)) for axis in (1, 0))
+    spans = zip(inside, image.shape, strict=True)
+    rows, cols = (slice(max(int(i[0]) - rim_px, 0), min(int(i[-1]) + rim_px, size)) for i, size in spans)
     part = image[rows, cols]
     step = -(-max(part.shape) // longest_px)
     if step > 1:
         size = tuple(max(1, round(length / step)) for length in part.shape[::-1])
         part = cv2.resize(part, size, interpolation=cv2.INTER_AREA)
     return part, (cols.start - 0.5, cols.stop - 0.5, rows.stop - 0.5, rows.start - 0.5)
-
-
-def _shown_part(shape: tuple[int, int], breast: np.ndarray | None, rim: int) -> tuple[slice, slice]:
-    """The breast's box and a rim; without a breast the whole image."""
-    if breast is None or not breast.any():
-        return slice(0, shape[0]), slice(0, shape[1])
-    inside = (np.flatnonzero(breast.any(axis)) for axis in (1, 0))
-    spans = zip(inside, shape, strict=True)
-    rows, cols = (slice(max(int(i[0]) - rim, 0), min(int(i[-1]) + rim, size)) for i, size in spans)
-    return rows, cols

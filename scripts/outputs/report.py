@@ -1,7 +1,5 @@
 """The report of one image: every MC, numbers about all, and what is needed to read them later; as JSON and CSV."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -16,7 +14,6 @@ from scripts.common.settings import describe
 from scripts.common.tables import write_csv
 from scripts.common.tensors import spacing_of
 
-SCHEMA = "microcalcification-findings-2"
 COLUMNS = ("id", "row", "col", "y_mm", "x_mm", "area_px", "area_mm2", "equivalent_diameter_mm", "score")
 IDENTITY = ("patient_id", "study_uid", "series_uid", "sop_uid", "laterality", "view", "manufacturer")
 READING = ("file_format", "photometric", "bits_stored", "transfer_syntax", "voi_applied", "spacing_source")
@@ -34,18 +31,14 @@ def build_report(
     A failed image has no report; see `run_report.json`. Coordinates are of the input image as displayed: row down, col
     right, px centres at integers; mm from the centre of the first pixel.
 
-    Args:
-        findings: measured MCs.
-        image: [1, rows, cols] with the reader's metadata.
-        breast: bool (rows, cols).
-        method: its name.
-        operating_point: preset, threshold and the way of forming objects, as `describe` takes them.
+    The image is [1, rows, cols] with the reader's metadata, the breast bool (rows, cols); the operating point holds
+    preset, threshold and the way of forming objects, as `describe` takes them.
     """
     row_mm, col_mm = spacing_of(image)
     breast_cm2 = float(breast.sum() * row_mm * col_mm / 100)
     file = str(image.meta.get("filename_or_obj", ""))
     return {
-        "schema": SCHEMA,
+        "schema": "microcalcification-findings-2",
         "file": file,
         "name": Path(file).name,
         "status": "found" if findings else "nothing found",

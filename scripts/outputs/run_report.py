@@ -1,7 +1,5 @@
 """The machine-readable report of a run over many images."""
 
-from __future__ import annotations
-
 import logging
 import sys
 import time
@@ -26,11 +24,9 @@ class RunReport:
     or "failed"), seconds, and where results lie.
 
     Args:
-        output_dir: folder of the report.
         settings: what decided the results (method, threshold, the objects of the chain), as `describe` takes them.
         weights: weight file in use, or None.
-        total: number of images, for the progress bar.
-        progress: show a progress bar.
+        total: number of images, for the progress bar that `progress` shows.
     """
 
     def __init__(

@@ -3,8 +3,6 @@
 To add an output: write a function (path, item) -> path in a file of its own, and give it a line in `WRITERS`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Reading mammograms and labels, and where the breast is. Images are tensors [1, rows, cols]."""
 
-from __future__ import annotations
-
 from collections.abc import Hashable, Mapping
 from typing import Any
 
@@ -38,19 +36,20 @@ class LoadMammogramd(MapTransform):
 class LoadLabeld(MapTransform):
     """Replace label references (mask file, INbreast XML, points) by uint8 [1, rows, cols] {0, 1, 2 = ignore}.
 
+    The loaded `image` gives shape and spacing.
+
     Args:
         keys: keys of label references; "" or a missing key is an image without findings.
-        image_key: key of the loaded image, which gives shape and spacing.
         contour: how INbreast contours are drawn, "spline" or "polygon" (scripts/data/labels/annotations.py).
     """
 
-    def __init__(self, keys: KeysCollection, image_key: str = "image", contour: str = "spline") -> None:
+    def __init__(self, keys: KeysCollection, contour: str = "spline") -> None:
         super().__init__(keys, allow_missing_keys=True)
-        self.image_key, self.contour = image_key, contour
+        self.contour = contour
 
     def __call__(self, data: Mapping[Hashable, Any]) -> Data:
         """Load every label."""
-        item, image = dict(data), data[self.image_key]
+        item, image = dict(data), data["image"]
         shape, annotation = tuple(image.shape[-2:]), item.get("annotation", "full")
         for key in self.keys:
             label = load_label(item.get(key, ""), shape, spacing_of(image), annotation, self.contour)

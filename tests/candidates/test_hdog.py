@@ -9,7 +9,14 @@ from scipy import ndimage
 from skimage.feature import blob_dog, peak_local_max
 
 from scripts.candidates import boxes
-from scripts.candidates.dog import components_with_seed, dog_responses, hessian_mask, prune_overlaps, scale_space_maxima
+from scripts.candidates.dog import (
+    components_with_seed,
+    dog_responses,
+    gaussian_radius,
+    hessian_mask,
+    prune_overlaps,
+    scale_space_maxima,
+)
 from scripts.candidates.hdog import HDoGParameters, hdog
 from tests.candidates.hdog_reference import hdog_reference, hessian_reference
 
@@ -271,7 +278,7 @@ def test_views_and_float64_give_the_same_as_contiguous_float32() -> None:
 
 def test_published_parameters_give_three_layers() -> None:
     np.testing.assert_allclose(PAPER.sigmas, [1.18, 1.888, 3.0208, 4.83328])
-    assert PAPER.support_px == 19 + 2
+    assert gaussian_radius(PAPER.sigmas[-1]) == 19
     assert len(dog_responses(texture((30, 30)), PAPER.sigmas)) == 3
 
 
