@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-TILE_PX = (256, 512)  # rows, columns of a tile: larger ones cost fewer margins, smaller ones stay in cache
+TILE_PX = (192, 1024)  # rows, columns of a tile: larger ones cost fewer margins, smaller ones stay in cache
 ALIGN_PX = 32  # columns are cut at multiples of this: vector code then rounds each pixel as on the whole image
 
 

@@ -119,12 +119,14 @@ def _candidates_in(
         stays = prune_overlaps(blobs, parameters.blob_overlap)
         row, col, scale, blobs = row[stays], col[stays], scale[stays], blobs[stays]
         seeds = [(row[scale == n], col[scale == n]) for n in range(len(shapes))]
-        layers = list(pool.map(lambda shape, seed: components_with_seed(shape, *seed, rim, inside), shapes, seeds))
+        layers = list(pool.map(lambda shape, at: components_with_seed(shape, at[0], at[1], rim, inside), shapes, seeds))
 
     if any(is_in_doubt for _, is_in_doubt in layers):
         return None
     union = np.zeros(image.shape, bool)
-    union[crop.slices] = inside & np.logical_or.reduce([kept for kept, _ in layers])
+    for kept, _ in layers:
+        union[crop.slices] |= kept
+    union &= mask
     return Candidates(union, blobs[inside[row, col]])
 
 

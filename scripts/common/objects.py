@@ -57,9 +57,10 @@ def fill_holes(labels: np.ndarray) -> np.ndarray:
     boxes = [(number, box) for number, box in enumerate(ndimage.find_objects(labels), start=1) if box is not None]
     # low boxes first, so that an enclosing object has the last word
     for number, box in sorted(boxes, key=lambda numbered: numbered[1][0].stop - numbered[1][0].start):
-        own = labels[box] == number
-        if min(own.shape) < 3:
+        part = labels[box]
+        if min(part.shape) < 3:
             continue
+        own = part == number
         around = cv2.copyMakeBorder(own.view(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
         cv2.floodFill(around, None, (0, 0), 2)  # 4-connected
         filled[box][around[1:-1, 1:-1] != 2] = number
@@ -82,12 +83,14 @@ def measure_objects(labels: np.ndarray, scores: np.ndarray, spacing_mm: Spacing)
     area = np.bincount(values, minlength=size)
     row_sum = np.bincount(values, rows, minlength=size)
     col_sum = np.bincount(values, cols, minlength=size)
-    boxes = ndimage.find_objects(labels)
+    start, end = np.full((2, size), max(labels.shape)), np.zeros((2, size), np.int64)
+    for first, last, places in zip(start, end, (rows, cols), strict=True):
+        np.minimum.at(first, values, places)
+        np.maximum.at(last, values, places + 1)
     found: list[Microcalcification] = []
     for value in np.flatnonzero(area):
         row, col = row_sum[value] / area[value], col_sum[value] / area[value]
         area_mm2 = float(area[value] * row_mm * col_mm)
-        box = boxes[value - 1]
         found.append(
             Microcalcification(
                 id=len(found) + 1,
@@ -99,7 +102,7 @@ def measure_objects(labels: np.ndarray, scores: np.ndarray, spacing_mm: Spacing)
                 area_mm2=round(area_mm2, 6),
                 equivalent_diameter_mm=round(float(2 * np.sqrt(area_mm2 / np.pi)), 4),
                 score=float(scores[value]),
-                bounding_box=(box[0].start, box[1].start, box[0].stop, box[1].stop),
+                bounding_box=(*start[:, value].tolist(), *end[:, value].tolist()),
             )
         )
     return found

@@ -73,10 +73,7 @@ class MeasureFindingsd(MapTransform):
     """
 
     def __init__(
-        self,
-        keys: KeysCollection = "instances",
-        method: str = "HDoGReg",
-        operating_point: dict[str, Any] | None = None,
+        self, keys: KeysCollection = "instances", method: str = "HDoGReg", operating_point: dict[str, Any] | None = None
     ) -> None:
         super().__init__(keys)
         self.method, self.operating_point = method, operating_point or {}
