@@ -54,13 +54,12 @@ def fill_holes(labels: np.ndarray) -> np.ndarray:
         A copy with holes filled; an object that lay in another one's hole is absorbed by it.
     """
     filled = labels.copy()
-    boxes = [(number, box) for number, box in enumerate(ndimage.find_objects(labels), start=1) if box is not None]
+    boxes = {number: box for number, box in enumerate(ndimage.find_objects(labels), start=1) if box is not None}
     # low boxes first, so that an enclosing object has the last word
-    for number, box in sorted(boxes, key=lambda numbered: numbered[1][0].stop - numbered[1][0].start):
-        part = labels[box]
-        if min(part.shape) < 3:
+    for number, box in sorted(boxes.items(), key=lambda item: item[1][0].stop - item[1][0].start):
+        if min(box[0].stop - box[0].start, box[1].stop - box[1].start) < 3:
             continue
-        own = part == number
+        own = labels[box] == number
         around = cv2.copyMakeBorder(own.view(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
         cv2.floodFill(around, None, (0, 0), 2)  # 4-connected
         filled[box][around[1:-1, 1:-1] != 2] = number
