@@ -1,5 +1,6 @@
 """Boxes of an image, and the tiles around a mask in which HDoG works."""
 
+import itertools
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -46,9 +47,14 @@ class Box(NamedTuple):
 
 
 def tiles_around(mask: np.ndarray, margin: int) -> list[Box]:
-    """Those tiles of an image that lie within a margin in px of a mask, bool (rows, cols)."""
-    rows, cols = mask.shape
-    height, width = TILE_PX
-    corners = ((top, left) for top in range(0, rows, height) for left in range(0, cols, width))
-    tiles = [Box(top, min(top + height, rows), left, min(left + width, cols)) for top, left in corners]
-    return [tile for tile in tiles if mask[tile.grown(margin, mask.shape).slices].any()]
+    """Those tiles of an image that lie within a margin in px of a mask, bool (rows, cols), as wide as it is there."""
+    (rows, cols), (height, width) = mask.shape, TILE_PX
+    tiles = []
+    for top, left in itertools.product(range(0, rows, height), range(0, cols, width)):
+        tile = Box(top, min(top + height, rows), left, min(left + width, cols))
+        wide = tile.grown(margin, mask.shape)
+        near = np.flatnonzero(mask[wide.slices].any(axis=0)) + wide.left
+        if near.size:
+            span = Box(top, tile.bottom, int(near[0]), int(near[-1]) + 1).grown(margin, mask.shape)
+            tiles.append(tile._replace(left=max(left, span.left), right=min(tile.right, span.right)))
+    return [tile for tile in tiles if tile.left < tile.right]

@@ -34,9 +34,8 @@ def read_csv(path: str | Path) -> list[dict[str, str]]:
 def markdown_table(header: Sequence[Any], rows: Sequence[Sequence[Any]], digits: int = 4) -> str:
     """A Markdown table; numbers that are not whole have `digits` significant digits, None and NaN are empty cells."""
     lines = [header, ["---"] * len(header), *rows]
-    return "".join(
-        "| " + " | ".join(_cell(cell, digits).replace("|", "\\|") for cell in line) + " |\n" for line in lines
-    )
+    texts = (" | ".join(_cell(cell, digits).replace("|", "\\|") for cell in line) for line in lines)
+    return "".join(f"| {text} |\n" for text in texts)
 
 
 def write_text(path: str | Path, text: str) -> Path:
