@@ -11,36 +11,25 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-OTSU_FRACTION = 0.2
-"""Share of Otsu's threshold above which a block belongs to breast, label or frame (the paper)."""
+from scripts.common.checks import check
 
-GRID_MM = 0.28
-"""Side of the blocks on which the mask is computed: 4 px of 0.07 mm."""
-
-GAP_MM = 1.0
-"""Radius of the closing that ties the strands of fatty tissue and the skin line together."""
-
-BRIDGE_MM = 4.0
-"""Half width of what counts as thin: film frames, label strokes and their bridges to the breast."""
+OTSU_FRACTION = 0.2  # share of Otsu's threshold above which a block belongs to breast, label or frame (the paper)
+GRID_MM = 0.28  # side of the blocks on which the mask is computed: 4 px of 0.07 mm
+GAP_MM = 1.0  # radius of the closing that ties the strands of fatty tissue and the skin line together
+BRIDGE_MM = 4.0  # half width of what counts as thin: film frames, label strokes and their bridges to the breast
 
 
 @dataclass(frozen=True)
 class BreastRegion:
-    """Where MCs are looked for.
+    """Where MCs are looked for."""
 
-    Attributes:
-        erosion_px: side of the square that erodes the breast mask, odd, px of `reference_spacing_mm`.
-        reference_spacing_mm: pixel size that the side is given at; 0 takes it as px of every image.
-    """
-
-    erosion_px: int = 45
-    reference_spacing_mm: float = 0.07
+    erosion_px: int = 45  # side of the square that erodes the breast mask, odd, px of `reference_spacing_mm`
+    reference_spacing_mm: float = 0.07  # pixel size that the side is given at; 0: px of every image
 
     def __post_init__(self) -> None:
-        if self.erosion_px < 1 or self.erosion_px % 2 == 0:
-            raise ValueError(f"erosion_px: got {self.erosion_px}; want an odd number of pixels")
-        if not self.reference_spacing_mm >= 0:
-            raise ValueError(f"reference_spacing_mm: got {self.reference_spacing_mm}; want a pixel size in mm, or 0")
+        side, spacing_mm = self.erosion_px, self.reference_spacing_mm
+        check("erosion_px", side, side >= 1 and side % 2, "an odd number of pixels")
+        check("reference_spacing_mm", spacing_mm, spacing_mm >= 0, "a pixel size in mm, or 0")
 
     def masks(self, image: np.ndarray, spacing_mm: float) -> tuple[np.ndarray, np.ndarray]:
         """The breast and the eroded breast, bool (rows, cols) each, of a [0, 1] image with this pixel size."""
@@ -64,21 +53,17 @@ def breast_mask(image: np.ndarray, spacing_mm: float = 0.07) -> np.ndarray:
     (a spot view, a patch) has a full one.
 
     Args:
-        image: float image in [0, 1], shape (rows, cols), breast bright, air near 0. A background brighter than
-            0.2 x Otsu's threshold cannot be told from tissue, and is kept.
+        image: float (rows, cols) in [0, 1], breast bright, air near 0. A background brighter than 0.2 x Otsu's
+            threshold cannot be told from tissue, and is kept.
         spacing_mm: pixel spacing in mm, the same in both directions.
 
     Returns:
-        Boolean mask, shape (rows, cols).
-
-    Raises:
-        ValueError: if the image is not 2-D, is empty or has NaN or infinite values, or the spacing is not positive.
+        bool (rows, cols).
     """
     image = np.asarray(image)
     if image.ndim != 2 or image.size == 0:
         raise ValueError(f"image: got shape {image.shape}; want a non-empty 2-D array (rows, cols)")
-    if not np.isfinite(spacing_mm) or spacing_mm <= 0:
-        raise ValueError(f"spacing_mm: got {spacing_mm}; want a positive number of mm per px")
+    check("spacing_mm", spacing_mm, np.isfinite(spacing_mm) and spacing_mm > 0, "a positive number of mm per px")
     rows, cols = image.shape
     block_px = max(1, round(GRID_MM / spacing_mm))
     grid = (max(1, round(cols / block_px)), max(1, round(rows / block_px)))
@@ -101,21 +86,13 @@ def erode_breast(mask: np.ndarray, size_px: int = 45) -> np.ndarray:
     What lies outside of the image counts as breast, as in the released program (scikit-image's erosion): at the
     chest wall and wherever else the breast leaves the image, nothing is taken off.
 
-    Args:
-        mask: boolean mask, shape (rows, cols).
-        size_px: side of the square in px, odd; 45 px is the paper's value at 0.07 mm, 1 leaves the mask as it is.
-
-    Returns:
-        Boolean mask, shape (rows, cols).
-
-    Raises:
-        ValueError: if the mask is not a 2-D boolean array, or the size is not a positive odd number.
+    Masks are bool (rows, cols); `size_px` is the side of the square, odd: 45 px at 0.07 mm in the paper, 1 changes
+    nothing.
     """
     mask = np.asarray(mask)
     if mask.ndim != 2 or mask.dtype != bool:
         raise ValueError(f"mask: got {mask.dtype} of shape {mask.shape}; want a 2-D boolean array")
-    if size_px < 1 or size_px % 2 == 0:
-        raise ValueError(f"size_px: got {size_px}; want a positive odd number of px")
+    check("size_px", size_px, size_px >= 1 and size_px % 2, "a positive odd number of px")
     if mask.size == 0:
         return mask.copy()
     square = np.ones((size_px, size_px), np.uint8)
@@ -143,16 +120,10 @@ def _largest_part(bright: np.ndarray, bridge_px: int) -> np.ndarray:
 
 
 def _largest_component(mask: np.ndarray) -> np.ndarray:
-    labels, area = _components(mask, 4)
-    if area.size == 1:
-        return np.zeros_like(mask)
-    return (labels == 1 + int(np.argmax(area[1:]))).view(np.uint8)
-
-
-def _components(mask: np.ndarray, connectivity: int) -> tuple[np.ndarray, np.ndarray]:
-    """Labels of the components of a 0/1 mask, and their areas in px; number 0 is what is not in the mask."""
-    count, labels = cv2.connectedComponents(mask, connectivity=connectivity)
-    return labels, np.bincount(labels.ravel(), minlength=count)
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=4)
+    area = stats[:, cv2.CC_STAT_AREA]
+    area[0] = 0  # label 0 is what is not in the mask
+    return ((labels == np.argmax(area)) & (labels > 0)).view(np.uint8)
 
 
 def _fill_holes(mask: np.ndarray) -> np.ndarray:
@@ -161,10 +132,10 @@ def _fill_holes(mask: np.ndarray) -> np.ndarray:
     A region is air if it reaches one of the three other borders, or is larger than half of the mask (the air
     within the closed frame of a film scan). Regions are 8-connected.
     """
-    labels, area = _components(1 - mask, 8)
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(1 - mask, connectivity=8)
     half = mask.shape[1] // 2
     chest_wall_left = np.count_nonzero(mask[:, :half]) >= np.count_nonzero(mask[:, -half:])
-    air = area > np.count_nonzero(mask) / 2
+    air = stats[:, cv2.CC_STAT_AREA] > np.count_nonzero(mask) / 2
     for border in (labels[0], labels[-1], labels[:, -1 if chest_wall_left else 0]):
         air[border] = True
     air[0] = False  # label 0 is the mask itself

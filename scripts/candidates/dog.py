@@ -13,9 +13,6 @@ from scipy.spatial import cKDTree
 
 from scripts.candidates.boxes import Box
 
-TRUNCATE = 4.0
-"""Gaussian kernels end at this many sigma, as in scipy and scikit-image."""
-
 _TRACE = np.array([[0, 0, 1, 0, 0], [0] * 5, [1, 0, -4, 0, 1], [0] * 5, [0, 0, 1, 0, 0]], np.float32)
 _DIFFERENCE = np.array([[0, 0, 1, 0, 0], [0] * 5, [-1, 0, 0, 0, -1], [0] * 5, [0, 0, 1, 0, 0]], np.float32)
 _MIXED = np.array([[1, 0, -1], [0, 0, 0], [-1, 0, 1]], np.float32)
@@ -24,7 +21,7 @@ _MIXED = np.array([[1, 0, -1], [0, 0, 0], [-1, 0, 1]], np.float32)
 
 def gaussian_radius(sigma: float) -> int:
     """Radius in px at which scipy's `gaussian_filter` cuts a kernel of width sigma (px)."""
-    return int(TRUNCATE * sigma + 0.5)
+    return int(4 * sigma + 0.5)
 
 
 def gaussian_kernel(sigma: float) -> np.ndarray:
@@ -41,23 +38,14 @@ def dog_responses(image: np.ndarray, sigmas: np.ndarray, box: Box | None = None)
     reflection (scipy's and scikit-image's `reflect`).
 
     Args:
-        image: float32, shape (rows, cols).
+        image: float32 (rows, cols).
         sigmas: widths of the K + 1 Gaussians in px, increasing.
         box: part of the image that is wanted, by default all of it; its responses are those of the whole image.
-
-    Returns:
-        K arrays float32 of the shape of the box.
     """
     box = box or Box(0, image.shape[0], 0, image.shape[1])
-    responses = []
-    finer = _gaussian(image, sigmas[0], box)
-    for sigma, next_sigma in itertools.pairwise(sigmas):
-        coarser = _gaussian(image, next_sigma, box)
-        response = finer - coarser
-        response *= np.float32(sigma / (next_sigma - sigma))
-        responses.append(response)
-        finer = coarser
-    return responses
+    smooth = (_gaussian(image, sigma, box) for sigma in sigmas)
+    factors = [np.float32(sigma / (next_sigma - sigma)) for sigma, next_sigma in itertools.pairwise(sigmas)]
+    return [(finer - coarser) * f for (finer, coarser), f in zip(itertools.pairwise(smooth), factors, strict=True)]
 
 
 def scale_space_maxima(responses: list[np.ndarray], threshold: float) -> tuple[np.ndarray, np.ndarray]:
@@ -67,11 +55,11 @@ def scale_space_maxima(responses: list[np.ndarray], threshold: float) -> tuple[n
     (maxima there count), and every pixel of a plateau that no neighbour exceeds is a maximum.
 
     Args:
-        responses: K arrays float32, shape (rows, cols).
+        responses: K arrays float32 (rows, cols).
         threshold: smallest response, itself excluded.
 
     Returns:
-        maxima: int64, shape (N, 3), columns [row, col, scale index]; their responses: float32, shape (N,).
+        Maxima int64 (n, 3), columns [row, col, scale index], and their responses float32 (n,).
     """
     box = np.ones((3, 3), np.uint8)
     highest = [cv2.dilate(response, box) for response in responses]
@@ -99,17 +87,35 @@ def hessian_mask(response: np.ndarray, threshold: float) -> np.ndarray:
     same as det + threshold * tr^2 > 0; and as 4 det = tr^2 - (rr - cc)^2 - 4 rc^2, all of it is the same as
     sqrt((rr - cc)^2 + 4 rc^2) < -sqrt(1 + 4 threshold) * tr.
 
-    Args:
-        response: float32, shape (rows, cols).
-        threshold: h_thr, at least 0.
-
-    Returns:
-        Boolean mask, shape (rows, cols).
+    The response is float32 (rows, cols), the threshold h_thr at least 0; the mask is bool (rows, cols).
     """
     d = _continue_linearly(response)
     trace, difference, twice_mixed = (cv2.filter2D(d, cv2.CV_32F, k) for k in (_TRACE, _DIFFERENCE, 2 * _MIXED))
     trace *= np.float32(-math.sqrt(1 + 4 * threshold))
     return (cv2.magnitude(difference, twice_mixed) < trace)[2:-2, 2:-2]
+
+
+def components_with_seed(
+    shape: np.ndarray, rows: np.ndarray, cols: np.ndarray, rim: np.ndarray, mask: np.ndarray
+) -> tuple[np.ndarray, bool]:
+    """The 4-connected components of a shape that hold a seed.
+
+    Args:
+        shape: bool (rows, cols).
+        rows, cols: int (n,), the seeds.
+        rim: flat indices of the last known pixels: a component there may have a seed beyond them.
+        mask: bool (rows, cols), the pixels that are asked for.
+
+    Returns:
+        bool (rows, cols), and whether the mask holds a pixel of a component without a seed that reaches the rim.
+    """
+    count, labels = cv2.connectedComponents(shape.view(np.uint8), connectivity=4)
+    state = np.zeros(count, np.uint8)
+    state[labels.flat[rim]] = 2
+    state[labels[rows, cols]] = 1
+    state[0] = 0
+    states = state.take(labels, mode="clip")
+    return states == 1, bool((mask & (states == 2)).any())
 
 
 def prune_overlaps(blobs: np.ndarray, overlap: float) -> np.ndarray:
@@ -120,12 +126,8 @@ def prune_overlaps(blobs: np.ndarray, overlap: float) -> np.ndarray:
     pairs in arbitrary order, may keep more in chains of overlapping blobs, and the same ones without chains. Of
     two discs of one size the one earlier in the list goes, as there.
 
-    Args:
-        blobs: shape (N, 3), columns [row, col, sigma], in order of decreasing response.
-        overlap: largest fraction that is tolerated; 1 keeps all.
-
-    Returns:
-        Boolean array, shape (N,).
+    Blobs are (n, 3), columns [row, col, sigma], in order of decreasing response; `overlap` is the largest fraction that
+    is tolerated, 1 keeps all; the result is bool (n,).
     """
     stays = np.ones(len(blobs), bool)
     if overlap >= 1 or len(blobs) < 2:
@@ -141,7 +143,7 @@ def prune_overlaps(blobs: np.ndarray, overlap: float) -> np.ndarray:
 
 def _gaussian(image: np.ndarray, sigma: float, box: Box) -> np.ndarray:
     """The image smoothed, as far as the box: a view."""
-    wide = box.grown(gaussian_radius(sigma), image.shape).aligned(image.shape)
+    wide = box.grown(gaussian_radius(sigma), image.shape)
     kernel = gaussian_kernel(sigma)
     smooth = cv2.sepFilter2D(image[wide.slices], cv2.CV_32F, kernel, kernel, borderType=cv2.BORDER_REFLECT)
     return smooth[box.within(wide)]

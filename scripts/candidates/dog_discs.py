@@ -4,12 +4,11 @@ Wang & Yang 2018 classify the positions of DoG blobs; HDoGReg compares with them
 that the blob's scale stands for, sqrt(2) * sigma, makes an object of each position.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from scripts.candidates.dog import dog_responses, prune_overlaps, scale_space_maxima
 from scripts.candidates.hdog import HDoGParameters
+from scripts.common.checks import check
 
 
 def dog_blobs(image: np.ndarray, parameters: HDoGParameters, within: np.ndarray | None = None) -> np.ndarray:
@@ -22,27 +21,20 @@ def dog_blobs(image: np.ndarray, parameters: HDoGParameters, within: np.ndarray 
 
     Returns:
         float32 (n, 3), columns [row, col, sigma] in px, strongest response first.
-
-    Raises:
-        ValueError: the image is not 2-D, or the mask does not fit it.
     """
     if image.ndim != 2 or (within is not None and within.shape != image.shape):
         raise ValueError(f"image {image.shape} and within must be 2-D and of one shape")
     if image.size == 0:
         return np.empty((0, 3), np.float32)
     sigmas = parameters.sigmas
-    maxima, strengths = scale_space_maxima(
-        dog_responses(np.ascontiguousarray(image, np.float32), sigmas), parameters.dog_threshold
-    )
-    maxima = maxima[np.lexsort((maxima[:, 2], maxima[:, 1], maxima[:, 0], -strengths))]
+    responses = dog_responses(np.ascontiguousarray(image, np.float32), sigmas)
+    maxima, strengths = scale_space_maxima(responses, parameters.dog_threshold)
+    maxima = maxima[np.lexsort((*maxima.T[::-1], -strengths))]
     _, first = np.unique(maxima[:, 0] * image.shape[1] + maxima[:, 1], return_index=True)
-    maxima = maxima[np.sort(first)]
-    blobs = maxima.astype(np.float32)
-    blobs[:, 2] = sigmas[maxima[:, 2]]
+    row, col, scale = maxima[np.sort(first)].T
+    blobs = np.stack([row, col, sigmas[scale]], axis=1).astype(np.float32)
     stays = prune_overlaps(blobs, parameters.blob_overlap)
-    if within is not None:
-        stays &= within[maxima[:, 0], maxima[:, 1]]
-    return blobs[stays]
+    return blobs[stays if within is None else stays & within[row, col]]
 
 
 def draw_discs(
@@ -53,13 +45,9 @@ def draw_discs(
     Between blobs at the same distance the higher score has it. Centres must differ, so that each disc keeps its own.
 
     Args:
-        blobs: float (n, 3), columns [row, col, sigma] in px, at whole pixels.
-        scores: float (n,).
-        shape: (rows, cols) of the result.
+        blobs: float (n, 3), columns [row, col, sigma] in px, at whole pixels; scores are float (n,).
+        shape: (rows, cols) of the result, int32: 0 background, i + 1 the disc of blob i.
         within: bool (rows, cols); discs are cut at it.
-
-    Returns:
-        int32 (rows, cols): 0 background, i + 1 the disc of blob i.
     """
     labels = np.zeros(shape, np.int32)
     if len(blobs) == 0:
@@ -107,24 +95,14 @@ def peak_differences(image: np.ndarray, labels: np.ndarray, parameters: HDoGPara
 def extract_patches(image: np.ndarray, centres: np.ndarray, side_px: int) -> np.ndarray:
     """Square windows around pixels; beyond the border the image is mirrored.
 
-    Args:
-        image: (rows, cols), any number type.
-        centres: int (n, 2), columns [row, col].
-        side_px: odd side.
-
-    Returns:
-        (n, side_px, side_px), the image's type.
+    Centres are int (n, 2), columns [row, col]; the result is (n, side_px, side_px) of the image's type, the side odd.
     """
-    if side_px % 2 == 0 or side_px < 1:
-        raise ValueError(f"side_px: got {side_px}; want an odd number of pixels")
-    half, (rows, cols) = side_px // 2, image.shape
+    check("side_px", side_px, side_px >= 1 and side_px % 2, "an odd number of pixels")
+    half = side_px // 2
     patches = np.empty((len(centres), side_px, side_px), image.dtype)
-    for patch, (row, col) in zip(patches, np.asarray(centres, np.int64), strict=True):
-        top, left = max(row - half, 0), max(col - half, 0)
-        window = np.asarray(image[top : row + half + 1, left : col + half + 1])
-        if window.shape != patch.shape:
-            before = top - (row - half), left - (col - half)
-            after = max(row + half + 1 - rows, 0), max(col + half + 1 - cols, 0)
-            window = np.pad(window, list(zip(before, after, strict=True)), mode="symmetric")
-        patch[:] = window
+    for patch, centre in zip(patches, np.asarray(centres, np.int64), strict=True):
+        first, last = np.maximum(centre - half, 0), np.minimum(centre + half + 1, image.shape)
+        window = np.asarray(image[first[0] : last[0], first[1] : last[1]])
+        missing = np.stack([first - (centre - half), centre + half + 1 - last], axis=1)
+        patch[:] = np.pad(window, missing, mode="symmetric") if missing.any() else window
     return patches

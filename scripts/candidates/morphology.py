@@ -4,42 +4,30 @@ Settled in docs/baselines.md: a closing-opening pyramid of two levels, what of t
 the extended maxima there as markers, and a watershed on the gradient from them. No learning, no ordering of its own.
 """
 
-from __future__ import annotations
-
+import itertools
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from scipy import ndimage
 from skimage.morphology import local_maxima, reconstruction
-from skimage.segmentation import watershed
+from skimage.segmentation import relabel_sequential, watershed
 
-SQUARE = np.ones((3, 3), np.uint8)
-"""Structuring element of every operator, and 8-connectivity."""
+from scripts.common.checks import check
 
-LEVELS = 2
-"""Levels of the pyramid above the image."""
+SQUARE = np.ones((3, 3), np.uint8)  # structuring element of every operator, and 8-connectivity
 
 
 @dataclass(frozen=True)
 class MorphologyParameters:
-    """Parameters; the defaults are the published values on [0, 1] images.
+    """Parameters; the defaults are the published values on [0, 1] images, whose units the first three have."""
 
-    Attributes:
-        floor: pixels darker than this are zeroed, image units.
-        difference_threshold: a pixel that stands out of its pyramid level by more is a detection, image units.
-        maxima_height: h of the extended maxima, image units.
-        tile_px: side of the tiles, which are worked on one by one; objects end at their borders.
-        max_area_px: larger objects are dropped.
-    """
-
-    floor: float = 21 / 255
-    difference_threshold: float = 10 / 256
-    maxima_height: float = 5 / 256
-    tile_px: int = 500
-    max_area_px: int = 5000
+    floor: float = 21 / 255  # pixels darker than this are zeroed
+    difference_threshold: float = 10 / 256  # a pixel that stands out of its pyramid level by more is a detection
+    maxima_height: float = 5 / 256  # h of the extended maxima
+    tile_px: int = 500  # side of the tiles, which are worked on one by one; objects end at their borders
+    max_area_px: int = 5000  # larger objects are dropped
 
     def __post_init__(self) -> None:
         wanted = {
@@ -49,9 +37,9 @@ class MorphologyParameters:
             "tile_px": (self.tile_px >= 8, "8 px or more"),
             "max_area_px": (self.max_area_px >= 1, "1 px or more"),
         }
-        for name, (is_valid, what) in wanted.items():
-            if not (is_valid and math.isfinite(getattr(self, name))):
-                raise ValueError(f"{name}: got {getattr(self, name)}; want {what}")
+        for name, (is_valid, want) in wanted.items():
+            value = getattr(self, name)
+            check(name, value, is_valid and math.isfinite(value), want)
 
 
 def morphology_objects(
@@ -61,29 +49,26 @@ def morphology_objects(
 
     Args:
         image: float (rows, cols), [0, 1], MCs bright.
-        parameters: see `MorphologyParameters`.
         within: bool (rows, cols), the eroded breast; objects are cut at it, and tiles without any of it left out.
 
     Returns:
         labels int32 (rows, cols), 0 background, 1..n objects in no particular order (neighbours may touch), and scores
         float32 (n + 1,) in [0, 1], index 0 unused: the largest difference to a pyramid level within the object. The
         method itself does not order its objects; this is the threshold up to which one would still be detected.
-
-    Raises:
-        ValueError: the image is not 2-D and floating, or the mask does not fit it.
     """
     if image.ndim != 2 or not np.issubdtype(image.dtype, np.floating):
         raise ValueError(f"image: got {image.dtype} of shape {image.shape}; want floats in [0, 1], (rows, cols)")
     if within is not None and (within.shape != image.shape or within.dtype != bool):
         raise ValueError(f"within: got {within.dtype} of shape {within.shape}; want bool of shape {image.shape}")
+    within = np.ones(image.shape, bool) if within is None else within
     labels = np.zeros(image.shape, np.int32)
     scores = [np.zeros(1, np.float32)]
-    count = 0
-    for tile in _tiles(image.shape, parameters.tile_px):
-        inside = None if within is None else within[tile]
-        if inside is not None and not inside.any():
+    side, count = parameters.tile_px, 0
+    for top, left in itertools.product(*(range(0, length, side) for length in image.shape)):
+        tile = np.s_[top : top + side, left : left + side]
+        if not within[tile].any():
             continue
-        found, strengths = tile_objects(image[tile].astype(np.float32), parameters, inside)
+        found, strengths = tile_objects(image[tile].astype(np.float32), parameters, within[tile])
         labels[tile] = np.where(found > 0, found + count, 0)
         scores.append(strengths[1:])
         count += strengths.size - 1
@@ -91,26 +76,16 @@ def morphology_objects(
 
 
 def tile_objects(
-    tile: np.ndarray, parameters: MorphologyParameters, within: np.ndarray | None = None
+    tile: np.ndarray, parameters: MorphologyParameters, within: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Objects of one tile; arguments and results as for `morphology_objects`, image float32."""
     tile = np.where(tile < parameters.floor, np.float32(0), tile)
     differences = pyramid_differences(tile)
     markers, count = object_markers(tile, differences, parameters)
-    if count:
-        shapes = watershed_shapes(tile, markers)
-        area = np.bincount(shapes.ravel(), minlength=count + 1)
-        too_large = np.flatnonzero(area > parameters.max_area_px)
-        shapes[np.isin(shapes, too_large)] = 0
-    else:
-        shapes = markers
-    if within is not None:
-        shapes = np.where(within, shapes, 0)
-    numbers, compact = np.unique(shapes, return_inverse=True)
-    if numbers[0] != 0:  # every pixel belongs to an object
-        compact, numbers = compact + 1, np.concatenate([[0], numbers])
-    labels = compact.reshape(tile.shape).astype(np.int32)
-    strongest = np.zeros(numbers.size, np.float32)
+    shapes = watershed_shapes(tile, markers) if count else markers
+    is_too_large = np.bincount(shapes.ravel()) > parameters.max_area_px
+    labels, _, _ = relabel_sequential(np.where(within & ~is_too_large[shapes], shapes, 0))
+    strongest = np.zeros(int(labels.max()) + 1, np.float32)
     np.maximum.at(strongest, labels, np.maximum.reduce(differences))
     strongest[0] = 0
     return labels, np.clip(strongest, 0, 1)
@@ -130,18 +105,14 @@ def expand(level: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def pyramid_differences(image: np.ndarray) -> list[np.ndarray]:
-    """image - min(expanded level, image) for both levels of the pyramid: what is too small for the level.
+    """image - min(expanded level, image) for two levels of a pyramid: what is too small for the level.
 
     A level is the closing-opening of the one below, of which every second row and column is kept.
 
-    Args:
-        image: float32 (rows, cols), [0, 1].
-
-    Returns:
-        Two arrays float32 (rows, cols), at least 0; the second also holds larger objects.
+    Takes float32 (rows, cols), gives two such arrays, at least 0; the second also holds larger objects.
     """
     shapes, level, differences = [image.shape], image, []
-    for _ in range(LEVELS):
+    for _ in range(2):
         level = closing_opening(level)[::2, ::2]
         expanded = level
         for shape in reversed(shapes):
@@ -154,12 +125,7 @@ def pyramid_differences(image: np.ndarray) -> list[np.ndarray]:
 def extended_maxima(image: np.ndarray, height: float) -> np.ndarray:
     """Regional maxima of the h-maxima transform: tops that rise by `height` or more above the way to a higher one.
 
-    Args:
-        image: float32 (rows, cols).
-        height: h, above 0, image units.
-
-    Returns:
-        bool (rows, cols); an image without relief has none.
+    Takes float32 (rows, cols), gives bool; an image without relief has none.
     """
     flattened = reconstruction(image - np.float32(height), image, method="dilation", footprint=SQUARE)
     return local_maxima(flattened.astype(np.float32), connectivity=2).astype(bool)
@@ -186,12 +152,7 @@ def watershed_shapes(image: np.ndarray, markers: np.ndarray) -> np.ndarray:
     The marker of the background is the line along which the markers' zones meet when the inverted image is flooded
     from them (the valleys between objects), and the frame of the image.
 
-    Args:
-        image: float32 (rows, cols).
-        markers: int32 (rows, cols), 1..n, n at least 1.
-
-    Returns:
-        int32 (rows, cols), 0 background, objects with their markers' numbers.
+    Image float32; markers int32, 1..n, n at least 1; the result int32, 0 background, else the markers' numbers.
     """
     zones = watershed(-image, markers, connectivity=2).astype(np.float32)  # its own watershed_line is 30 times slower
     outside = zones > cv2.erode(zones, SQUARE)
@@ -200,9 +161,3 @@ def watershed_shapes(image: np.ndarray, markers: np.ndarray) -> np.ndarray:
     seeds = np.where(outside & (markers == 0), background, markers)
     shapes = watershed(cv2.morphologyEx(image, cv2.MORPH_GRADIENT, SQUARE), seeds, connectivity=2)
     return np.where(shapes == background, 0, shapes).astype(np.int32)
-
-
-def _tiles(shape: tuple[int, ...], side: int) -> Iterator[tuple[slice, slice]]:
-    for top in range(0, shape[0], side):
-        for left in range(0, shape[1], side):
-            yield slice(top, top + side), slice(left, left + side)

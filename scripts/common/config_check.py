@@ -4,8 +4,6 @@ MONAI's bundle runner takes any `--name value` and any key of a config, whether 
 configs call `check_running_config` first in `initialize`.
 """
 
-from __future__ import annotations
-
 import difflib
 import importlib
 import inspect
@@ -13,7 +11,6 @@ import re
 import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from monai.bundle import ConfigParser, ConfigWorkflow
@@ -35,7 +32,7 @@ def check_running_config() -> None:
     Raises:
         ConfigError: see `check_config`. From the command line: one line, and exit status 2, instead.
     """
-    frames = list(_frames())
+    frames = [info.frame for info in inspect.stack(context=0)]
     workflows = (frame.f_locals.get("self") for frame in frames)
     workflow = next((found for found in workflows if isinstance(found, ConfigWorkflow)), None)
     if workflow is None:
@@ -46,7 +43,8 @@ def check_running_config() -> None:
     try:
         check_config(workflow.parser, (workflow.init_id, workflow.run_id, workflow.final_id), defined - options)
     except ConfigError as error:
-        if not any(frame.f_globals.get("__name__") == "__main__" and _is_bundle_command(frame) for frame in frames):
+        programs = [frame.f_code.co_filename for frame in frames if frame.f_globals.get("__name__") == "__main__"]
+        if not any(Path(file).as_posix().endswith("monai/bundle/__main__.py") for file in programs):
             raise
         sys.stderr.write(f"error: {error}\n")
         sys.exit(2)
@@ -64,26 +62,22 @@ def check_config(parser: ConfigParser, run_ids: Sequence[str] = (), spared: Coll
         ConfigError: names the key and the nearest valid one.
     """
     config = parser.get()
-    read = _read_keys(config, run_ids)
-    known = {path.rpartition("::")[2]: path for path, _ in _arguments(config)} | {name: name for name in sorted(read)}
+    read, arguments = _read_keys(config, run_ids), list(_arguments(config))
+    known = {path.rpartition("::")[2]: path for path, _ in arguments} | {name: name for name in sorted(read)}
     for key in config:
         if key not in read and key not in spared:
             raise ConfigError(f"{key}: got a key or option that nothing reads here; {_nearest(key, known)}")
-    for path, taken in _arguments(config):
-        name = path.rpartition("::")[2]
+    for path, taken in arguments:
+        place, separator, name = path.rpartition("::")
         if taken is not None and name not in taken:
-            place = path.removesuffix(name)
-            nearest = _nearest(name, {name: place + name for name in taken})
+            nearest = _nearest(name, {other: place + separator + other for other in taken})
             raise ConfigError(f"{path}: got an argument that its object does not take; {nearest}")
 
 
 def _read_keys(config: Mapping[str, Any], run_ids: Sequence[str]) -> set[str]:
     """Top-level keys that are reached by references from what is run, or that MONAI's tools ask for."""
-    asked = {
-        str(entry[BundlePropertyConfig.ID]).partition("::")[0]
-        for group in (InferProperties, TrainProperties)
-        for entry in group.values()
-    }
+    properties = (*InferProperties.values(), *TrainProperties.values())
+    asked = {str(entry[BundlePropertyConfig.ID]).partition("::")[0] for entry in properties}
     runs = {key for key, value in config.items() if _is_run(value)}
     waiting = [key for key in (*ALWAYS_READ, *asked, *run_ids, *runs) if key in config]
     read: set[str] = set()
@@ -91,7 +85,7 @@ def _read_keys(config: Mapping[str, Any], run_ids: Sequence[str]) -> set[str]:
         key = waiting.pop()
         if key not in read and key in config:
             read.add(key)
-            waiting += [name for text in _texts(config[key]) for name in _REFERENCE.findall(text)]
+            waiting += _REFERENCE.findall(str(config[key]))
     return read
 
 
@@ -100,14 +94,6 @@ def _is_run(value: Any) -> bool:
     if isinstance(value, str):
         return value.startswith("%")
     return isinstance(value, list) and any(isinstance(part, str) and part.startswith("$") for part in value)
-
-
-def _texts(node: Any) -> Iterator[str]:
-    if isinstance(node, str):
-        yield node
-    parts = node.values() if isinstance(node, Mapping) else node if isinstance(node, list) else ()
-    for part in parts:
-        yield from _texts(part)
 
 
 def _arguments(node: Any, path: str = "") -> Iterator[tuple[str, set[str] | None]]:
@@ -137,14 +123,3 @@ def _parameters(target: Any) -> set[str] | None:
 def _nearest(name: str, known: Mapping[str, str]) -> str:
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
     return f"want {known[near[0]]}?" if near else "want one of the keys of the config files"
-
-
-def _frames() -> Iterator[FrameType]:
-    frame = inspect.currentframe()
-    while frame is not None:
-        yield frame
-        frame = frame.f_back
-
-
-def _is_bundle_command(frame: FrameType) -> bool:
-    return frame.f_code.co_filename.replace("\\", "/").endswith("monai/bundle/__main__.py")

@@ -1,7 +1,5 @@
 """Writing results: every file appears complete or not at all."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import math
@@ -14,25 +12,18 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
-UMASK = _umask()  # read once: reading sets it for a moment, which threads must not see
+UMASK = os.umask(0)  # read once: reading sets it for a moment, which threads must not see
+os.umask(UMASK)
 
 
 def write_atomically(path: str | Path, write: Callable[[Path], object]) -> Path:
     """Call `write` with a temporary path beside `path`, then move the result into place.
 
-    Args:
-        path: final file; its folder is made when missing.
-        write: writes the whole file to the path it is given (same suffixes as `path`).
+    Whatever fails, nothing half-written is left at `path`.
 
-    Returns:
-        The final path. Whatever fails, nothing half-written is left at `path`.
+    Args:
+        path: final file, which is returned; its folder is made when missing.
+        write: writes the whole file to the path it is given (same suffixes as `path`).
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -56,13 +47,13 @@ def write_json(path: str | Path, content: Any) -> Path:
 
 
 def json_values(value: Any) -> Any:
-    """As JSON types, containers included: what is not a finite number becomes None."""
+    """As JSON types, containers, arrays and tensors included: a number that is not finite becomes None."""
+    if hasattr(value, "tolist"):
+        value = value.tolist()
     if isinstance(value, Mapping):
         return {str(key): json_values(v) for key, v in value.items()}
     if isinstance(value, list | tuple):
         return [json_values(v) for v in value]
-    if isinstance(value, np.generic):
-        value = value.item()
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

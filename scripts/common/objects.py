@@ -4,11 +4,8 @@ Objects are 8-connected components; holes are 4-connected background components 
 the image, so a hole always lies within one object. Pixel coordinates are (row, col) with centres at integers.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -19,40 +16,22 @@ from scripts.common.tensors import Spacing
 
 @dataclass(frozen=True)
 class Microcalcification:
-    """One segmented microcalcification (MC).
+    """One segmented microcalcification (MC)."""
 
-    Attributes:
-        id: 1-based number; the object's value in the instance map.
-        row, col: centroid in px of the input image.
-        y_mm, x_mm: centroid in mm from the centre of the first pixel, down and to the right.
-        area_px: number of pixels.
-        area_mm2: area in mm^2.
-        equivalent_diameter_mm: diameter of the circle of the same area.
-        score: [0, 1]; the highest threshold at which the method still keeps the object.
-        bounding_box: first row, first col, last row + 1, last col + 1.
-    """
-
-    id: int
-    row: float
+    id: int  # 1-based number; the object's value in the instance map
+    row: float  # centroid in px of the input image
     col: float
-    y_mm: float
+    y_mm: float  # centroid in mm from the centre of the first pixel, down and to the right
     x_mm: float
     area_px: int
     area_mm2: float
-    equivalent_diameter_mm: float
-    score: float
-    bounding_box: tuple[int, int, int, int]
-
-    def as_dict(self) -> dict[str, Any]:
-        """The fields as JSON types."""
-        return asdict(self)
+    equivalent_diameter_mm: float  # diameter of the circle of the same area
+    score: float  # [0, 1]; the highest threshold at which the method still keeps the object
+    bounding_box: tuple[int, int, int, int]  # first row, first col, last row + 1, last col + 1
 
 
 def label_objects(mask: np.ndarray) -> tuple[np.ndarray, int]:
-    """Number the 8-connected components of a mask.
-
-    Args:
-        mask: bool (rows, cols).
+    """Number the 8-connected components of a mask, bool (rows, cols).
 
     Returns:
         int32 (rows, cols) with 0 for background and 1..n for objects, and n.
@@ -69,38 +48,31 @@ def fill_holes(labels: np.ndarray) -> np.ndarray:
     """Fill the holes of every object, object by object (a filled hole takes the enclosing object's number).
 
     Args:
-        labels: int (rows, cols) from `label_objects`.
+        labels: int (rows, cols), 0 background, else numbers.
 
     Returns:
         A copy with holes filled; an object that lay in another one's hole is absorbed by it.
     """
     filled = labels.copy()
-    boxes = ndimage.find_objects(labels)
-    order = sorted(
-        (i for i, box in enumerate(boxes) if box is not None),
-        key=lambda i: boxes[i][0].stop - boxes[i][0].start,
-    )
-    for i in order:  # small boxes first, so that an enclosing object has the last word
-        box = boxes[i]
+    boxes = {number: box for number, box in enumerate(ndimage.find_objects(labels), start=1) if box is not None}
+    # low boxes first, so that an enclosing object has the last word
+    for number, box in sorted(boxes.items(), key=lambda item: item[1][0].stop - item[1][0].start):
         if min(box[0].stop - box[0].start, box[1].stop - box[1].start) < 3:
             continue
-        own = labels[box] == i + 1
+        own = labels[box] == number
         around = cv2.copyMakeBorder(own.view(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
         cv2.floodFill(around, None, (0, 0), 2)  # 4-connected
-        filled[box][around[1:-1, 1:-1] != 2] = i + 1
+        filled[box][around[1:-1, 1:-1] != 2] = number
     return filled
 
 
 def measure_objects(labels: np.ndarray, scores: np.ndarray, spacing_mm: Spacing) -> list[Microcalcification]:
-    """Measure every object of a label image.
+    """Measure every object of a label image: one record per present number, ascending, renumbered 1..k in that order.
 
     Args:
         labels: int (rows, cols); 0 is background. Numbers may have gaps.
         scores: float (n + 1,), the score of object i at index i (index 0 unused).
-        spacing_mm: (row, col) pixel spacing in mm.
-
-    Returns:
-        One record per present number, ascending, renumbered 1..k in that order.
+        spacing_mm: (row, col) pixel spacing.
     """
     row_mm, col_mm = spacing_mm
     pixels = np.flatnonzero(labels != 0)

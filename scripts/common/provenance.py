@@ -1,12 +1,11 @@
 """Where a result comes from: versions, commit, weights; and how much memory it took."""
 
-from __future__ import annotations
-
 import importlib.metadata
 import platform
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from scripts.common.files import sha256_of
 
@@ -34,13 +33,10 @@ def source_commit() -> str | None:
     root = Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():
         return None
+    options: dict[str, Any] = {"cwd": root, "text": True, "timeout": 20, "stderr": subprocess.DEVNULL}
     try:
-        commit, changes = (
-            subprocess.run(
-                ["git", "-C", str(root), *words], capture_output=True, text=True, timeout=20, check=True
-            ).stdout
-            for words in (("rev-parse", "HEAD"), ("status", "--porcelain", "--untracked-files=no"))
-        )
+        commit = subprocess.check_output(["git", "rev-parse", "HEAD"], **options)
+        changes = subprocess.check_output(["git", "status", "--porcelain", "--untracked-files=no"], **options)
     except (OSError, subprocess.SubprocessError):
         return None
     return commit.strip() + (" + changes" if changes.strip() else "")

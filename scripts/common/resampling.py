@@ -1,13 +1,12 @@
 """The one way in which training, inference and the benchmark bring an image and its label to another pixel size."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from scipy import ndimage
 
+from scripts.common.checks import check
 from scripts.common.labels import MC
 from scripts.common.objects import label_objects
 
@@ -16,20 +15,14 @@ Size = tuple[int, int]
 
 @dataclass(frozen=True)
 class WorkingGrid:
-    """The pixel size at which networks see mammograms.
+    """The pixel size at which networks see mammograms."""
 
-    Attributes:
-        spacing_mm: pixel size; 0 keeps every image's own pixels.
-        tolerance: images whose spacing differs by at most this share are left as they are.
-    """
-
-    spacing_mm: float = 0.07
-    tolerance: float = 0.05
+    spacing_mm: float = 0.07  # 0 keeps every image's own pixels
+    tolerance: float = 0.05  # images whose spacing differs by at most this share are left as they are
 
     def __post_init__(self) -> None:
-        for name, value in (("spacing_mm", self.spacing_mm), ("tolerance", self.tolerance)):
-            if not value >= 0:
-                raise ValueError(f"{name}: got {value}; want 0 or more")
+        check("spacing_mm", self.spacing_mm, self.spacing_mm >= 0, "0 or more")
+        check("tolerance", self.tolerance, self.tolerance >= 0, "0 or more")
 
     def magnification(self, spacing_mm: float) -> float:
         """New over old number of pixels per length for an image of this pixel size; 1 where it is left alone."""
@@ -40,12 +33,7 @@ class WorkingGrid:
 def resample(image: np.ndarray, size: Size) -> np.ndarray:
     """An image on another pixel grid: the mean over each new pixel's area where pixels get larger, else cubic.
 
-    Args:
-        image: float32 (rows, cols), [0, 1].
-        size: (rows, cols) of the result.
-
-    Returns:
-        float32 of that size, [0, 1].
+    Image and result are float32 in [0, 1]; `size` is the result's (rows, cols).
     """
     shrinks = size[0] * size[1] < image.shape[0] * image.shape[1]
     interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
@@ -53,14 +41,9 @@ def resample(image: np.ndarray, size: Size) -> np.ndarray:
 
 
 def resample_label(label: np.ndarray, magnification: float) -> np.ndarray:
-    """A label mask at another pixel size: nearest pixel; no MC gets lost.
+    """A label mask (see `warp_label`) at another pixel size: nearest pixel; no MC gets lost.
 
-    Args:
-        label: uint8 (rows, cols) {0, 1 = MC, 2 = ignore}.
-        magnification: new over old number of pixels per length.
-
-    Returns:
-        uint8 of `resampled_size`.
+    The magnification is the new over the old number of pixels per length; the result is uint8 of `resampled_size`.
     """
     rows, cols = resampled_size(label.shape, magnification)
     step, start = 1 / magnification, 0.5 / magnification - 0.5  # pixels are squares around their centres
@@ -79,10 +62,7 @@ def warp_label(label: np.ndarray, matrix: np.ndarray, crop_px: int) -> np.ndarra
     Args:
         label: uint8 (rows, cols) {0, 1 = MC, 2 = ignore}.
         matrix: float64 (2, 3): output (col, row, 1) -> input (col, row), as OpenCV's WARP_INVERSE_MAP.
-        crop_px: side of the result.
-
-    Returns:
-        uint8 (crop_px, crop_px); outside of the patch it is mirrored like the image.
+        crop_px: side of the result, uint8; outside of the patch it is mirrored like the image.
     """
     flags = cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
     warped = cv2.warpAffine(label, matrix, (crop_px, crop_px), flags=flags, borderMode=cv2.BORDER_REFLECT_101)

@@ -5,12 +5,10 @@ preset and the fingerprint of a training all call `describe` on those same objec
 all three, and nobody keeps a list of settings by hand.
 """
 
-from __future__ import annotations
-
 import functools
 import hashlib
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import PurePath
 from typing import Any, TypeVar
@@ -18,25 +16,19 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
-#: What changes no result, wherever it stands.
-WITHOUT_EFFECT = frozenset({"progress", "workers", "num_workers", "cache_dir"})
+WITHOUT_EFFECT = frozenset({"progress", "workers", "num_workers", "cache_dir"})  # on results, wherever they stand
 #: State of MONAI's transforms and of PyTorch's optimizers and schedulers that is no setting.
 STATE = frozenset({"R", "last_epoch", "state", "param_groups", "base_lrs"})
-
 Class = TypeVar("Class", bound=type)
 
 
 def describe(thing: Any) -> Any:
-    """Settings of an object as JSON types.
+    """Settings of an object as JSON types: numbers, texts, lists and dictionaries.
 
-    Args:
-        thing: a plain value, a container, a frozen dataclass (its fields), a network (the arguments that `recorded`
-            kept), an optimizer (its defaults), or any other object of MONAI, PyTorch or this bundle (its public
-            attributes). Functions are named. An object may say itself what counts, as a property `settings`.
-
-    Returns:
-        Numbers, texts, lists and dictionaries. An object is {"class": its name, setting: value, ...}; a chain of
-        transforms is {name of the class: its settings, ...}, so that two chains compare part by part.
+    An object is {"class": its name, setting: value, ...}, settings being the fields of a dataclass, the arguments of a
+    network (see `recorded`), the defaults of an optimizer, else the public attributes; or what the object's property
+    `settings` says. A chain of transforms is {name of the class: its settings, ...}, so that two chains compare part by
+    part. Functions are named, arrays told by a hash.
     """
     if thing is None or isinstance(thing, str | bool | int | float):
         return thing
@@ -58,10 +50,7 @@ def describe(thing: Any) -> Any:
 
 
 def recorded(cls: Class) -> Class:
-    """Class decorator: keep the arguments that an object was made with, as its `arguments`, for `describe`.
-
-    For networks, whose arguments cannot be read off their layers.
-    """
+    """Class decorator of networks: keep the arguments that one was made with, as its `arguments`, for `describe`."""
     make = vars(cls)["__init__"]
     signature = inspect.signature(make)
 
@@ -78,10 +67,9 @@ def recorded(cls: Class) -> Class:
 
 
 def differences(first: Any, second: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:
-    """Settings that two descriptions both hold and that differ.
+    """Settings that two descriptions both hold and that differ: (path, value in `first`, value in `second`).
 
-    Yields:
-        (path of the setting, value in `first`, value in `second`), e.g. ("objects.peaks.share", 0.3, 0.4).
+    E.g. ("objects.peaks.share", 0.3, 0.4).
     """
     if isinstance(first, Mapping) and isinstance(second, Mapping):
         for key in (key for key in first if key in second):
@@ -103,17 +91,14 @@ def _settings_of(thing: Any) -> dict[str, Any]:
     chain = getattr(thing, "transforms", None)
     if isinstance(chain, list | tuple) and chain:
         return _chain(chain)
-    hidden = STATE | WITHOUT_EFFECT
-    public = {key: value for key, value in vars(thing).items() if key[0] != "_" and key not in hidden}
-    return {
-        key: describe(value) for key, value in sorted(public.items()) if not isinstance(value, torch.optim.Optimizer)
-    }
+    public = {key: value for key, value in vars(thing).items() if key[0] != "_" and key not in STATE | WITHOUT_EFFECT}
+    optimizers = {key for key, value in public.items() if isinstance(value, torch.optim.Optimizer)}
+    return {key: describe(public[key]) for key in sorted(public.keys() - optimizers)}
 
 
 def _chain(transforms: Any) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    for transform in transforms:
-        description = describe(transform)
+    for description in map(describe, transforms):
         name = description.pop("class") if isinstance(description, dict) else str(description)
         number = sum(key.partition(" ")[0] == name for key in found)
         found[f"{name} {number + 1}" if number else name] = description
@@ -121,17 +106,13 @@ def _chain(transforms: Any) -> dict[str, Any]:
 
 
 def _network_settings(network: torch.nn.Module) -> dict[str, Any]:
-    arguments = network.__dict__.get("arguments")
-    if arguments is not None:
-        return {name: describe(value) for name, value in arguments.items()}
-    scalars = {k: v for k, v in vars(network).items() if k[0] != "_" and isinstance(v, str | int | float)}
+    if "arguments" in vars(network):
+        return {name: describe(value) for name, value in vars(network)["arguments"].items()}
+    public = {key: value for key, value in vars(network).items() if key[0] != "_" and key != "training"}
+    scalars = {key: value for key, value in public.items() if isinstance(value, str | int | float)}
     shapes = "\n".join(f"{key} {list(value.shape)}" for key, value in network.state_dict().items())
-    scalars.pop("training", None)
     return scalars | ({"shapes": _digest(shapes.encode())} if shapes else {})
 
 
 def _digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:16]
-
-
-Describe = Callable[[Any], Any]

@@ -1,22 +1,32 @@
-"""One run of the bundle in a process of its own: logged, skipped when done before, ended with its starter."""
+"""One run of the bundle in a process of its own: logged, skipped when done before, ended with its starter.
 
-from __future__ import annotations
+That process is this file as a program: `python -m monai.bundle`, one at a time in a folder.
 
+    python -m scripts.common.stage <lock file> run --args_file <file>
+
+The starter keeps a pipe to its standard input open; the pipe closes when the starter ends, however it ends.
+"""
+
+import contextlib
 import json
-import logging
 import os
+import runpy
+import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from scripts.common.files import write_json
 
-logger = logging.getLogger(__name__)
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 ROOT = Path(__file__).parents[2]
-LAST_CHARACTERS = 600
 
 
 class StageError(RuntimeError):
@@ -40,7 +50,6 @@ def run_stage(
         name: of the stage.
         arguments: run_id, config_file and overrides, JSON types.
         watch: called every `poll_s` seconds while it runs.
-        poll_s: seconds.
 
     Returns:
         False when the same stage had been done before, so that nothing was run.
@@ -58,18 +67,13 @@ def run_stage(
             return False
         raise ValueError(f"{done}: is of another run: {differences_text(made, wanted)}; give another output_dir")
     arguments_file, log = write_json(folder / f"{name}.json", wanted), folder / f"{name}.log"
-    command = [sys.executable, "-m", "scripts.common.child", str(folder / f"{name}.lock")]
+    command = [sys.executable, "-m", "scripts.common.stage", str(folder / f"{name}.lock")]
     command += ["run", "--args_file", str(arguments_file)]
     paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
     with log.open("ab") as output:
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)},
-            start_new_session=True,
-        )
+        streams: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": output, "stderr": subprocess.STDOUT}
+        process = subprocess.Popen(command, **streams, env=environment, start_new_session=True)
         try:
             status = _wait(process, watch, poll_s)
         finally:
@@ -77,7 +81,7 @@ def run_stage(
                 process.stdin.close()  # ends it, if it still runs
             process.wait()
     if status:
-        last = log.read_text(encoding="utf-8", errors="replace")[-LAST_CHARACTERS:].strip()
+        last = log.read_text(encoding="utf-8", errors="replace")[-600:].strip()
         raise StageError(f"{log}: stage {name!r} ended with exit status {status}; last of it: {last}")
     write_json(done, wanted)
     return True
@@ -89,6 +93,15 @@ def differences_text(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
     return "; ".join(f"{key} {there.get(key)!r} there, {here.get(key)!r} here" for key in differing[:5])
 
 
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold a lock that the system gives back when this process ends; wait for it if need be."""
+    with path.open("w") as file:
+        if fcntl is not None:
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
 def _wait(process: subprocess.Popen, watch: Callable[[], None] | None, poll_s: float) -> int:
     while True:
         try:
@@ -96,3 +109,20 @@ def _wait(process: subprocess.Popen, watch: Callable[[], None] | None, poll_s: f
         except subprocess.TimeoutExpired:
             if watch is not None:
                 watch()
+
+
+def _end_with_starter() -> None:
+    with contextlib.suppress(OSError):
+        while os.read(0, 1024):
+            pass
+    if hasattr(os, "killpg") and os.getpgid(0) == os.getpid():
+        os.killpg(0, signal.SIGKILL)  # this process and those that it started
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    threading.Thread(target=_end_with_starter, daemon=True).start()
+    with locked(Path(sys.argv[1])):
+        sys.path.insert(0, str(Path.cwd()))
+        sys.argv = ["monai.bundle", *sys.argv[2:]]
+        runpy.run_module("monai.bundle", run_name="__main__", alter_sys=True)

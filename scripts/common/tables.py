@@ -1,7 +1,5 @@
 """Tables: CSV for programs, Markdown for people. The only place that writes either."""
 
-from __future__ import annotations
-
 import csv
 import io
 import math
@@ -15,18 +13,15 @@ from scripts.common.files import write_atomically
 
 
 def write_csv(path: str | Path, columns: Sequence[str], rows: Sequence[Mapping[str, Any]], digits: int = 9) -> Path:
-    """Write rows, atomically.
+    """Write rows (column -> value), atomically; entries for other columns are left out.
 
-    Args:
-        path: the file.
-        columns: names and order of the columns; other entries of the rows are left out.
-        rows: column -> value; None, NaN, minus infinity and missing values are empty cells.
-        digits: significant digits of numbers that are not whole.
+    Numbers that are not whole have `digits` significant ones; None, NaN, minus infinity and missing values are empty.
     """
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(columns)
-    table.writerows([_csv_cell(row.get(name), digits) for name in columns] for row in rows)
+    values = ([row.get(name) for name in columns] for row in rows)
+    table.writerows(["" if value == -math.inf else _cell(value, digits) for value in line] for line in values)
     return write_text(path, text.getvalue())
 
 
@@ -39,7 +34,8 @@ def read_csv(path: str | Path) -> list[dict[str, str]]:
 def markdown_table(header: Sequence[Any], rows: Sequence[Sequence[Any]], digits: int = 4) -> str:
     """A Markdown table; numbers that are not whole have `digits` significant digits, None and NaN are empty cells."""
     lines = [header, ["---"] * len(header), *rows]
-    return "".join("| " + " | ".join(_markdown_cell(cell, digits) for cell in line) + " |\n" for line in lines)
+    texts = (" | ".join(_cell(cell, digits).replace("|", "\\|") for cell in line) for line in lines)
+    return "".join(f"| {text} |\n" for text in texts)
 
 
 def write_text(path: str | Path, text: str) -> Path:
@@ -47,13 +43,7 @@ def write_text(path: str | Path, text: str) -> Path:
     return write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
-def _csv_cell(value: Any, digits: int) -> str:
-    if isinstance(value, float | np.floating):
-        return "" if math.isnan(value) or value == -math.inf else f"{value:.{digits}g}"
-    return "" if value is None else str(value)
-
-
-def _markdown_cell(value: Any, digits: int) -> str:
+def _cell(value: Any, digits: int) -> str:
     if isinstance(value, float | np.floating):
         return "" if math.isnan(value) else f"{value:.{digits}g}"
-    return "" if value is None else str(value).replace("|", "\\|")
+    return "" if value is None else str(value)

@@ -1,7 +1,5 @@
 """Between MONAI's tensors [1, rows, cols] and the arrays and numbers that the pure functions take."""
 
-from __future__ import annotations
-
 from collections.abc import Hashable
 from typing import Any
 
@@ -9,8 +7,7 @@ import numpy as np
 import torch
 
 Spacing = tuple[float, float]
-#: What MONAI's dictionary transforms hand on.
-Data = dict[Hashable, Any]
+Data = dict[Hashable, Any]  # what MONAI's dictionary transforms hand on
 
 
 def plane(tensor: Any) -> np.ndarray:
@@ -22,27 +19,15 @@ def plane(tensor: Any) -> np.ndarray:
 
 
 def spacing_of(image: Any) -> Spacing:
-    """(row, col) pixel spacing in mm from the reader's metadata.
-
-    Args:
-        image: MetaTensor [1, rows, cols].
-
-    Raises:
-        ValueError: the image was not read by MammogramReader.
-    """
+    """(row, col) pixel spacing in mm from the metadata of an image read by MammogramReader."""
     meta = getattr(image, "meta", {})
     if "spacing_mm" not in meta:
         raise ValueError("image: metadata holds no spacing_mm; want an image read by MammogramReader")
-    row_mm, col_mm = (float(value) for value in meta["spacing_mm"])
+    row_mm, col_mm = map(float, meta["spacing_mm"])
     return row_mm, col_mm
 
 
 def row_spacing_of(images: Any, default_mm: float = 0.07) -> float:
-    """Row spacing in mm of the first image of a batch.
-
-    Args:
-        images: [B, 1, rows, cols]; the reader's metadata may be collated or not.
-        default_mm: where the metadata holds none.
-    """
+    """Row spacing in mm of the first image of a batch [B, 1, rows, cols], its metadata collated or not."""
     rows = getattr(images, "meta", {}).get("spacing_mm", [default_mm])[0]
     return float(torch.as_tensor(rows).flatten()[0])

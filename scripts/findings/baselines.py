@@ -1,7 +1,5 @@
 """Objects of the papers' baselines (docs/baselines.md): HDoG alone, grey-level morphology, classified candidates."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -16,11 +14,7 @@ from scripts.findings.forming import Scene, ScoredObjects, keep_objects, sigmoid
 
 @dataclass(frozen=True)
 class HDoGObjects:
-    """HDoG alone: every candidate is an object, scored by its largest difference of Gaussians; holes filled.
-
-    Attributes:
-        hdog: of the candidates.
-    """
+    """HDoG alone: every candidate is an object, scored by its largest difference of Gaussians; holes filled."""
 
     hdog: HDoGParameters = field(default_factory=HDoGParameters)
     own_threshold: ClassVar[float | None] = 0.0
@@ -35,11 +29,7 @@ class HDoGObjects:
 
 @dataclass(frozen=True)
 class MorphologyObjects:
-    """Ciecholewski 2017: objects by grey-level morphology, scored by their largest difference to a pyramid level.
-
-    Attributes:
-        morphology: of the operators.
-    """
+    """Ciecholewski 2017: objects by grey-level morphology, scored by their largest difference to a pyramid level."""
 
     morphology: MorphologyParameters = field(default_factory=MorphologyParameters)
     own_threshold: ClassVar[float | None] = 0.0
@@ -64,9 +54,7 @@ class DiscObjects:
         if len(scene.logits) != 2:
             raise ValueError(f"pred: got shape {scene.logits.shape}; want [2, rows, cols] of CandidateInferer")
         probability, sigmas = sigmoid(scene.logits[0]), scene.logits[1]
-        is_kept = (sigmas > 0) & (probability >= score_threshold)
-        if scene.within is not None:
-            is_kept &= scene.within
+        is_kept = (sigmas > 0) & (probability >= score_threshold) & (True if scene.within is None else scene.within)
         rows, cols = np.nonzero(is_kept)
         scores = probability[is_kept]
         labels = draw_discs(np.stack([rows, cols, sigmas[is_kept]], 1), scores, sigmas.shape, scene.within)

@@ -5,36 +5,28 @@ o_thr. Its score is the highest p_thr at which it is still kept, so one pass giv
 2102.00754, section III-C, corrected in docs/methods.md.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
 
 from scripts.candidates.hdog import HDoGParameters, hdog
+from scripts.common.checks import check
 from scripts.common.objects import fill_holes, label_objects
 from scripts.findings.forming import Scene, ScoredObjects, keep_objects
 
 
 @dataclass(frozen=True)
 class CandidateObjects:
-    """HDoG candidates, kept whole where more than a share of their pixels has a high value in a map; holes filled.
+    """HDoG candidates, kept whole where more than a share of their pixels has a high value in a map; holes filled."""
 
-    Attributes:
-        map: number of the network's map that scores them, from 0 (the proximity map: the paper).
-        hdog: of the candidates.
-        overlap_fraction: o_thr, in [0, 1).
-    """
-
-    map: int = 0
+    map: int = 0  # number of the network's map that scores them, from 0 (the proximity map: the paper)
     hdog: HDoGParameters = field(default_factory=HDoGParameters)
-    overlap_fraction: float = 0.3
+    overlap_fraction: float = 0.3  # o_thr, in [0, 1)
     own_threshold: ClassVar[float | None] = None
 
     def __post_init__(self) -> None:
-        if not 0 <= self.overlap_fraction < 1:
-            raise ValueError(f"overlap_fraction: got {self.overlap_fraction}; want a value in [0, 1)")
+        check("overlap_fraction", self.overlap_fraction, 0 <= self.overlap_fraction < 1, "a value in [0, 1)")
 
     def candidates(self, image: np.ndarray, within: np.ndarray | None, spacing_mm: float) -> np.ndarray:
         """The candidate mask, bool (rows, cols), of a [0, 1] image of this row spacing."""
@@ -44,10 +36,8 @@ class CandidateObjects:
         """See `Objects`."""
         probability = scene.map(self.map)
         candidates = self.candidates(scene.image, scene.within, scene.spacing_mm[0])
-        labels, scores = combine(
-            candidates, probability, score_threshold=score_threshold, overlap_fraction=self.overlap_fraction
-        )
-        return ScoredObjects(labels, scores, probability)
+        options = {"score_threshold": score_threshold, "overlap_fraction": self.overlap_fraction}
+        return ScoredObjects(*combine(candidates, probability, **options), probability)
 
 
 def overlap_scores(labels: np.ndarray, proximity: np.ndarray, overlap_fraction: float) -> np.ndarray:
@@ -64,10 +54,8 @@ def overlap_scores(labels: np.ndarray, proximity: np.ndarray, overlap_fraction: 
     Returns:
         float32 (n + 1,): score of object i at index i; index 0 (background) is 0.
     """
-    if not 0 <= overlap_fraction < 1:
-        raise ValueError(f"overlap_fraction: got {overlap_fraction}, want a value in [0, 1)")
-    if labels.shape != proximity.shape:
-        raise ValueError(f"labels {labels.shape} and proximity {proximity.shape} must have the same shape")
+    check("overlap_fraction", overlap_fraction, 0 <= overlap_fraction < 1, "a value in [0, 1)")
+    check("proximity's shape", proximity.shape, labels.shape == proximity.shape, f"that of the labels, {labels.shape}")
     pixels = np.flatnonzero(labels != 0)
     values, p = labels.ravel()[pixels], proximity.ravel()[pixels].astype(np.float32)
     scores = np.zeros(int(values.max()) + 1 if values.size else 1, np.float32)
@@ -89,18 +77,13 @@ def combine(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Keep the candidate objects that the network's region mask supports, whole, with holes filled.
 
-    Args:
-        candidates: bool (rows, cols), the HDoG candidate mask, restricted to the eroded breast.
-        proximity: float (rows, cols), [0, 1], the network's proximity map.
-        score_threshold: p_thr in [0, 1]; region mask = proximity >= p_thr.
-        overlap_fraction: o_thr; more than this share of an object must lie in the region mask.
+    Candidates are a bool mask (rows, cols), restricted to the eroded breast; the region mask is {proximity >=
+    score_threshold}; for the rest see `overlap_scores`.
 
     Returns:
         labels int32 (rows, cols), kept objects with their candidate numbers, and scores float32 (n + 1,) of all
         candidates, index = number.
     """
-    labels, count = label_objects(candidates)
-    scores = np.zeros(count + 1, np.float32)
-    found = overlap_scores(labels, proximity, overlap_fraction)
-    scores[: found.size] = found
+    labels, _ = label_objects(candidates)
+    scores = overlap_scores(labels, proximity, overlap_fraction)
     return fill_holes(keep_objects(labels, scores, score_threshold)), scores

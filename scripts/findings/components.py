@@ -1,12 +1,11 @@
 """The slim FCN paper's objects: the connected components of a thresholded probability map (arXiv 2102.00811)."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
+from scripts.common.checks import check
 from scripts.common.objects import label_objects
 from scripts.findings.forming import Scene, ScoredObjects
 
@@ -17,23 +16,16 @@ class ComponentObjects:
 
     So there is no list of objects that only needs to be cut at a score: an evaluation forms them anew at each of
     `thresholds`.
-
-    Attributes:
-        map: number of the network's map, from 0.
-        steps: number of thresholds of an evaluation, evenly spaced in logits.
-        lowest: the lowest of them, in (0, 0.5); the highest is 1 - lowest.
     """
 
-    map: int = 0
-    steps: int = 80
-    lowest: float = 0.001
+    map: int = 0  # number of the network's map, from 0
+    steps: int = 80  # number of thresholds of an evaluation, evenly spaced in logits
+    lowest: float = 0.001  # the lowest of them, in (0, 0.5); the highest is 1 - lowest
     own_threshold: ClassVar[float | None] = None
 
     def __post_init__(self) -> None:
-        if self.steps < 2:
-            raise ValueError(f"steps: got {self.steps}; want 2 or more")
-        if not 0 < self.lowest < 0.5:
-            raise ValueError(f"lowest: got {self.lowest}; want a value in (0, 0.5)")
+        check("steps", self.steps, self.steps >= 2, "2 or more")
+        check("lowest", self.lowest, 0 < self.lowest < 0.5, "a value in (0, 0.5)")
 
     @property
     def thresholds(self) -> np.ndarray:
@@ -47,17 +39,9 @@ class ComponentObjects:
 
 
 def components(probability: np.ndarray, threshold: float, within: np.ndarray | None = None) -> ScoredObjects:
-    """The 8-connected components of {probability >= threshold}.
-
-    Args:
-        probability: float (rows, cols), [0, 1].
-        threshold: in (0, 1].
-        within: bool (rows, cols); objects are restricted to it.
-    """
+    """The 8-connected components of {probability >= threshold}, both (rows, cols), restricted to a bool mask."""
     mask = probability >= threshold
-    if within is not None:
-        mask &= within
-    labels, count = label_objects(mask)
+    labels, count = label_objects(mask if within is None else mask & within)
     scores = np.zeros(count + 1, np.float32)
     pixels = np.flatnonzero(labels)
     np.maximum.at(scores, labels.ravel()[pixels], probability.ravel()[pixels].astype(np.float32))

@@ -8,64 +8,45 @@ A way is a frozen dataclass of its parameters with one method, `form`. The confi
     baselines.*                  HDoG alone, morphology, discs around classified candidates
 """
 
-from __future__ import annotations
-
 from typing import ClassVar, NamedTuple, Protocol
 
 import numpy as np
 import torch
 
+from scripts.common.checks import check
 from scripts.common.tensors import Spacing
 
 
 class Scene(NamedTuple):
-    """What objects are formed from.
+    """What objects are formed from."""
 
-    Attributes:
-        image: float32 (rows, cols), [0, 1].
-        logits: float32 (maps, rows, cols), the network's output; not used by methods without a network.
-        within: bool (rows, cols); objects are restricted to it; None: everywhere.
-        spacing_mm: (row, col) pixel spacing in mm.
-    """
-
-    image: np.ndarray
-    logits: np.ndarray
-    within: np.ndarray | None
+    image: np.ndarray  # float32 (rows, cols), [0, 1]
+    logits: np.ndarray  # float32 (maps, rows, cols), the network's output; not used by methods without a network
+    within: np.ndarray | None  # bool (rows, cols); objects are restricted to it; None: everywhere
     spacing_mm: Spacing
 
     def map(self, number: int) -> np.ndarray:
-        """One of the network's maps as probabilities, float32 (rows, cols).
-
-        Raises:
-            ValueError: the network has no such map.
-        """
-        if not 0 <= number < len(self.logits):
-            raise ValueError(f"map: got {number}; want one of the network's {len(self.logits)} maps, from 0")
+        """One of the network's maps as probabilities, float32 (rows, cols)."""
+        maps = len(self.logits)
+        check("map", number, 0 <= number < maps, f"one of the network's {maps} maps, from 0")
         return sigmoid(self.logits[number])
 
 
 class ScoredObjects(NamedTuple):
-    """Objects and how sure a method is of them.
+    """Objects and how sure a method is of them."""
 
-    Attributes:
-        labels: int32 (rows, cols), 0 background, else numbers; numbers may have gaps.
-        scores: float32 (n + 1,), the score of object i at index i, [0, 1]: the highest threshold that keeps it.
-        map: float32 (rows, cols), [0, 1], what the scores come from.
-    """
-
-    labels: np.ndarray
-    scores: np.ndarray
-    map: np.ndarray
+    labels: np.ndarray  # int32 (rows, cols), 0 background, else numbers; numbers may have gaps
+    scores: (
+        np.ndarray
+    )  # float32 (n + 1,), the score of object i at index i, [0, 1]: the highest threshold that keeps it
+    map: np.ndarray  # float32 (rows, cols), [0, 1], what the scores come from
 
 
 class Objects(Protocol):
-    """A way of forming objects.
+    """A way of forming objects."""
 
-    Attributes:
-        own_threshold: the score threshold of a method whose own output is a mask (0: all of its objects); None for
-            methods that only order objects.
-    """
-
+    #: The score threshold of a method whose own output is a mask (0: all of its objects); None for methods that only
+    #: order objects.
     own_threshold: ClassVar[float | None]
 
     def form(self, scene: Scene, score_threshold: float) -> ScoredObjects:
@@ -78,20 +59,7 @@ def sigmoid(logits: np.ndarray) -> np.ndarray:
 
 
 def keep_objects(labels: np.ndarray, scores: np.ndarray, threshold: float) -> np.ndarray:
-    """Labels without the objects whose score is below a threshold.
-
-    Args:
-        labels: int32 (rows, cols), 0 background, else numbers.
-        scores: float32 (n + 1,), index = number.
-        threshold: in [0, 1].
-    """
+    """Labels without the objects whose score is below a threshold; labels and scores as in `ScoredObjects`."""
     keep = scores >= threshold
     keep[0] = False
     return np.where(keep, np.arange(keep.size), 0).astype(labels.dtype)[labels]
-
-
-def check_fractions(**values: float) -> None:
-    """ValueError, naming the first value that is not in (0, 1]."""
-    for name, value in values.items():
-        if not 0 < value <= 1:
-            raise ValueError(f"{name}: got {value}; want a value in (0, 1]")

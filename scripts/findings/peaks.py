@@ -4,8 +4,6 @@ A fixed threshold joins close MCs where the map is high and loses faint ones whe
 own peak does neither, and is how the width of a blurred spot is defined (full width at half maximum).
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -15,8 +13,9 @@ from scipy import ndimage
 from skimage.morphology import local_maxima, reconstruction
 from skimage.segmentation import watershed
 
+from scripts.common.checks import check
 from scripts.common.objects import label_objects
-from scripts.findings.forming import Scene, ScoredObjects, check_fractions, keep_objects
+from scripts.findings.forming import Scene, ScoredObjects, keep_objects
 
 _EIGHT = np.ones((3, 3), bool)
 
@@ -28,23 +27,18 @@ class PeakObjects:
     A peak counts if the map falls by more than `prominence` of its height on every way to a higher one. Watersheds
     part the peaks of one component of {map >= floor}; of each basin the piece that holds the peak and reaches
     `share` of its height is the object. Its score is the mean of the map over it (its peak saturates at 1 and ranks
-    nothing).
-
-    Attributes:
-        map: number of the network's map, from 0 (HDoGReg's second map is that of MCs).
-        floor: nothing below this is looked at; in (0, 1].
-        share: in (0, 1].
-        prominence: in (0, 1]; larger values part less.
+    nothing). All three are in (0, 1].
     """
 
-    map: int = 1
-    floor: float = 0.002
+    map: int = 1  # number of the network's map, from 0 (HDoGReg's second map is that of MCs)
+    floor: float = 0.002  # nothing below this is looked at
     share: float = 0.3
-    prominence: float = 0.3
+    prominence: float = 0.3  # larger values part less
     own_threshold: ClassVar[float | None] = None
 
     def __post_init__(self) -> None:
-        check_fractions(floor=self.floor, share=self.share, prominence=self.prominence)
+        for name in ("floor", "share", "prominence"):
+            check(name, getattr(self, name), 0 < getattr(self, name) <= 1, "a value in (0, 1]")
 
     def form(self, scene: Scene, score_threshold: float) -> ScoredObjects:
         """See `Objects`."""
@@ -60,31 +54,28 @@ def peak_objects(
 
     Args:
         probability: float (rows, cols), [0, 1].
-        rule: what a peak and its object are.
         within: bool (rows, cols); objects are restricted to it.
         lowest: objects whose peak, and so whose score, is below are left out: less work where they would be dropped.
 
     Returns:
         labels int32 (rows, cols), and scores float32 (n + 1,), index = number.
     """
-    mask = probability >= rule.floor
-    if within is not None:
-        mask &= within
+    mask = (probability >= rule.floor) & (True if within is None else within)
     components, count = label_objects(mask)
     labels = np.zeros(probability.shape, np.int32)
     scores = [0.0]
-    high, maxima = _high_and_maxima(np.where(mask, probability, 0).astype(np.float32), components, count, lowest)
+    values = np.where(mask, probability, 0).astype(np.float32)
+    is_high = np.bincount(components[mask & (values >= lowest)], minlength=count + 1) > 0
+    is_top = mask & (values == cv2.dilate(values, _EIGHT.view(np.uint8)))  # no neighbour exceeds it
+    tops = np.bincount(components[is_top], minlength=count + 1)
     for number, box in enumerate(ndimage.find_objects(components), start=1):
-        if not high[number]:
+        if not is_high[number]:
             continue
-        core = components[box] == number
-        shape = core.shape[0] + 2, core.shape[1] + 2
-        inside, values = np.zeros(shape, bool), np.zeros(shape, np.float32)
-        inside[1:-1, 1:-1] = core
-        values[1:-1, 1:-1][core] = probability[box][core]
-        basins = _basins(values, inside, rule.prominence) if maxima[number] > 1 else inside.astype(np.int32)
+        inside = np.pad(components[box] == number, 1)
+        heights = np.where(inside, np.pad(values[box], 1), 0)
+        basins = _basins(heights, inside, rule.prominence) if tops[number] > 1 else inside.astype(np.int32)
         for basin, part in enumerate(ndimage.find_objects(basins), start=1):
-            own = np.where(basins[part] == basin, values[part], 0)
+            own = np.where(basins[part] == basin, heights[part], 0)
             if own.max() < lowest:
                 continue
             _, pieces = cv2.connectedComponents((own >= rule.share * float(own.max())).view(np.uint8), connectivity=8)
@@ -94,16 +85,6 @@ def peak_objects(
             labels[rows, cols][piece] = len(scores)
             scores.append(float(own[piece].mean()))
     return labels, np.array(scores, np.float32)
-
-
-def _high_and_maxima(
-    values: np.ndarray, components: np.ndarray, count: int, lowest: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Of every component, index = number: whether it reaches `lowest`, and its pixels that no neighbour exceeds."""
-    inside = components > 0
-    high = np.bincount(components[inside & (values >= lowest)], minlength=count + 1) > 0
-    top = inside & (values == cv2.dilate(values, _EIGHT.view(np.uint8)))
-    return high, np.bincount(components[top], minlength=count + 1)
 
 
 def _basins(values: np.ndarray, inside: np.ndarray, prominence: float) -> np.ndarray:

@@ -4,8 +4,6 @@
  "specific": ..}, "provenance": {"scoring": {..}, "weights": {..}, ..}}, ...}
 """
 
-from __future__ import annotations
-
 import json
 import logging
 from collections.abc import Mapping
@@ -34,7 +32,7 @@ def preset_threshold(
 
     Args:
         path: operating points file.
-        method: name of the method, as in the config's key `method`.
+        method: as in the config's key `method`.
         preset: "sensitive", "balanced" or "specific".
         optional: None instead of an error when the file does not know the method, or knows it with other weights or
             settings.
@@ -47,14 +45,12 @@ def preset_threshold(
         ValueError: the file is damaged, or does not hold the method or the preset.
     """
     file = Path(path)
-    if not file.is_file():
-        if optional:
-            return None
-        raise FileNotFoundError(f"operating_points: {file} does not exist; give --score_threshold, or run choosing")
-    methods = _read(file)
+    methods = _read(file) if file.is_file() else {}
     if method not in methods:
         if optional:
             return None
+        if not file.is_file():
+            raise FileNotFoundError(f"operating_points: {file} does not exist; give --score_threshold, or run choosing")
         known = ", ".join(methods) or "none"
         raise ValueError(f"operating_points: {file} holds no points of {method!r} (but of {known}); run choosing")
     presets = methods[method].get("presets", {})
@@ -70,14 +66,9 @@ def preset_threshold(
 
 
 def operating_threshold(objects: Objects, **preset: Any) -> float | None:
-    """Score threshold at which a method is evaluated.
+    """Score threshold at which a method is evaluated: that of its own mask, else of a preset (see `preset_threshold`).
 
-    Args:
-        objects: how the method forms objects. For a method whose own output is a mask it is that output.
-        **preset: as of `preset_threshold`, for all others.
-
-    Returns:
-        None where the method has no preset that holds: the evaluation then chooses a threshold on its images.
+    None where the method has no preset that holds: the evaluation then chooses a threshold on its images.
     """
     own = objects.own_threshold
     return own if own is not None else preset_threshold(**preset, optional=True)
@@ -113,10 +104,8 @@ def _settings_of_0_3_0(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 def publish_presets(path: str | Path, method: str, content: Mapping[str, Any]) -> Path:
     """Put a method's operating points into the file, leaving those of other methods; written atomically."""
-    file = Path(path)
-    methods = _read(file) if file.is_file() else {}
-    methods[method] = dict(content)
-    return write_json(file, dict(sorted(methods.items())))
+    methods = _read(Path(path)) if Path(path).is_file() else {}
+    return write_json(path, dict(sorted((methods | {method: dict(content)}).items())))
 
 
 def _read(file: Path) -> dict[str, Any]:

@@ -1,7 +1,5 @@
 """Label maps and maps as NIfTI, in the geometry of the input file (its own axes and affine; never mirrored)."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any

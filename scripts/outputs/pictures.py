@@ -1,7 +1,5 @@
 """Pictures of findings: the overlay that one shows a colleague, and the slim FCN's blue-to-red heat map."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,13 +12,13 @@ from matplotlib.collections import EllipseCollection
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from scipy.spatial import cKDTree
+from skimage.measure import block_reduce
 
 from scripts.common.files import write_png
 from scripts.common.objects import Microcalcification
 from scripts.common.tensors import Spacing, plane, spacing_of
 
-#: Twice as fast as the usual 6, and the pictures get no larger.
-PNG_COMPRESSION = 3
+PNG_COMPRESSION = 3  # twice as fast as the usual 6, and the pictures get no larger
 MC_COLOUR = "#ffb000"
 REGION_COLOUR = "#4cc9f0"
 
@@ -49,14 +47,7 @@ def densest_regions(
 ) -> list[tuple[int, int]]:
     """Squares that show most MCs, found greedily: each is centred on the MC with most not yet shown MCs around it.
 
-    Args:
-        findings: measured MCs.
-        shape: (rows, cols) of the image.
-        side_px: side of a square in px (cut to the image).
-        count: largest number of squares.
-
-    Returns:
-        (first row, first col) of each square, inside the image, fullest first.
+    At most `count` squares of `side_px` in an image of `shape`; of each (first row, first col), fullest first.
     """
     points = np.array([(mc.row, mc.col) for mc in findings], float).reshape(-1, 2)
     open_points: np.ndarray = np.ones(len(points), bool)
@@ -67,8 +58,8 @@ def densest_regions(
         best = np.flatnonzero(open_points)[int(crowd.argmax())]
         near = np.abs(points - points[best]).max(-1) <= side_px / 2
         centre = points[near & open_points].mean(0)
-        high = np.maximum(np.array(shape) - side_px, 0)
-        row, col = np.clip(np.round(centre - side_px / 2).astype(int), 0, high)
+        last = np.maximum(np.array(shape) - side_px, 0)
+        row, col = np.clip(np.round(centre - side_px / 2).astype(int), 0, last)
         inside: np.ndarray = np.all((points >= (row, col)) & (points < (row + side_px, col + side_px)), axis=1)
         inside[best] = True
         open_points &= ~inside
@@ -94,8 +85,6 @@ def draw_overlay(
         image: float (rows, cols), [0, 1].
         labels: int (rows, cols), 0 background.
         findings: the measured objects of `labels`.
-        spacing_mm: (row, col) pixel spacing in mm.
-        title: heading of the picture.
         breast: bool (rows, cols); the whole view is cropped to it (plus a rim) when given and not empty.
         region_mm: side of a magnified region in mm.
         regions: how many regions to magnify.
@@ -108,13 +97,12 @@ def draw_overlay(
     side = max(16, min(round(region_mm / spacing_mm[0]), rows, cols))
     corners = densest_regions(findings, (rows, cols), side, regions)
     figure = Figure(figsize=(13, 9), dpi=dpi, facecolor="black", layout="constrained")
-    FigureCanvasAgg(figure)
+    canvas = FigureCanvasAgg(figure)
     grid = figure.add_gridspec(max(regions, 1), 3, width_ratios=[2.1, 1, 1])
     whole = figure.add_subplot(grid[:, 0])
     low, high = display_window(image, breast)
-    rows_shown, cols_shown = _shown_part(image.shape, breast, round(3 / spacing_mm[0]))
-    reduced, extent = reduce_to(image, rows_shown, cols_shown, round(12 * dpi))
-    whole.imshow(reduced, cmap="gray", vmin=low, vmax=high, extent=extent, aspect=spacing_mm[0] / spacing_mm[1])
+    view, extent = _whole_view(image, breast, max(round(3 / spacing_mm[0]), 1), round(12 * dpi))
+    whole.imshow(view, cmap="gray", vmin=low, vmax=high, extent=extent, aspect=spacing_mm[0] / spacing_mm[1])
     ring = 0.9 / spacing_mm[0]
     widths = [2 * max(ring, 0.75 * mc.equivalent_diameter_mm / spacing_mm[0]) for mc in findings]
     places = [(mc.col, mc.row) for mc in findings]
@@ -124,15 +112,8 @@ def draw_overlay(
     whole.add_collection(rings, autolim=False)
     whole.set_title(title, color="white", fontsize=11, loc="left", wrap=True, parse_math=False)
     if not findings:
-        whole.text(
-            0.5,
-            0.02,
-            "no microcalcification found",
-            color=MC_COLOUR,
-            ha="center",
-            transform=whole.transAxes,
-            fontsize=12,
-        )
+        note: dict[str, Any] = {"color": MC_COLOUR, "ha": "center", "transform": whole.transAxes, "fontsize": 12}
+        whole.text(0.5, 0.02, "no microcalcification found", **note)
     for i, (row, col) in enumerate(corners):
         name = "ABCDEFGH"[i % 8]
         whole.add_patch(Rectangle((col, row), side, side, fill=False, edgecolor=REGION_COLOUR, linewidth=1))
@@ -140,19 +121,18 @@ def draw_overlay(
         part = (slice(row, row + side), slice(col, col + side))
         vmin, vmax = np.percentile(image[part], (1, 99.9))
         shown = sum(row <= mc.row < row + side and col <= mc.col < col + side for mc in findings)
-        for column, outlined in ((1, False), (2, True)):
+        titles = (f"{name}: {side * spacing_mm[0]:.0f} mm", REGION_COLOUR), (f"{shown} MCs", MC_COLOUR)
+        for column, (words, colour) in enumerate(titles, start=1):
             axis = figure.add_subplot(grid[i, column])
             axis.imshow(image[part], cmap="gray", vmin=vmin, vmax=max(vmax, vmin + 1e-3), interpolation="bicubic")
-            if outlined:
-                axis.contour(labels[part] > 0, levels=[0.5], colors=MC_COLOUR, linewidths=0.8)
-                axis.set_title(f"{shown} MCs", color=MC_COLOUR, fontsize=9, loc="left")
-            else:
-                axis.set_title(f"{name}: {side * spacing_mm[0]:.0f} mm", color=REGION_COLOUR, fontsize=9, loc="left")
+            axis.set_title(words, color=colour, fontsize=9, loc="left")
+        axis.contour(labels[part] > 0, levels=[0.5], colors=MC_COLOUR, linewidths=0.8)
     for axis in figure.axes:
         axis.set_axis_off()
         axis.xaxis.set_visible(False)  # else the layout measures ticks that are not drawn
         axis.yaxis.set_visible(False)
-    return _rgb(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
 
 def display_window(image: np.ndarray, breast: np.ndarray | None) -> tuple[float, float]:
@@ -164,53 +144,28 @@ def display_window(image: np.ndarray, breast: np.ndarray | None) -> tuple[float,
 def heat_map(probability: np.ndarray, longest_px: int = 2000) -> np.ndarray:
     """The slim FCN paper's heat map: blue for low, red for high probability of calcification.
 
-    Args:
-        probability: float (rows, cols), [0, 1].
-        longest_px: larger maps are reduced to this length by the maximum of each block, so that no MC is lost.
-
-    Returns:
-        uint8 (height, width, 3) RGB.
+    Maps, float (rows, cols), longer than `longest_px` are reduced to this length by the maximum of each block, so that
+    no MC is lost. The result is uint8 (height, width, 3) RGB.
     """
-    step = max(1, int(np.ceil(max(probability.shape) / longest_px)))
-    rows, cols = (-(-n // step) * step for n in probability.shape)
-    padded = np.zeros((rows, cols), np.float32)
-    padded[: probability.shape[0], : probability.shape[1]] = probability
-    blocks = padded.reshape(rows // step, step, cols // step, step).max((1, 3))
+    step = max(1, -(-max(probability.shape) // longest_px))
+    blocks = block_reduce(probability, step, np.max)
     return (colormaps["jet"](np.clip(blocks, 0, 1))[..., :3] * 255).round().astype(np.uint8)
 
 
-def reduce_to(
-    image: np.ndarray, rows: slice, cols: slice, longest_px: int
+def _whole_view(
+    image: np.ndarray, breast: np.ndarray | None, rim_px: int, longest_px: int
 ) -> tuple[np.ndarray, tuple[float, float, float, float]]:
-    """Part of an image, reduced by averaging to what a picture can show.
+    """The breast's box and a rim (without a breast the whole image), reduced by averaging to at most `longest_px`.
 
-    Args:
-        image: float (rows, cols).
-        rows, cols: the part.
-        longest_px: a part with a longer side is reduced by the whole number that brings it to this length or below.
-
-    Returns:
-        The reduced part, and its (left, right, bottom, top) in px of the image, as `imshow` takes them.
+    Also its (left, right, bottom, top) in px of the image, as `imshow` takes them.
     """
+    shown = np.ones(image.shape, bool) if breast is None or not breast.any() else breast
+    inside = (np.flatnonzero(shown.any(axis)) for axis in (1, 0))
+    spans = zip(inside, image.shape, strict=True)
+    rows, cols = (slice(max(int(i[0]) - rim_px, 0), min(int(i[-1]) + rim_px, size)) for i, size in spans)
     part = image[rows, cols]
     step = -(-max(part.shape) // longest_px)
     if step > 1:
         size = tuple(max(1, round(length / step)) for length in part.shape[::-1])
         part = cv2.resize(part, size, interpolation=cv2.INTER_AREA)
     return part, (cols.start - 0.5, cols.stop - 0.5, rows.stop - 0.5, rows.start - 0.5)
-
-
-def _shown_part(shape: tuple[int, int], breast: np.ndarray | None, rim: int) -> tuple[slice, slice]:
-    """The breast's box and a rim; without a breast the whole image."""
-    if breast is None or not breast.any():
-        return slice(0, shape[0]), slice(0, shape[1])
-    inside = (np.flatnonzero(breast.any(axis)) for axis in (1, 0))
-    spans = zip(inside, shape, strict=True)
-    rows, cols = (slice(max(int(i[0]) - rim, 0), min(int(i[-1]) + rim, size)) for i, size in spans)
-    return rows, cols
-
-
-def _rgb(figure: Figure) -> np.ndarray:
-    canvas = figure.canvas
-    canvas.draw()
-    return np.asarray(canvas.buffer_rgba())[..., :3].copy()  # type: ignore[attr-defined]

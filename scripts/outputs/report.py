@@ -1,21 +1,19 @@
 """The report of one image: every MC, numbers about all, and what is needed to read them later; as JSON and CSV."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from monai.data import MetaTensor
 
-from scripts.common.files import write_json
+from scripts.common.files import json_values, write_json
 from scripts.common.objects import Microcalcification, summarise
 from scripts.common.settings import describe
 from scripts.common.tables import write_csv
 from scripts.common.tensors import spacing_of
 
-SCHEMA = "microcalcification-findings-2"
 COLUMNS = ("id", "row", "col", "y_mm", "x_mm", "area_px", "area_mm2", "equivalent_diameter_mm", "score")
 IDENTITY = ("patient_id", "study_uid", "series_uid", "sop_uid", "laterality", "view", "manufacturer")
 READING = ("file_format", "photometric", "bits_stored", "transfer_syntax", "voi_applied", "spacing_source")
@@ -30,46 +28,31 @@ def build_report(
 ) -> dict[str, Any]:
     """Everything that is said about one image, as JSON types.
 
-    Args:
-        findings: measured MCs.
-        image: [1, rows, cols] with the reader's metadata.
-        breast: bool (rows, cols).
-        method: name of the method.
-        operating_point: preset, threshold and the way of forming objects, as `describe` takes them.
+    A failed image has no report; see `run_report.json`. Coordinates are of the input image as displayed: row down, col
+    right, px centres at integers; mm from the centre of the first pixel.
 
-    Returns:
-        A dict with `status` "found" or "nothing found" (a failed image has no report; see `run_report.json`), the
-        identifying tags, geometry, operating point, summary and one entry per MC. Coordinates are of the input
-        image as displayed: row down, col right, px centres at integers; mm from the centre of the first pixel.
+    The image is [1, rows, cols] with the reader's metadata, the breast bool (rows, cols); the operating point holds
+    preset, threshold and the way of forming objects, as `describe` takes them.
     """
     row_mm, col_mm = spacing_of(image)
     breast_cm2 = float(breast.sum() * row_mm * col_mm / 100)
     file = str(image.meta.get("filename_or_obj", ""))
     return {
-        "schema": SCHEMA,
+        "schema": "microcalcification-findings-2",
         "file": file,
         "name": Path(file).name,
         "status": "found" if findings else "nothing found",
         "method": method,
         "operating_point": describe(operating_point),
-        "identity": {key: _plain(image.meta.get(key, "")) for key in IDENTITY},
-        "reading": {key: _plain(image.meta.get(key, "")) for key in READING},
+        "identity": {key: json_values(image.meta.get(key, "")) for key in IDENTITY},
+        "reading": {key: json_values(image.meta.get(key, "")) for key in READING},
         "rows": int(image.shape[-2]),
         "cols": int(image.shape[-1]),
         "spacing_mm": [row_mm, col_mm],
         "breast_area_cm2": round(breast_cm2, 3),
         "summary": summarise(findings, breast_cm2),
-        "microcalcifications": [mc.as_dict() for mc in findings],
+        "microcalcifications": [asdict(mc) for mc in findings],
     }
-
-
-def _plain(value: Any) -> Any:
-    """Metadata as JSON types, whatever collating made of them."""
-    if isinstance(value, (list, tuple)):
-        return [_plain(v) for v in value]
-    if hasattr(value, "tolist"):
-        return value.tolist()
-    return value
 
 
 def write_findings(path: Path, item: Mapping[str, Any]) -> Path:

@@ -1,7 +1,5 @@
 """The machine-readable report of a run over many images."""
 
-from __future__ import annotations
-
 import logging
 import sys
 import time
@@ -23,15 +21,12 @@ class RunReport:
     """Handler that shows progress and keeps `run_report.json` up to date after every image.
 
     The report holds the settings, versions, the weights' SHA-256, and per image the status ("found", "nothing found"
-    or "failed"), seconds, and where results lie. `finish()` logs the summary and ends the process with exit status 1
-    when an image failed.
+    or "failed"), seconds, and where results lie.
 
     Args:
-        output_dir: folder of the report.
         settings: what decided the results (method, threshold, the objects of the chain), as `describe` takes them.
         weights: weight file in use, or None.
-        total: number of images, for the progress bar.
-        progress: show a progress bar.
+        total: number of images, for the progress bar that `progress` shows.
     """
 
     def __init__(
@@ -45,11 +40,10 @@ class RunReport:
         self.path = Path(output_dir).expanduser() / REPORT_NAME
         self.settings = describe(settings or {})
         self.weights, self.versions = describe_weights(weights), package_versions()
-        self.total = total
-        self.progress = progress
+        self.total, self.progress = total, progress
         self.images: list[dict[str, Any]] = []
         self.started = self.last = time.perf_counter()
-        self.bar: tqdm | None = None
+        self.bar = tqdm(disable=True)
 
     def attach(self, engine: Engine) -> None:
         """Register with an evaluator."""
@@ -58,15 +52,12 @@ class RunReport:
         engine.add_event_handler(Events.COMPLETED, self._complete)
 
     def finish(self) -> None:
-        """Log the summary; exit status 1 when any image failed.
-
-        Raises:
-            SystemExit: with status 1, when an image failed.
-        """
+        """Log the summary; end the process with exit status 1 when any image failed."""
         failed = [entry for entry in self.images if entry["status"] == "failed"]
         logger.info("%d of %d images done; report: %s", len(self.images) - len(failed), len(self.images), self.path)
         for entry in failed:
-            logger.error("failed: %s", entry["reason"] if entry["file"] in entry["reason"] else _join(entry))
+            file, reason = entry["file"], entry["reason"]
+            logger.error("failed: %s", reason if file in reason else f"{file}: {reason}")
         if failed:
             sys.exit(1)
 
@@ -80,42 +71,30 @@ class RunReport:
         now = time.perf_counter()
         failure = getattr(engine.state, "failure", None)
         if failure is not None:
-            entry: dict[str, Any] = {"status": "failed", **failure}
+            entry = {"status": "failed", **failure}
         else:
             item = engine.state.output[0]
             report = item["report"]
             entry = {"status": report["status"], "file": report["file"], "count": report["summary"]["count"]}
             entry["outputs"] = item.get("outputs", {})
-        entry["seconds"] = round(now - self.last, 3)
+        self.images.append(entry | {"seconds": round(now - self.last, 3)})
         self.last = now
-        self.images.append(entry)
-        if self.bar is not None:
-            self.bar.update()
+        self.bar.update()
         self._write("running")
 
     def _complete(self, engine: Engine) -> None:
-        if self.bar is not None:
-            self.bar.close()
+        self.bar.close()
         self._write("finished")
 
     def _write(self, state: str) -> None:
         failed = sum(entry["status"] == "failed" for entry in self.images)
-        write_json(
-            self.path,
-            {
-                "state": state,
-                "exit_status": int(failed > 0),
-                "images_done": len(self.images) - failed,
-                "images_failed": failed,
-                "seconds": round(time.perf_counter() - self.started, 3),
-                "peak_memory_mb": peak_memory_mb(),
-                "settings": self.settings,
-                "weights": self.weights,
-                "versions": self.versions,
-                "images": self.images,
-            },
-        )
-
-
-def _join(entry: dict[str, Any]) -> str:
-    return f"{entry['file']}: {entry['reason']}"
+        content = {
+            "state": state,
+            "exit_status": int(failed > 0),
+            "images_done": len(self.images) - failed,
+            "images_failed": failed,
+            "seconds": round(time.perf_counter() - self.started, 3),
+            "peak_memory_mb": peak_memory_mb(),
+        }
+        lasting = {"settings": self.settings, "weights": self.weights, "versions": self.versions}
+        write_json(self.path, content | lasting | {"images": self.images})

@@ -3,8 +3,6 @@
 To add an output: write a function (path, item) -> path in a file of its own, and give it a line in `WRITERS`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +10,7 @@ from typing import Any
 from ignite.engine import Engine, Events
 from monai.engines import IterationEvents
 
+from scripts.common.checks import check
 from scripts.outputs.label_maps import write_instances, write_map, write_mask
 from scripts.outputs.pictures import write_heat_map, write_picture
 from scripts.outputs.report import write_findings, write_table
@@ -32,21 +31,14 @@ class FindingsWriter:
     """Write the results of each image into `output_dir/<image_id>/`.
 
     It runs inside the evaluator's iteration, after postprocessing: a failure to write is a failure of that image.
-
-    Args:
-        output_dir: folder of all results.
-        outputs: some of `WRITERS`; `findings` is always among them.
-
-    Raises:
-        ValueError: an unknown output.
+    `outputs` are some of `WRITERS`; `findings` is always among them.
     """
 
     def __init__(
         self, output_dir: str | Path, outputs: Sequence[str] = ("mask", "instances", "picture", "table", "findings")
     ) -> None:
         for name in outputs:
-            if name not in WRITERS:
-                raise ValueError(f"outputs: got {name!r}; want some of {', '.join(WRITERS)}")
+            check("outputs", name, name in WRITERS, f"some of {', '.join(WRITERS)}")
         self.output_dir = Path(output_dir).expanduser()
         self.outputs = [name for name in WRITERS if name in (*outputs, "findings")]
 
@@ -68,17 +60,11 @@ class FindingsWriter:
                 (self.output_dir / image_id / file).unlink(missing_ok=True)
 
     def write(self, image_id: str, item: Mapping[str, Any]) -> dict[str, str]:
-        """Write one image's results.
+        """Write one image's results into the folder `image_id`; gives output -> path relative to `output_dir`.
 
-        Args:
-            image_id: name below `output_dir`.
-            item: what postprocessing left: image, pred, instances, findings, report, breast, map.
-
-        Returns:
-            output -> path relative to `output_dir`.
+        `item` is what postprocessing left: image, pred, instances, findings, report, breast, map.
         """
-        written = {}
         for name in self.outputs:
             file, write = WRITERS[name]
-            written[name] = write(self.output_dir / image_id / file, item).relative_to(self.output_dir).as_posix()
-        return written
+            write(self.output_dir / image_id / file, item)
+        return {name: f"{image_id}/{WRITERS[name][0]}" for name in self.outputs}

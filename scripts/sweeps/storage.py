@@ -17,8 +17,7 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.storages import BaseStorage, RDBStorage, RetryHeartbeatStaleTrialCallback
 from optuna.study import Study
 
-from scripts.common.child import locked
-from scripts.common.stage import differences_text
+from scripts.common.stage import differences_text, locked
 
 Direction = Literal["maximize", "minimize"]
 SETTINGS = "settings"

@@ -1,8 +1,7 @@
 """The thin MONAI classes that the configs name; the maths is in the stages before."""
 
-from scripts.transforms.findings import MeasureFindingsd, RestoreFileGeometryd
+from scripts.transforms.findings import FormObjectsd, MeasureFindingsd, RestoreFileGeometryd
 from scripts.transforms.loading import BreastMaskd, LoadLabeld, LoadMammogramd
-from scripts.transforms.objects import FormObjectsd
 from scripts.transforms.training import (
     DropIgnoredd,
     ProximityTargetd,

@@ -1,6 +1,4 @@
-"""From numbered objects to measured findings, and masks back in the geometry of the input file."""
-
-from __future__ import annotations
+"""From a network's output to scored objects and measured findings, and masks back in the geometry of the input file."""
 
 from collections.abc import Hashable, Mapping
 from typing import Any
@@ -11,70 +9,102 @@ from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import MapTransform
 
+from scripts.common.checks import check
 from scripts.common.objects import measure_objects
 from scripts.common.tensors import Data, plane, spacing_of
 from scripts.data.reader.geometry import to_file_axes
+from scripts.findings.components import ComponentObjects
+from scripts.findings.forming import Objects, Scene
 from scripts.outputs.report import build_report
+
+
+class FormObjectsd(MapTransform):
+    """`pred` turns from a network's logits into the mask of scored objects.
+
+    Args:
+        objects: how objects are formed (scripts/findings/forming.py).
+        score_threshold: objects with a lower score are left out, [0, 1]; 0 keeps all (evaluation).
+        keys: logits [maps, rows, cols]; replaced by a uint8 mask [1, rows, cols].
+        within_key: bool mask [1, rows, cols] that objects are restricted to, or None.
+
+    Reads `image`, [1, rows, cols] in [0, 1]. The item also gets `instances` (int32 [1, rows, cols], numbered objects),
+    `scores` (float32 (n + 1,), index = number) and `map` (float32 [1, rows, cols]). Where objects change with the
+    threshold (`ComponentObjects`), a threshold of 0 leaves `thresholds` (descending) and `objects_at` (threshold ->
+    labels, scores) besides.
+    """
+
+    def __init__(
+        self,
+        objects: Objects,
+        score_threshold: float,
+        keys: KeysCollection = "pred",
+        within_key: str | None = "breast_inner",
+    ) -> None:
+        super().__init__(keys)
+        check("score_threshold", score_threshold, 0 <= score_threshold <= 1, "a value in [0, 1]")
+        self.objects, self.score_threshold, self.within_key = objects, score_threshold, within_key
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> Data:
+        """Form the objects."""
+        item, image = dict(data), data["image"]
+        key = self.first_key(item)
+        logits = torch.as_tensor(item[key]).detach().float().cpu().numpy()
+        within = None if self.within_key is None else plane(item[self.within_key])
+        scene = Scene(plane(image), logits, within, spacing_of(image))
+        labels, item["scores"], probability = self.objects.form(scene, self.score_threshold)
+        item["instances"] = torch.from_numpy(labels)[None]
+        item["map"] = torch.from_numpy(np.ascontiguousarray(probability))[None]
+        item[key] = (item["instances"] > 0).to(torch.uint8)
+        if isinstance(self.objects, ComponentObjects) and self.score_threshold == 0:
+            item["thresholds"] = self.objects.thresholds
+            item["objects_at"] = lambda threshold: self.objects.form(scene, threshold)[:2]
+        return item
 
 
 class MeasureFindingsd(MapTransform):
     """Add `findings` (measured MCs) and the `report`, and number `instances` and `scores` by the ids of the findings.
 
+    Reads `image`, `scores` and `breast` besides.
+
     Args:
         keys: the numbered objects.
-        image_key, scores_key, breast_key: what the chain before left.
-        method: name of the method in the report.
+        method: its name in the report.
         operating_point: thresholds in force, for the report.
     """
 
     def __init__(
-        self,
-        keys: KeysCollection = "instances",
-        image_key: str = "image",
-        scores_key: str = "scores",
-        breast_key: str = "breast",
-        method: str = "HDoGReg",
-        operating_point: dict[str, Any] | None = None,
+        self, keys: KeysCollection = "instances", method: str = "HDoGReg", operating_point: dict[str, Any] | None = None
     ) -> None:
         super().__init__(keys)
-        self.image_key, self.scores_key, self.breast_key = image_key, scores_key, breast_key
         self.method, self.operating_point = method, operating_point or {}
 
     def __call__(self, data: Mapping[Hashable, Any]) -> Data:
         """Measure the objects."""
-        item, image = dict(data), data[self.image_key]
+        item, image = dict(data), data["image"]
         key = self.first_key(item)
-        labels, scores = plane(item[key]).astype(np.int32), np.asarray(item[self.scores_key])
+        labels, scores = plane(item[key]).astype(np.int32), np.asarray(item["scores"])
         item["findings"] = measure_objects(labels, scores, spacing_of(image))
         present = np.flatnonzero(np.bincount(labels.ravel(), minlength=1)[1:]) + 1
         new_number = np.zeros(max(labels.max(initial=0), 0) + 1, np.int32)
         new_number[present] = np.arange(1, present.size + 1)
         item[key] = torch.from_numpy(new_number[labels])[None]
-        item[self.scores_key] = np.concatenate([[0], scores[present]])
-        item["report"] = build_report(
-            item["findings"], image, plane(item[self.breast_key]), self.method, self.operating_point
-        )
+        item["scores"] = np.concatenate([[0], scores[present]])
+        breast = plane(item["breast"])
+        item["report"] = build_report(item["findings"], image, breast, self.method, self.operating_point)
         return item
 
 
 class RestoreFileGeometryd(MapTransform):
     """Bring masks back to the axes, rank, orientation and affine of the input file (columns first, as MONAI writes).
 
-    Args:
-        keys: masks [1, rows, cols].
-        image_key: the image whose metadata says how the file was laid out.
-        dtype: NumPy dtype of the result.
+    Masks are [1, rows, cols]; the metadata of `image` says how the file was laid out. The result is uint8.
     """
-
-    def __init__(self, keys: KeysCollection, image_key: str = "image", dtype: str = "uint8") -> None:
-        super().__init__(keys)
-        self.image_key, self.dtype = image_key, np.dtype(dtype)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> Data:
         """Restore every mask."""
-        item, meta = dict(data), data[self.image_key].meta
+        item, meta = dict(data), data["image"].meta
         for key in self.keys:
-            restored = to_file_axes(plane(item[key]).astype(self.dtype), meta)
+            restored = to_file_axes(plane(item[key]).astype(np.uint8), meta)
             affine = torch.as_tensor(np.asarray(meta["file_affine"], dtype=np.float64))
             kept = {name: value for name, value in meta.items() if name not in ("affine", "spatial_shape", "space")}
             item[key] = MetaTensor(torch.from_numpy(np.ascontiguousarray(restored))[None], affine=affine, meta=kept)

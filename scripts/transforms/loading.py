@@ -1,7 +1,5 @@
 """Reading mammograms and labels, and where the breast is. Images are tensors [1, rows, cols]."""
 
-from __future__ import annotations
-
 from collections.abc import Hashable, Mapping
 from typing import Any
 
@@ -20,10 +18,6 @@ class LoadMammogramd(MapTransform):
     """Replace paths by mammograms: MetaTensor [1, rows, cols], float32 in [0, 1], MCs bright.
 
     MONAI's `LoadImaged` would try other readers on a file that ours refuses.
-
-    Args:
-        keys: keys of paths.
-        reading: how files become images.
     """
 
     def __init__(self, keys: KeysCollection = "image", reading: Reading = AS_SHOWN) -> None:
@@ -42,33 +36,29 @@ class LoadMammogramd(MapTransform):
 class LoadLabeld(MapTransform):
     """Replace label references (mask file, INbreast XML, points) by uint8 [1, rows, cols] {0, 1, 2 = ignore}.
 
+    The loaded `image` gives shape and spacing.
+
     Args:
         keys: keys of label references; "" or a missing key is an image without findings.
-        image_key: key of the loaded image, which gives shape and spacing.
         contour: how INbreast contours are drawn, "spline" or "polygon" (scripts/data/labels/annotations.py).
     """
 
-    def __init__(self, keys: KeysCollection, image_key: str = "image", contour: str = "spline") -> None:
+    def __init__(self, keys: KeysCollection, contour: str = "spline") -> None:
         super().__init__(keys, allow_missing_keys=True)
-        self.image_key, self.contour = image_key, contour
+        self.contour = contour
 
     def __call__(self, data: Mapping[Hashable, Any]) -> Data:
         """Load every label."""
-        item, image = dict(data), data[self.image_key]
+        item, image = dict(data), data["image"]
+        shape, annotation = tuple(image.shape[-2:]), item.get("annotation", "full")
         for key in self.keys:
-            shape, annotation = tuple(image.shape[-2:]), item.get("annotation", "full")
             label = load_label(item.get(key, ""), shape, spacing_of(image), annotation, self.contour)
             item[key] = torch.from_numpy(label)[None]
         return item
 
 
 class BreastMaskd(MapTransform):
-    """Add `breast` and `breast_inner` (eroded), bool masks [1, rows, cols].
-
-    Args:
-        keys: the image.
-        region: how the mask is eroded.
-    """
+    """Add `breast` and `breast_inner` (eroded), bool masks [1, rows, cols], of the image."""
 
     def __init__(self, keys: KeysCollection = "image", region: BreastRegion | None = None) -> None:
         super().__init__(keys)
@@ -76,10 +66,6 @@ class BreastMaskd(MapTransform):
 
     def __call__(self, data: Mapping[Hashable, Any]) -> Data:
         """Compute both masks."""
-        item = dict(data)
-        image = item[self.first_key(item)]
-        for key, mask in zip(
-            ("breast", "breast_inner"), self.region.masks(plane(image), spacing_of(image)[0]), strict=True
-        ):
-            item[key] = torch.from_numpy(mask)[None]
-        return item
+        image = data[self.first_key(data)]
+        breast, inner = map(torch.from_numpy, self.region.masks(plane(image), spacing_of(image)[0]))
+        return dict(data) | {"breast": breast[None], "breast_inner": inner[None]}

@@ -9,7 +9,14 @@ from scipy import ndimage
 from skimage.feature import blob_dog, peak_local_max
 
 from scripts.candidates import boxes
-from scripts.candidates.dog import dog_responses, hessian_mask, prune_overlaps, scale_space_maxima
+from scripts.candidates.dog import (
+    components_with_seed,
+    dog_responses,
+    gaussian_radius,
+    hessian_mask,
+    prune_overlaps,
+    scale_space_maxima,
+)
 from scripts.candidates.hdog import HDoGParameters, hdog
 from tests.candidates.hdog_reference import hdog_reference, hessian_reference
 
@@ -205,14 +212,14 @@ def test_turning_the_image_turns_the_candidates(seed: int, turn, shape: tuple[in
     assert abs(len(turned.blobs) - len(straight.blobs)) <= 1
 
 
-def test_bands_leave_no_trace(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tiles_leave_no_trace(monkeypatch: pytest.MonkeyPatch) -> None:
     image = texture((300, 170), seed=4)
     whole = hdog(image, PAPER)
-    for rows in (17, 64, 4096):
-        monkeypatch.setattr(boxes, "BAND_ROWS", rows)
-        banded = hdog(image, PAPER)
-        np.testing.assert_array_equal(banded.mask, whole.mask)
-        np.testing.assert_array_equal(banded.blobs, whole.blobs)
+    for tile_px in ((17, 32), (64, 96), (4096, 4096)):
+        monkeypatch.setattr(boxes, "TILE_PX", tile_px)
+        tiled = hdog(image, PAPER)
+        np.testing.assert_array_equal(tiled.mask, whole.mask)
+        np.testing.assert_array_equal(tiled.blobs, whole.blobs)
 
 
 @settings(max_examples=20, deadline=None)
@@ -271,7 +278,7 @@ def test_views_and_float64_give_the_same_as_contiguous_float32() -> None:
 
 def test_published_parameters_give_three_layers() -> None:
     np.testing.assert_allclose(PAPER.sigmas, [1.18, 1.888, 3.0208, 4.83328])
-    assert PAPER.support_px == 19 + 2
+    assert gaussian_radius(PAPER.sigmas[-1]) == 19
     assert len(dog_responses(texture((30, 30)), PAPER.sigmas)) == 3
 
 
@@ -334,3 +341,36 @@ def test_bad_image_is_refused(image: np.ndarray, message: str) -> None:
 def test_bad_mask_is_refused(mask: np.ndarray) -> None:
     with pytest.raises(ValueError, match="mask: got"):
         hdog(np.zeros((4, 4), np.float32), PAPER, mask)
+
+
+# --- components with a seed -----------------------------------------------------------------------------------
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.integers(0, 10**6))
+def test_components_with_a_seed_equal_brute_force(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    shape = (int(rng.integers(1, 30)), int(rng.integers(1, 30)))
+    known = np.kron(rng.random((5, 5)) < 0.7, np.ones((6, 6), bool))[: shape[0], : shape[1]]
+    mask = known & (rng.random(shape) < rng.choice([0.3, 0.6, 0.8]))  # from specks to mazes
+    seeds = known & (rng.random(shape) < 0.03)
+    wanted = rng.random(shape) < 0.1
+
+    labels, _ = ndimage.label(mask)
+    expected = (labels > 0) & np.isin(labels, labels[seeds])
+    rim = known & ndimage.binary_dilation(~known)  # a pixel beyond it is in the image and not known
+    in_doubt = (labels > 0) & np.isin(labels, labels[rim]) & ~expected
+
+    found, is_in_doubt = components_with_seed(mask, *np.nonzero(seeds), np.flatnonzero(rim), wanted)
+    np.testing.assert_array_equal(found, expected)
+    assert is_in_doubt == (in_doubt & wanted).any()
+
+
+@pytest.mark.parametrize("side", [16, 64])
+def test_a_growing_margin_ends_with_the_whole_image_under_the_mask(monkeypatch: pytest.MonkeyPatch, side: int) -> None:
+    monkeypatch.setattr("scripts.candidates.hdog.MARGIN_PX", 1)
+    monkeypatch.setattr(boxes, "TILE_PX", (side, 2 * side))
+    image = texture((230, 390), seed=12, noise=0.004)
+    mask = np.zeros(image.shape, bool)
+    mask[100:104, 200:230] = mask[10, 10] = mask[-1, -1] = True
+    assert_equals_whole_under(mask, image, PAPER)
