@@ -9,6 +9,7 @@ import torch
 from monai.engines import IterationEvents, SupervisedEvaluator
 from monai.utils import CommonKeys as Keys
 
+from scripts.common.checks import check
 from scripts.common.memory import give_back_freed_memory
 from scripts.data.lists.folder import FAILURE, describe_failure
 from scripts.inference.prefetch import AHEAD, LookAhead
@@ -23,11 +24,8 @@ class TolerantEvaluator(SupervisedEvaluator):
 
     After each iteration `state.failure` is None or a record {"file", "stage", "reason"}.
 
-    Args:
-        *args: as of `SupervisedEvaluator`.
-        prefetch: read the next image and run the network on it while this one's results are made and written.
-            It needs room for a second image; the results, their order and what is reported stay the same.
-        **kwargs: as of `SupervisedEvaluator`.
+    With `prefetch` the next image is read and the network run on it while this one's results are made and written. It
+    needs room for a second image; the results, their order and what is reported stay the same.
     """
 
     def __init__(self, *args: Any, prefetch: bool = False, **kwargs: Any) -> None:
@@ -41,10 +39,8 @@ class TolerantEvaluator(SupervisedEvaluator):
             engine.state.failure = {key: value[0] for key, value in batchdata[FAILURE].items()}
             return engine.state.output
         try:
-            if len(batchdata["image"]) != 1:
-                raise ValueError(
-                    f"batch_size: got {len(batchdata['image'])}; want 1, as one bad image would take others along"
-                )
+            size = len(batchdata["image"])
+            check("batch_size", size, size == 1, "1, as one bad image would take others along")
             outcome = batchdata.pop(AHEAD) if AHEAD in batchdata else self._forward(batchdata)
             if isinstance(outcome, Exception):
                 raise outcome

@@ -13,11 +13,10 @@ from torch.nn import functional
 from scripts.networks.fourier_conv import FourierConv
 from scripts.networks.slim_fcn import KERNEL_SIZES_PX, ParallelBlock, SlimFCN
 
+#: From this many input channels on, `FourierConv` is the faster one on a processor (docs/log/performance.md).
 FOURIER_CHANNELS = 32
-"""From this many input channels on, `FourierConv` is the faster one on a processor (docs/performance.md)."""
-
+#: From this many on, two kernels (3 in 5, 7 in 9) are faster than all four in one of 9 px.
 PAIR_CHANNELS = 16
-"""From this many on, two kernels (3 in 5, 7 in 9) are faster than all four in one of 9 px."""
 
 
 class EmbeddedConvs(nn.Module):

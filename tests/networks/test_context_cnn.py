@@ -6,7 +6,7 @@ import torch
 from monai.data import MetaTensor
 from torch import nn
 
-from scripts.candidates.breast_mask import breast_mask, erode_breast
+from scripts.candidates.breast_mask import BreastRegion, breast_mask, erode_breast
 from scripts.candidates.dog_discs import dog_blobs
 from scripts.candidates.hdog import HDoGParameters
 from scripts.inference.candidate_inferer import CandidateInferer
@@ -64,6 +64,11 @@ def test_other_sizes_are_refused(network):
         ContextCNN(input_std=0)
 
 
+def inferer_of(erosion_px=45, precision="float32", **options):
+    hdog = HDoGParameters(1.6, 2.0, dog_threshold=0.01, reference_spacing_mm=0.0)
+    return CandidateInferer(hdog, BreastRegion(erosion_px, 0.0), precision=precision, **options)
+
+
 class MiddlePixel(nn.Module):
     """Stands for the CNN: the logit is 100 x the grey value of the candidate; remembers the sizes of its batches."""
 
@@ -88,7 +93,7 @@ def image():
 def test_every_candidate_in_the_eroded_breast_is_classified_once_in_batches(image):
     inputs = MetaTensor(torch.from_numpy(image)[None, None], meta={"spacing_mm": (0.07, 0.07)})
     network = MiddlePixel()
-    found = CandidateInferer(batch_size=2, patch_px=15, breast_erosion_px=5, precision="float32")(inputs, network)
+    found = inferer_of(batch_size=2, patch_px=15, erosion_px=5)(inputs, network)
     within = erode_breast(breast_mask(image, 0.07), 5)
     blobs = dog_blobs(image, HDoGParameters(1.6, 2.0, dog_threshold=0.01), within)
     assert {(60, 20), (100, 70), (140, 50)} <= {(int(r), int(c)) for r, c, _ in blobs}
@@ -104,14 +109,14 @@ def test_every_candidate_in_the_eroded_breast_is_classified_once_in_batches(imag
 
 def test_an_image_without_candidates_never_reaches_the_network():
     network = MiddlePixel()
-    found = CandidateInferer(precision="float32")(torch.full((1, 1, 50, 50), 0.5), network)
+    found = inferer_of()(torch.full((1, 1, 50, 50), 0.5), network)
     assert network.batches == [] and (found[:, 0] == -20).all() and not found[:, 1].any()
 
 
 def test_bad_arguments_are_named():
     with pytest.raises(ValueError, match="batch_size: got 0"):
-        CandidateInferer(batch_size=0)
+        inferer_of(batch_size=0)
     with pytest.raises(ValueError, match="precision: got 'half'"):
-        CandidateInferer(precision="half")
+        inferer_of(precision="half")
     with pytest.raises(ValueError, match=r"inputs: got shape \(1, 3, 5, 5\)"):
-        CandidateInferer()(torch.zeros(1, 3, 5, 5), MiddlePixel())
+        inferer_of()(torch.zeros(1, 3, 5, 5), MiddlePixel())

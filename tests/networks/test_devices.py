@@ -1,13 +1,16 @@
 """The shipped inference and a training step on every device there is, against the plain network on the processor."""
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import nn
 
+from scripts.common.resampling import WorkingGrid
 from scripts.inference.precision import AutocastInferer
 from scripts.inference.tile_inferer import TileInferer
+from scripts.inference.tiles import Tiles
 from scripts.inference.working_grid import WorkingGridInferer
 from scripts.networks.fpn import FPN
 from scripts.networks.slim_fcn import SlimFCN
@@ -33,19 +36,16 @@ def image_and_breast():
     return image * breast, breast
 
 
-ARGUMENTS = {
-    "fpn": {"tile_px": 96, "margin_px": 32},
-    "slim_fcn": {"tile_px": 80, "margin_px": 22, "align_px": 1, "crop": True, "fuse": True},
-}
+TILES = {"fpn": Tiles(96, 32, crop=False), "slim_fcn": Tiles(80, 22, align_px=1)}
 
 
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize(("precision", "tolerance"), [("float32", 2e-3), ("bfloat16", 0.03)])
-@pytest.mark.parametrize("name", ARGUMENTS)
+@pytest.mark.parametrize("name", TILES)
 def test_inference_is_that_of_the_plain_network_on_the_processor(name, precision, tolerance, device):
     network, (image, breast) = network_of(name).eval(), image_and_breast()
-    plain = TileInferer(**{**ARGUMENTS[name], "crop": False, "fuse": False})(image, network, breast=breast)
-    inferer = WorkingGridInferer(TileInferer(**ARGUMENTS[name], precision=precision))
+    plain = TileInferer(replace(TILES[name], crop=False), "float32", fuse=False)(image, network, breast=breast)
+    inferer = WorkingGridInferer(TileInferer(TILES[name], precision), WorkingGrid())
     moved = copy.deepcopy(network).to(device)
     found = inferer(image.to(device), moved, breast=breast.to(device))
     assert found.device.type == device and found.dtype == torch.float32
@@ -55,7 +55,7 @@ def test_inference_is_that_of_the_plain_network_on_the_processor(name, precision
 
 
 @pytest.mark.parametrize("device", DEVICES)
-@pytest.mark.parametrize("name", ARGUMENTS)
+@pytest.mark.parametrize("name", TILES)
 def test_a_training_step_changes_the_weights_as_on_the_processor(name, device):
     image = torch.rand(2, 1, 64, 64, generator=torch.Generator().manual_seed(2))
     label = torch.zeros(2, 1, 64, 64)
