@@ -41,9 +41,6 @@ class FPN(nn.Module):
         head_bias: start of the head's bias, in logits; a negative one starts at the rarity of MCs.
         align_corners: of every bilinear upsampling. True as in the authors' code; it stretches maps about the
             tile's centre, False keeps them fixed to the pixel grid, which tiled inference likes better.
-
-    Raises:
-        ValueError: unknown encoder, unfitting weights, or impossible sizes.
     """
 
     def __init__(

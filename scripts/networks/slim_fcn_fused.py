@@ -22,11 +22,8 @@ PAIR_CHANNELS = 16
 class EmbeddedConvs(nn.Module):
     """Parallel convolutions as fewer, larger ones: the smaller kernels stand zero-padded within the largest.
 
-    Args:
-        weights: one [out_channels, in_channels, k, k] per convolution, k odd.
-        bias: of all convolutions after each other.
-        groups: how many neighbouring convolutions become one, e.g. (2, 2).
-        dtype: of the arithmetic.
+    `weights` are [out_channels, in_channels, k, k], k odd, `bias` that of all convolutions after each other; `groups`
+    says how many neighbouring convolutions become one, e.g. (2, 2).
     """
 
     def __init__(
@@ -85,15 +82,12 @@ class FusedSlimFCN(nn.Module):
 
 @torch.no_grad()
 def fuse(network: SlimFCN, dtype: torch.dtype = torch.float32, fourier: bool | None = None) -> FusedSlimFCN:
-    """The inference form of a network, on its device; later changes of its weights are not followed.
+    """The inference form of a network, on its device, in evaluation mode; later changes of weights are not followed.
 
     Args:
         network: a slim FCN with its weights loaded; left as it is.
         dtype: torch.float32 (logits as before to 1e-4) or torch.bfloat16.
         fourier: whether blocks of many channels run by `FourierConv`; None: on processors, not on GPUs.
-
-    Returns:
-        The fused network, in evaluation mode.
     """
     device = network.pred.weight.device
     fused = FusedSlimFCN(copy.deepcopy(network).cpu(), dtype, device.type == "cpu" if fourier is None else fourier)

@@ -173,10 +173,8 @@ def _flat(name: str, description: Any) -> dict[str, Any]:
 class MetricsTable:
     """Append one row per epoch to a CSV file: epoch, mean training loss, learning rate, validation metrics.
 
-    Args:
-        path: CSV file. Rows of epochs that are trained again (after a resume) are replaced.
-        optimizer: its first group's learning rate, as the epoch starts, is noted.
-        evaluator: validation engine; cells of epochs in which it did not run stay empty.
+    The learning rate is that of the optimizer's first group as the epoch starts. Rows of epochs that are trained again
+    (after a resume) are replaced; validation cells of epochs in which the evaluator did not run stay empty.
     """
 
     def __init__(self, path: str | Path, optimizer: torch.optim.Optimizer, evaluator: Engine | None = None) -> None:

@@ -111,15 +111,16 @@ class RandIntensityd(RandomizableTransform, MapTransform):
     Args:
         keys: images [1, rows, cols] in [0, 1]; they stay in it.
         prob: probability.
-        amount: (low, high) of the drawn amount.
+        amount: (low, high) of the drawn amount; None: `usual` of the class.
     """
 
     change: Callable[[np.ndarray, float], np.ndarray]
+    usual: tuple[float, float]
 
-    def __init__(self, keys: KeysCollection, prob: float, amount: tuple[float, float]) -> None:
+    def __init__(self, keys: KeysCollection, prob: float = 0.9, amount: tuple[float, float] | None = None) -> None:
         MapTransform.__init__(self, keys)
         RandomizableTransform.__init__(self, prob=prob)
-        self.amount = tuple(amount)
+        self.amount = tuple(amount or self.usual)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> Data:
         """Change every image alike."""
@@ -133,27 +134,18 @@ class RandIntensityd(RandomizableTransform, MapTransform):
 
 
 class RandCLAHEd(RandIntensityd):
-    """Contrast-limited adaptive histogram equalisation; `amount` is the contrast limit (see `clahe`)."""
+    """Contrast-limited adaptive histogram equalisation; the amount is the contrast limit (see `clahe`)."""
 
-    change = staticmethod(clahe)
-
-    def __init__(self, keys: KeysCollection, prob: float = 0.9, amount: tuple[float, float] = (1.0, 4.0)) -> None:
-        super().__init__(keys, prob, amount)
+    change, usual = staticmethod(clahe), (1.0, 4.0)
 
 
 class RandBrightnessd(RandIntensityd):
-    """Another brightness; `amount` is added, and the result clipped to [0, 1]."""
+    """Another brightness; the amount is added, and the result clipped to [0, 1]."""
 
-    change = staticmethod(brightness)
-
-    def __init__(self, keys: KeysCollection, prob: float = 0.9, amount: tuple[float, float] = (-0.2, 0.2)) -> None:
-        super().__init__(keys, prob, amount)
+    change, usual = staticmethod(brightness), (-0.2, 0.2)
 
 
 class RandGammad(RandIntensityd):
-    """Another gamma, of the range [0, 1] and not of the patch's own; `amount` is the exponent."""
+    """Another gamma, of the range [0, 1] and not of the patch's own; the amount is the exponent."""
 
-    change = staticmethod(gamma)
-
-    def __init__(self, keys: KeysCollection, prob: float = 0.9, amount: tuple[float, float] = (0.8, 1.2)) -> None:
-        super().__init__(keys, prob, amount)
+    change, usual = staticmethod(gamma), (0.8, 1.2)
