@@ -45,7 +45,7 @@ class SeedEveryEpoch:
         random.seed(seed)
         np.random.seed(seed)  # noqa: NPY002 - MONAI's transforms draw from it
         torch.manual_seed(seed)
-        dataset = getattr(self.loader, "dataset", None)
+        dataset: Any = getattr(self.loader, "dataset", None)
         if hasattr(dataset, "set_epoch"):
             dataset.set_epoch(engine.state.epoch)
         transform = getattr(dataset, "transform", None)
@@ -65,7 +65,7 @@ class TrainingState:
         objects: name -> object with state_dict (network, optimizer, scheduler, ...).
         evaluator: validation engine, whose best metric is kept, or None.
         resume: pick up `path` when it exists; else start anew (and overwrite it).
-        settings: what else makes the run what it is and no engine holds (seed, postprocessing, ...).
+        settings: what else makes the run what it is and no engine holds (postprocessing, ...).
         datalist: {"training": items, "validation": items, "testing": items}: the images of each section, so that
             another split or fold in the same folder cannot leak test patients into training.
     """
@@ -95,7 +95,6 @@ class TrainingState:
         if self.evaluator is not None:
             state["best_metric"] = float(getattr(self.evaluator.state, "best_metric", -1))
             state["best_metric_epoch"] = int(getattr(self.evaluator.state, "best_metric_epoch", -1))
-            state["validation_epoch"] = int(self.evaluator.state.epoch)
         _save(self.path, state)
 
     def _load(self, engine: Engine) -> None:
