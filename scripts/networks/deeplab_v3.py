@@ -83,11 +83,12 @@ class ImagePooling(nn.Sequential):
 
         A batch of one image has one value per channel, which BatchNorm cannot train on: its running statistics serve.
         """
-        pooled, norm = self[1](self[0](x)), self[2]
+        pooled = self[1](self[0](x))
         if self.training and x.shape[0] == 1:
+            norm = self[2]
             pooled = F.batch_norm(pooled, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps)
         else:
-            pooled = norm(pooled)
+            pooled = self[2](pooled)
         return self[3](pooled).expand(-1, -1, x.shape[2], x.shape[3])
 
 
