@@ -65,7 +65,7 @@ class InceptionC(nn.Module):
         short = self.branch1_0(x)
         long = self.branch2_2(self.branch2_1(self.branch2_0(x)))
         pairs = [self.branch1_1a(short), self.branch1_1b(short), self.branch2_3a(long), self.branch2_3b(long)]
-        return torch.cat([self.branch0(x)] + pairs + [self.branch3(x)], dim=1)  # noqa: RUF005 - TorchScript
+        return torch.cat([self.branch0(x)] + pairs + [self.branch3(x)], dim=1)
 
 
 def _pooled_conv(in_channels: int, out_channels: int) -> nn.Module:
