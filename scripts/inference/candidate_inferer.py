@@ -12,7 +12,8 @@ from monai.inferers import Inferer
 from scripts.candidates.breast_mask import BreastRegion, breast_mask
 from scripts.candidates.dog_discs import dog_blobs, extract_patches
 from scripts.candidates.hdog import HDoGParameters
-from scripts.common.tensors import row_spacing_of
+from scripts.common.checks import check
+from scripts.common.tensors import plane, row_spacing_of
 from scripts.inference.precision import autocast_dtype, check_precision
 
 
@@ -28,9 +29,6 @@ class CandidateInferer(Inferer):
         batch_size: patches per forward pass.
         precision: see `autocast_dtype`.
         outside_logit: logit of pixels without a candidate.
-
-    Raises:
-        ValueError: `batch_size` below 1, or an unknown `precision`.
     """
 
     def __init__(
@@ -43,8 +41,7 @@ class CandidateInferer(Inferer):
         outside_logit: float = -20.0,
     ) -> None:
         super().__init__()
-        if batch_size < 1:
-            raise ValueError(f"batch_size: got {batch_size}; want at least 1")
+        check("batch_size", batch_size, batch_size >= 1, "at least 1")
         self.hdog, self.breast, self.patch_px, self.batch_size = hdog, breast, patch_px, batch_size
         self.precision, self.outside_logit = check_precision(precision), outside_logit
 
@@ -60,16 +57,12 @@ class CandidateInferer(Inferer):
 
         Args:
             inputs: images in [0, 1], [B, 1, rows, cols], read by MammogramReader.
-            network: maps patches [n, 1, patch_px, patch_px] to logits [n, 1]; called without gradients.
-            *args: passed on to the network.
+            network: maps patches [n, 1, patch_px, patch_px] (and what else is given) to logits [n, 1]; called without
+                gradients.
             breast: breast masks of the images, bool [B, 1, rows, cols]; None: they are computed.
-            **kwargs: passed on to the network.
 
         Returns:
             float32 [B, 2, rows, cols] on the device of `inputs`.
-
-        Raises:
-            ValueError: `inputs` is not [B, 1, rows, cols].
         """
         if inputs.ndim != 4 or inputs.shape[1] != 1:
             raise ValueError(f"inputs: got shape {tuple(inputs.shape)}; want [B, 1, rows, cols]")
@@ -77,32 +70,21 @@ class CandidateInferer(Inferer):
         found[:, 0] = self.outside_logit
         spacing_mm = row_spacing_of(inputs)
         for index, image in enumerate(inputs[:, 0].detach().float().cpu().numpy()):
-            whole = breast_mask(image, spacing_mm) if breast is None else _array(breast[index, 0])
+            whole = breast_mask(image, spacing_mm) if breast is None else plane(breast[index]).astype(bool)
             blobs = dog_blobs(image, self.hdog.at(spacing_mm), self.breast.eroded(whole, spacing_mm))
-            logits = self._classify(image, blobs, network, inputs.device, *args, **kwargs)
+            logits = self._classify(image, blobs, inputs.device, lambda patches: network(patches, *args, **kwargs))
             rows, cols = torch.from_numpy(blobs[:, :2].astype(np.int64)).to(inputs.device).T
             found[index, 0, rows, cols] = logits
             found[index, 1, rows, cols] = torch.from_numpy(blobs[:, 2].copy()).to(inputs.device)
         return found
 
     def _classify(
-        self,
-        image: np.ndarray,
-        blobs: np.ndarray,
-        network: Callable[..., Any],
-        device: torch.device,
-        *args: Any,
-        **kwargs: Any,
+        self, image: np.ndarray, blobs: np.ndarray, device: torch.device, run: Callable[[torch.Tensor], Any]
     ) -> torch.Tensor:
         dtype = autocast_dtype(self.precision, device)
         logits = [torch.zeros(0, device=device)]
         for first in range(0, len(blobs), self.batch_size):
             patches = extract_patches(image, blobs[first : first + self.batch_size, :2], self.patch_px)
-            batch = torch.from_numpy(patches)[:, None].to(device)
             with torch.no_grad(), torch.autocast(device.type, dtype or torch.bfloat16, enabled=dtype is not None):
-                logits.append(network(batch, *args, **kwargs).float().flatten())
+                logits.append(run(torch.from_numpy(patches)[:, None].to(device)).float().flatten())
         return torch.cat(logits)
-
-
-def _array(mask: torch.Tensor) -> np.ndarray:
-    return np.ascontiguousarray(torch.as_tensor(mask).detach().cpu().numpy().astype(bool))

@@ -1,21 +1,57 @@
-"""Running over many images: an evaluator that survives a bad one."""
+"""Running over many images: an evaluator that survives a bad one, and computes the next while results are written."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import torch
 from monai.engines import IterationEvents, SupervisedEvaluator
 from monai.utils import CommonKeys as Keys
 
+from scripts.common.checks import check
 from scripts.common.memory import give_back_freed_memory
 from scripts.data.lists.folder import FAILURE, describe_failure
-from scripts.inference.prefetch import AHEAD, LookAhead
 
 logger = logging.getLogger(__name__)
 #: What postprocessing and writers need of preprocessing, besides the image.
 MASKS = ("breast", "breast_inner")
+AHEAD = "computed_ahead"
+
+
+class LookAhead:
+    """A data loader that reads and computes one batch ahead, in one background thread.
+
+    Each batch comes with the result of `compute` under `AHEAD`, or with the exception that it raised. While a batch
+    is in the user's hands, the next one is read and computed; nothing further, so that memory stays bounded.
+
+    The loader's batches are dictionaries; those that hold `FAILURE` are passed on as they are.
+    """
+
+    def __init__(self, loader: Iterable[Any], compute: Callable[[Any], Any]) -> None:
+        self.loader, self.compute = loader, compute
+
+    def __len__(self) -> int:
+        return len(self.loader)  # type: ignore[arg-type]
+
+    def __iter__(self) -> Iterator[Any]:
+        with ThreadPoolExecutor(1, thread_name_prefix="look-ahead") as pool:
+            batches = iter(self.loader)
+            ahead = pool.submit(self._next, batches)
+            while (batch := ahead.result()) is not None:
+                ahead = pool.submit(self._next, batches)
+                yield batch
+
+    def _next(self, batches: Iterator[Any]) -> Any:
+        batch = next(batches, None)
+        if batch is not None and FAILURE not in batch:
+            try:
+                batch[AHEAD] = self.compute(batch)
+            except Exception as error:
+                batch[AHEAD] = error
+        return batch
 
 
 class TolerantEvaluator(SupervisedEvaluator):
@@ -23,11 +59,8 @@ class TolerantEvaluator(SupervisedEvaluator):
 
     After each iteration `state.failure` is None or a record {"file", "stage", "reason"}.
 
-    Args:
-        *args: as of `SupervisedEvaluator`.
-        prefetch: read the next image and run the network on it while this one's results are made and written.
-            It needs room for a second image; the results, their order and what is reported stay the same.
-        **kwargs: as of `SupervisedEvaluator`.
+    With `prefetch` the next image is read and the network run on it while this one's results are made and written. It
+    needs room for a second image; the results, their order and what is reported stay the same.
     """
 
     def __init__(self, *args: Any, prefetch: bool = False, **kwargs: Any) -> None:
@@ -41,10 +74,8 @@ class TolerantEvaluator(SupervisedEvaluator):
             engine.state.failure = {key: value[0] for key, value in batchdata[FAILURE].items()}
             return engine.state.output
         try:
-            if len(batchdata["image"]) != 1:
-                raise ValueError(
-                    f"batch_size: got {len(batchdata['image'])}; want 1, as one bad image would take others along"
-                )
+            size = len(batchdata["image"])
+            check("batch_size", size, size == 1, "1, as one bad image would take others along")
             outcome = batchdata.pop(AHEAD) if AHEAD in batchdata else self._forward(batchdata)
             if isinstance(outcome, Exception):
                 raise outcome

@@ -10,6 +10,7 @@ import torch
 from monai.inferers import SimpleInferer
 from torch import nn
 
+from scripts.common.checks import check
 from scripts.networks.slim_fcn import SlimFCN
 from scripts.networks.slim_fcn_fused import fuse
 
@@ -18,8 +19,7 @@ PRECISIONS = ("auto", "float32", "bfloat16")
 
 def check_precision(precision: str) -> str:
     """The precision, if it is known; else a ValueError."""
-    if precision not in PRECISIONS:
-        raise ValueError(f"precision: got {precision!r}; want one of {', '.join(PRECISIONS)}")
+    check("precision", precision, precision in PRECISIONS, f"one of {', '.join(PRECISIONS)}")
     return precision
 
 
@@ -30,9 +30,6 @@ def autocast_dtype(precision: str, device: torch.device) -> torch.dtype | None:
         precision: "float32", "bfloat16", or "auto": bfloat16 on processors with bf16 instructions (AVX-512 BF16 or AMX)
             and on GPUs that support it, else float32.
         device: where the network runs.
-
-    Raises:
-        ValueError: unknown precision.
     """
     if check_precision(precision) == "auto":
         if device.type == "cuda":
@@ -76,7 +73,6 @@ class InferenceForm:
     def __init__(self, precision: str = "auto", fuse: bool = True) -> None:
         self.precision, self.fuse = check_precision(precision), fuse
         self._fused: nn.Module | None = None
-        self._fused_of: nn.Module | None = None
         self._fused_from: tuple[Any, ...] = ()
 
     def of(
@@ -92,7 +88,7 @@ class InferenceForm:
 
     def _fused_form(self, network: SlimFCN, dtype: torch.dtype) -> nn.Module:
         weights = network.state_dict(keep_vars=True).values()
-        source = (dtype, *((tensor.data_ptr(), tensor._version) for tensor in weights))
-        if self._fused is None or network is not self._fused_of or source != self._fused_from:
-            self._fused, self._fused_of, self._fused_from = fuse(network, dtype), network, source
+        source = (network, dtype, *((tensor.data_ptr(), tensor._version) for tensor in weights))
+        if self._fused is None or source != self._fused_from:
+            self._fused, self._fused_from = fuse(network, dtype), source
         return self._fused

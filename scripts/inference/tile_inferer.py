@@ -30,9 +30,6 @@ class TileInferer(Inferer):
         precision, fuse: see `InferenceForm`.
         outside_logit: logit of pixels outside the breast.
         default_spacing_mm: pixel size that the breast mask assumes where the input's metadata holds none.
-
-    Raises:
-        ValueError: an unknown `precision`.
     """
 
     def __init__(
@@ -59,10 +56,8 @@ class TileInferer(Inferer):
 
         Args:
             inputs: images in [0, 1], [B, 1, H, W]; a MetaTensor keeps its metadata.
-            network: maps [b, 1, h, w] to logits [b, C, h, w]; called without gradients.
-            *args: passed on to the network.
+            network: maps [b, 1, h, w] (and what else is given) to logits [b, C, h, w]; called without gradients.
             breast: breast masks of the images, bool [B, 1, H, W]; None: they are computed where they are needed.
-            **kwargs: passed on to the network.
 
         Returns:
             float32 logits [B, C, H, W] on the device of `inputs`.
@@ -86,11 +81,9 @@ class TileInferer(Inferer):
                 else:
                     outputs = run(windows, *args, **kwargs)
                 size = tuple(side.stop - side.start for side in part)
-                if outputs.shape[2:] != size:
-                    raise ValueError(
-                        f"network: got an output of {tuple(outputs.shape[2:])} px from a tile of {size} px; want the "
-                        "same size"
-                    )
+                if (given := tuple(outputs.shape[2:])) != size:
+                    wanted = "want the same size"
+                    raise ValueError(f"network: got an output of {given} px from a tile of {size} px; {wanted}")
                 if logits is None:
                     logits = self._blank(images, outputs.shape[1])
                 for tile, output in zip(batch, outputs, strict=True):

@@ -10,8 +10,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from scripts.common.checks import check
+
+#: Cuts within a tile lie at multiples of it: the processor's library compiles and keeps programs for every size.
 PART_STEP_PX = 128
-"""Cuts within a tile lie at multiples of it: the processor's library compiles and keeps programs for every size."""
 
 
 class Span(NamedTuple):
@@ -48,35 +50,23 @@ class Tile(NamedTuple):
 
 @dataclass(frozen=True)
 class Tiles:
-    """Tiling of whole mammograms.
+    """Tiling of whole mammograms."""
 
-    Attributes:
-        tile_px: side of a tile (512 in HDoGReg), a multiple of `align_px`.
-        margin_px: dropped on every inner side (128 in HDoGReg; the slim FCN needs 22).
-        align_px: tiles start at multiples of it: the network's stride (1 for a full-resolution network).
-        batch_size: tiles per forward pass.
-        breast_only: skip tiles without breast and blank what is not breast.
-        crop: cut every tile down to the breast in its core and `margin_px` around it. No logit changes where the
-            receptive field fits into the margin (the slim FCN); the FPN's norms see less that is not breast.
-    """
-
-    tile_px: int = 1024
-    margin_px: int = 128
-    align_px: int = 32
-    batch_size: int = 1
-    breast_only: bool = True
+    tile_px: int = 1024  # side of a tile (512 in HDoGReg), a multiple of `align_px`
+    margin_px: int = 128  # dropped on every inner side (128 in HDoGReg; the slim FCN needs 22)
+    align_px: int = 32  # tiles start at multiples of it: the network's stride (1 for a full-resolution network)
+    batch_size: int = 1  # tiles per forward pass
+    breast_only: bool = True  # skip tiles without breast and blank what is not breast
+    #: Cut every tile down to the breast in its core and `margin_px` around it. No logit changes where the receptive
+    #: field fits into the margin (the slim FCN); the FPN's norms see less that is not breast.
     crop: bool = True
 
     def __post_init__(self) -> None:
         if self.margin_px < 0 or self.step_px <= 0:
-            raise ValueError(
-                f"margin_px: got {self.margin_px} for tile_px {self.tile_px}; want 0 or more that leaves a core of at "
-                f"least {self.align_px} px"
-            )
-        if self.tile_px % self.align_px:
-            raise ValueError(f"tile_px: got {self.tile_px}; want a multiple of align_px = {self.align_px}")
-        if self.batch_size < 1:
-            raise ValueError(f"batch_size: got {self.batch_size}; want at least 1")
+            wanted = f"0 or more that leaves a core of at least {self.align_px} px"
+            raise ValueError(f"margin_px: got {self.margin_px} for tile_px {self.tile_px}; want {wanted}")
+        check("tile_px", self.tile_px, self.tile_px % self.align_px == 0, f"a multiple of align_px = {self.align_px}")
+        check("batch_size", self.batch_size, self.batch_size >= 1, "at least 1")
 
     @property
     def step_px(self) -> int:
@@ -93,10 +83,8 @@ class Tiles:
         last_start = max(-(-(size_px - self.tile_px) // self.align_px) * self.align_px, 0)
         starts = [*range(0, last_start, self.step_px), last_start]
         cuts = [(left + self.tile_px + right) // 2 for left, right in itertools.pairwise(starts)]
-        cores = zip([0, *cuts], [*cuts, size_px], strict=True)
-        return [
-            Span(start, min(start + self.tile_px, size_px), *core) for start, core in zip(starts, cores, strict=True)
-        ]
+        cores = zip(starts, [0, *cuts], [*cuts, size_px], strict=True)
+        return [Span(start, min(start + self.tile_px, size_px), first, stop) for start, first, stop in cores]
 
     def batches(self, count: int, shape: tuple[int, int], breast: np.ndarray | None) -> Iterator[list[Tile]]:
         """Tiles to compute, at most `batch_size` of one shape together.

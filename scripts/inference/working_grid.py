@@ -43,10 +43,8 @@ class WorkingGridInferer(Inferer):
 
         Args:
             inputs: images in [0, 1], [B, 1, rows, cols], with the reader's metadata.
-            network: see the inferer.
-            *args: passed on.
+            network: see the inferer, which gets everything else that is given, too.
             breast: breast masks, bool [B, 1, rows, cols], or None.
-            **kwargs: passed on.
 
         Returns:
             float32 logits [B, C, rows, cols] on the device of `inputs`.

@@ -34,25 +34,27 @@ class LoadWeights:
         engine.add_event_handler(Events.STARTED, self)
 
     def __call__(self, engine: Engine) -> None:
-        """Load the weights.
-
-        Raises:
-            FileNotFoundError: no such file.
-            WeightsError: no path, no state dict in the file, or that of another network.
-        """
-        wanted = f"a state dict (.pt) of {type(self.network).__name__}"
+        """Load the weights; FileNotFoundError, or WeightsError where the file does not hold this network's."""
+        name = type(self.network).__name__
+        wanted = f"a state dict (.pt) of {name}"
         if self.path is None:
             if self.optional:
                 return
             raise WeightsError(f"weights: no path given; want {wanted}")
         if not self.path.exists():
-            raise FileNotFoundError(
-                f"weights: {self.path} does not exist; want {wanted}, e.g. train one with configs/train.json"
+            example = "e.g. train one with configs/train.json"
+            raise FileNotFoundError(f"weights: {self.path} does not exist; want {wanted}, {example}")
+        state, own = _read(self.path, wanted), self.network.state_dict()
+        missing, unexpected = [key for key in own if key not in state], [key for key in state if key not in own]
+        reshaped = [key for key in own if key in state and getattr(state[key], "shape", None) != own[key].shape]
+        if misfits := missing + unexpected + reshaped:
+            raise WeightsError(
+                f"weights: {self.path} holds weights of another network ({len(missing)} keys missing, "
+                f"{len(unexpected)} unexpected, {len(reshaped)} of another shape; first: {misfits[0]}); want {name}: "
+                "pass the overlay that belongs to the weights"
             )
-        state = _read(self.path, wanted)
-        _check_fit(self.path, state, self.network)
         self.network.load_state_dict(state)
-        logger.info("weights of %s loaded from %s", type(self.network).__name__, self.path)
+        logger.info("weights of %s loaded from %s", name, self.path)
 
 
 def _read(path: Path, wanted: str) -> dict[str, torch.Tensor]:
@@ -61,23 +63,8 @@ def _read(path: Path, wanted: str) -> dict[str, torch.Tensor]:
     except Exception as error:  # torch.load raises whatever the damaged bytes provoke
         reason = str(error).strip().partition("\n")[0]
         raise WeightsError(f"weights: {path} is unreadable ({reason}); want {wanted}") from error
-    for key in ("network", "model"):
-        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
-            content = content[key]
-            break
+    if isinstance(content, Mapping):
+        content = next((content[key] for key in ("network", "model") if isinstance(content.get(key), Mapping)), content)
     if not isinstance(content, Mapping) or not any(isinstance(value, torch.Tensor) for value in content.values()):
         raise WeightsError(f"weights: {path} holds no state dict but a {type(content).__name__}; want {wanted}")
     return dict(content)
-
-
-def _check_fit(path: Path, state: Mapping[str, torch.Tensor], network: nn.Module) -> None:
-    own = network.state_dict()
-    missing = [key for key in own if key not in state]
-    unexpected = [key for key in state if key not in own]
-    reshaped = [key for key in own if key in state and getattr(state[key], "shape", None) != own[key].shape]
-    if misfits := missing + unexpected + reshaped:
-        raise WeightsError(
-            f"weights: {path} holds weights of another network ({len(missing)} keys missing, {len(unexpected)} "
-            f"unexpected, {len(reshaped)} of another shape; first: {misfits[0]}); want {type(network).__name__}: "
-            "pass the overlay that belongs to the weights"
-        )

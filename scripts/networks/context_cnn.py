@@ -9,10 +9,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from scripts.common.checks import check
 from scripts.common.settings import recorded
-
-CONTEXT_PX = 95
-LOCAL_PX = 9
 
 
 def _conv(in_channels: int, out_channels: int) -> list[nn.Module]:
@@ -34,21 +32,16 @@ class ContextCNN(nn.Module):
     Args:
         in_channels: channels of the image.
         dropout: probability of dropping a feature before the last layer.
-        input_mean: subtracted from the [0, 1] image inside ``forward``.
-        input_std: divides the difference.
-
-    Raises:
-        ValueError: ``input_std`` is not positive.
+        input_mean, input_std: `forward` first makes (x - input_mean) / input_std of the [0, 1] image.
     """
 
     def __init__(
         self, in_channels: int = 1, dropout: float = 0.0, input_mean: float = 0.5, input_std: float = 0.5
     ) -> None:
         super().__init__()
-        if input_std <= 0:
-            raise ValueError(f"input_std: got {input_std}; want a positive number")
+        check("input_std", input_std, input_std > 0, "a positive number")
         self.input_mean, self.input_std = float(input_mean), float(input_std)
-        self.context_px, self.local_px = CONTEXT_PX, LOCAL_PX
+        self.context_px, self.local_px = 95, 9
         self.local_branch = nn.Sequential(*_conv(in_channels, 32), *_conv(32, 32), _pool(), *_conv(32, 64))
         self.context_branch = nn.Sequential(
             *(*_conv(in_channels, 32), _pool()),
@@ -62,19 +55,10 @@ class ContextCNN(nn.Module):
         self.to(memory_format=torch.channels_last)  # faster on CPU, same numbers
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Log-odds of MC for the pixel in the middle.
+        """Log-odds [B, 1] of MC for the middle of patches [B, in_channels, 95, 95] in [0, 1], centred on candidates.
 
         The softmax of two outputs is the sigmoid of their difference, which is returned; cross-entropy of the two is
         binary cross-entropy of the difference.
-
-        Args:
-            x: patches in [0, 1], [B, in_channels, 95, 95], centred on candidates.
-
-        Returns:
-            Logits [B, 1].
-
-        Raises:
-            ValueError: patches of another size.
         """
         side, local_side = self.context_px, self.local_px
         if x.shape[2] != side or x.shape[3] != side:

@@ -14,38 +14,34 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from scripts.common.checks import check
 from scripts.common.settings import recorded
 from scripts.networks.weights import EncoderWeightsError, fetch_state, fit_input_channels, shortened
 
 logger = logging.getLogger(__name__)
 
+#: COCO weights of torchvision; the digits after the dash are the start of the file's SHA-256.
 PUBLISHED_URL = "https://download.pytorch.org/models/deeplabv3_resnet50_coco-cd0a2569.pth"
-"""COCO weights of torchvision; the digits after the dash are the start of the file's SHA-256."""
-
-BLOCKS = (3, 4, 6, 3)
-FEATURES, ASPP_CHANNELS, ASPP_RATES = 2048, 256, (12, 24, 36)
-EXPANSION = 4
+#: Of each stage: width, blocks, stride, dilation of the first block, dilation of the others. A stage that does not
+#: halve begins with the dilation of the one before.
+STAGES = ((64, 3, 1, 1, 1), (128, 4, 2, 1, 1), (256, 6, 1, 1, 2), (512, 3, 1, 2, 4))
+EXPANSION = 4  # channels that leave a block, per channel of its 3x3 convolution
+ASPP_CHANNELS, ASPP_RATES = 256, (12, 24, 36)
 LAST_LAYER = "classifier.4."
 
 
 class Bottleneck(nn.Module):
     """1x1, 3x3 (stride and dilation) and 1x1 convolution around a shortcut, each with BatchNorm."""
 
-    def __init__(self, in_channels: int, width: int, stride: int, dilation: int, project: bool) -> None:
+    def __init__(self, in_channels: int, width: int, stride: int, dilation: int) -> None:
         super().__init__()
         out_channels = width * EXPANSION
-        self.conv1 = nn.Conv2d(in_channels, width, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(width)
-        self.conv2 = nn.Conv2d(width, width, 3, stride=stride, padding=dilation, dilation=dilation, bias=False)
-        self.bn2 = nn.BatchNorm2d(width)
-        self.conv3 = nn.Conv2d(width, out_channels, 1, bias=False)
-        self.bn3 = nn.BatchNorm2d(out_channels)
+        self.conv1, self.bn1 = _conv_bn(in_channels, width, 1)
+        self.conv2, self.bn2 = _conv_bn(width, width, 3, stride, dilation)
+        self.conv3, self.bn3 = _conv_bn(width, out_channels, 1)
         self.relu = nn.ReLU(inplace=True)
-        self.downsample: nn.Module = nn.Identity()
-        if project:
-            self.downsample = nn.Sequential(
-                nn.Conv2d(in_channels, out_channels, 1, stride=stride, bias=False), nn.BatchNorm2d(out_channels)
-            )
+        projects = stride > 1 or in_channels != out_channels
+        self.downsample = nn.Sequential(*_conv_bn(in_channels, out_channels, 1, stride)) if projects else nn.Identity()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Map [B, in_channels, H, W] to [B, 4 * width, H / stride, W / stride]."""
@@ -59,23 +55,16 @@ class DilatedResNet50(nn.Module):
 
     def __init__(self, in_channels: int) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(in_channels, 64, 7, stride=2, padding=3, bias=False)
-        self.bn1 = nn.BatchNorm2d(64)
+        channels, stages = 64, []
+        self.conv1, self.bn1 = _conv_bn(in_channels, channels, 7, stride=2)
         self.relu = nn.ReLU(inplace=True)
         self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
-        self.layer1 = self._stage(64, 64, BLOCKS[0], stride=1, first_dilation=1, dilation=1)
-        self.layer2 = self._stage(256, 128, BLOCKS[1], stride=2, first_dilation=1, dilation=1)
-        # a stage that does not halve begins with the dilation of the one before
-        self.layer3 = self._stage(512, 256, BLOCKS[2], stride=1, first_dilation=1, dilation=2)
-        self.layer4 = self._stage(1024, 512, BLOCKS[3], stride=1, first_dilation=2, dilation=4)
-
-    @staticmethod
-    def _stage(
-        in_channels: int, width: int, blocks: int, stride: int, first_dilation: int, dilation: int
-    ) -> nn.Sequential:
-        first = Bottleneck(in_channels, width, stride, first_dilation, project=True)
-        others = [Bottleneck(width * EXPANSION, width, 1, dilation, project=False) for _ in range(1, blocks)]
-        return nn.Sequential(first, *others)
+        for width, blocks, stride, first_dilation, dilation in STAGES:
+            first = Bottleneck(channels, width, stride, first_dilation)
+            channels = width * EXPANSION
+            others = [Bottleneck(channels, width, 1, dilation) for _ in range(1, blocks)]
+            stages.append(nn.Sequential(first, *others))
+        self.layer1, self.layer2, self.layer3, self.layer4 = stages
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Map [B, in_channels, H, W] to [B, 2048, H / 8, W / 8], rounded up."""
@@ -87,13 +76,7 @@ class ImagePooling(nn.Sequential):
     """Mean over the whole image, 1x1 convolution, BatchNorm, ReLU, spread over the image again."""
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
-        super().__init__(
-            nn.AdaptiveAvgPool2d(1),
-            nn.Conv2d(in_channels, out_channels, 1, bias=False),
-            nn.BatchNorm2d(out_channels),
-            nn.ReLU(),
-        )
-        self.out_channels = out_channels
+        super().__init__(nn.AdaptiveAvgPool2d(1), *_conv_bn(in_channels, out_channels, 1), nn.ReLU())
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Map [B, in_channels, H, W] to [B, out_channels, H, W], constant over H and W.
@@ -103,9 +86,7 @@ class ImagePooling(nn.Sequential):
         pooled = self[1](self[0](x))
         if self.training and x.shape[0] == 1:
             norm = self[2]
-            pooled = F.batch_norm(
-                pooled, norm.running_mean, norm.running_var, norm.weight, norm.bias, False, 0.0, norm.eps
-            )
+            pooled = F.batch_norm(pooled, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps)
         else:
             pooled = self[2](pooled)
         return self[3](pooled).expand(-1, -1, x.shape[2], x.shape[3])
@@ -114,19 +95,19 @@ class ImagePooling(nn.Sequential):
 class ASPP(nn.Module):
     """Atrous spatial pyramid pooling: a 1x1, three dilated 3x3 convolutions and the image's mean, joined by a 1x1."""
 
-    def __init__(self, in_channels: int, out_channels: int, rates: tuple[int, ...], dropout: float) -> None:
+    def __init__(self, in_channels: int, out_channels: int, dropout: float) -> None:
         super().__init__()
-        branches: list[nn.Module] = [_conv_bn_relu(in_channels, out_channels, kernel_size=1)]
-        branches += [_conv_bn_relu(in_channels, out_channels, 3, dilation=rate) for rate in rates]
+        branches = [nn.Sequential(*_conv_bn(in_channels, out_channels, 1), nn.ReLU())]
+        for rate in ASPP_RATES:
+            branches.append(nn.Sequential(*_conv_bn(in_channels, out_channels, 3, dilation=rate), nn.ReLU()))
         self.convs = nn.ModuleList([*branches, ImagePooling(in_channels, out_channels)])
-        self.project = nn.Sequential(
-            *_conv_bn_relu(len(self.convs) * out_channels, out_channels, kernel_size=1), nn.Dropout(dropout)
-        )
+        joined = _conv_bn(len(self.convs) * out_channels, out_channels, 1)
+        self.project = nn.Sequential(*joined, nn.ReLU(), nn.Dropout(dropout))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Map [B, in_channels, H, W] to [B, out_channels, H, W]."""
         parallel: list[torch.Tensor] = []
-        for branch in self.convs:
+        for branch in self.convs:  # TorchScript takes no comprehension here
             parallel.append(branch(x))
         return self.project(torch.cat(parallel, dim=1))
 
@@ -142,11 +123,10 @@ class DeepLabV3(nn.Module):
         pretrained: "none"; "published" (torchvision's COCO weights, downloaded once to torch's cache); or the path of a
             state dict of torchvision's `deeplabv3_resnet50` or of its ResNet-50 classifier. Auxiliary classifier, and
             last layers of other shape, are left out.
-        input_mean: subtracted from the [0, 1] image inside ``forward``; the mean of ImageNet's three channels.
-        input_std: divides the difference; the mean of ImageNet's three channels.
+        input_mean, input_std: `forward` first makes (x - input_mean) / input_std of the [0, 1] image; the mean of
+            ImageNet's three channels.
 
     Raises:
-        ValueError: ``input_std`` is not positive.
         EncoderWeightsError: the weights cannot be had or do not fit.
     """
 
@@ -160,14 +140,12 @@ class DeepLabV3(nn.Module):
         input_std: float = 0.226,
     ) -> None:
         super().__init__()
-        if input_std <= 0:
-            raise ValueError(f"input_std: got {input_std}; want a positive number")
+        check("input_std", input_std, input_std > 0, "a positive number")
         self.input_mean, self.input_std = float(input_mean), float(input_std)
         self.backbone = DilatedResNet50(in_channels)
-        aspp = ASPP(FEATURES, ASPP_CHANNELS, ASPP_RATES, dropout)
-        self.classifier = nn.Sequential(
-            aspp, *_conv_bn_relu(ASPP_CHANNELS, ASPP_CHANNELS, 3), nn.Conv2d(ASPP_CHANNELS, num_classes, 1)
-        )
+        aspp = ASPP(EXPANSION * STAGES[-1][0], ASPP_CHANNELS, dropout)
+        refine = [*_conv_bn(ASPP_CHANNELS, ASPP_CHANNELS, 3), nn.ReLU()]
+        self.classifier = nn.Sequential(aspp, *refine, nn.Conv2d(ASPP_CHANNELS, num_classes, 1))
         self.dropout = aspp.project[3]  # a second name for it; it has no state
         for module in self.modules():
             if isinstance(module, nn.Conv2d) and module.bias is None:
@@ -176,39 +154,23 @@ class DeepLabV3(nn.Module):
         self.to(memory_format=torch.channels_last)  # faster on CPU, same numbers
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Logits for every pixel, bilinearly enlarged from 1/8.
-
-        Args:
-            x: images in [0, 1], [B, in_channels, H, W], any size.
-
-        Returns:
-            Logits [B, num_classes, H, W].
-        """
+        """Logits [B, num_classes, H, W] of images in [0, 1], [B, in_channels, H, W]; bilinearly enlarged from 1/8."""
         features = self.backbone((x - self.input_mean) / self.input_std)
         return F.interpolate(self.classifier(features), size=x.shape[2:], mode="bilinear", align_corners=False)
 
 
 def load_pretrained(network: DeepLabV3, source: str) -> None:
-    """Fill a network in place from torchvision's weights.
-
-    Args:
-        network: to fill.
-        source: see `DeepLabV3`.
-
-    Raises:
-        EncoderWeightsError: no such file, no network, a damaged file, or unfitting keys.
-    """
+    """Fill a network in place from torchvision's weights; `source` and errors as `pretrained` of `DeepLabV3`."""
     if source == "none":
         return
-    state = adapt_state(
-        fetch_state(PUBLISHED_URL if source == "published" else source, "pretrained"), network.state_dict()
-    )
+    published = fetch_state(PUBLISHED_URL if source == "published" else source, "pretrained")
+    state = adapt_state(published, network.state_dict())
     try:
         missing, unexpected = network.load_state_dict(state, strict=False)
     except RuntimeError as error:
         raise EncoderWeightsError(f"pretrained: {source} does not fit: {shortened(error)}") from error
     backbone_only = not any(key.startswith("classifier.") for key in state)
-    allowed = ("classifier.",) if backbone_only else (LAST_LAYER,)
+    allowed = "classifier." if backbone_only else LAST_LAYER
     lost = [key for key in missing if not key.startswith(allowed) and not key.endswith("num_batches_tracked")]
     if lost or unexpected:
         raise EncoderWeightsError(
@@ -219,14 +181,10 @@ def load_pretrained(network: DeepLabV3, source: str) -> None:
 
 
 def adapt_state(state: Mapping[str, torch.Tensor], own: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Published weights as this network's: keys, input channels, and no layers that it does not have.
+    """Weights of torchvision's deeplabv3_resnet50 or resnet50 as those of the network with the state dict `own`.
 
-    The first convolution is summed over its input channels: a grey image shown to the RGB network is the same image in
-    each channel (see `fit_input_channels`; exact if the three channels are scaled alike).
-
-    Args:
-        state: of torchvision's deeplabv3_resnet50 or resnet50.
-        own: state dict of the network to fill.
+    Keys are its keys, layers that it does not have are left out, the first convolution has its input channels (see
+    `fit_input_channels`; exact if the three channels are scaled alike).
     """
     if "conv1.weight" in state:
         state = {f"backbone.{key}": value for key, value in state.items() if not key.startswith("fc.")}
@@ -239,7 +197,7 @@ def adapt_state(state: Mapping[str, torch.Tensor], own: Mapping[str, torch.Tenso
     return state
 
 
-def _conv_bn_relu(in_channels: int, out_channels: int, kernel_size: int, dilation: int = 1) -> nn.Sequential:
-    padding = dilation * (kernel_size // 2)
-    conv = nn.Conv2d(in_channels, out_channels, kernel_size, padding=padding, dilation=dilation, bias=False)
-    return nn.Sequential(conv, nn.BatchNorm2d(out_channels), nn.ReLU())
+def _conv_bn(inputs: int, outputs: int, kernel_px: int, stride: int = 1, dilation: int = 1) -> list[nn.Module]:
+    padding = dilation * (kernel_px // 2)
+    conv = nn.Conv2d(inputs, outputs, kernel_px, stride, padding, dilation, bias=False)
+    return [conv, nn.BatchNorm2d(outputs)]

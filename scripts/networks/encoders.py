@@ -9,7 +9,11 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from scripts.common.checks import check
 from scripts.networks.inception_v4 import InceptionV4Encoder
+
+#: (channels, residual blocks) of the small encoder at 1/2, 1/4, 1/8, 1/16, 1/32.
+STAGES = ((32, 1), (64, 2), (96, 2), (128, 2), (160, 1))
 
 
 class ResidualBlock(nn.Module):
@@ -23,9 +27,8 @@ class ResidualBlock(nn.Module):
         self.bn2 = nn.BatchNorm2d(out_channels)
         self.shortcut: nn.Module = nn.Identity()
         if stride > 1 or in_channels != out_channels:
-            self.shortcut = nn.Sequential(
-                nn.AvgPool2d(stride), nn.Conv2d(in_channels, out_channels, 1, bias=False), nn.BatchNorm2d(out_channels)
-            )
+            project = nn.Conv2d(in_channels, out_channels, 1, bias=False)
+            self.shortcut = nn.Sequential(nn.AvgPool2d(stride), project, nn.BatchNorm2d(out_channels))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Map [B, in_channels, H, W] to [B, out_channels, H / stride, W / stride]."""
@@ -37,34 +40,22 @@ class ResidualEncoder(nn.Module):
     """A small encoder of plain 3x3 convolutions, which CPUs run several times faster than depthwise ones.
 
     A 5x5 convolution of stride 2, then residual blocks at 1/2, 1/4, 1/8, 1/16 and 1/32; 1,465,056 parameters.
-
-    Args:
-        in_channels: channels of the image.
-        widths: channels at 1/2, 1/4, 1/8, 1/16, 1/32.
-        blocks: residual blocks at each of these.
     """
 
     first_conv = "stem.0.weight"
 
-    def __init__(
-        self,
-        in_channels: int = 1,
-        widths: tuple[int, ...] = (32, 64, 96, 128, 160),
-        blocks: tuple[int, ...] = (1, 2, 2, 2, 1),
-    ) -> None:
+    def __init__(self, in_channels: int = 1) -> None:
         super().__init__()
-        self.stem = nn.Sequential(
-            nn.Conv2d(in_channels, widths[0], 5, stride=2, padding=2, bias=False),
-            nn.BatchNorm2d(widths[0]),
-            nn.ReLU(inplace=True),
-        )
+        channels = STAGES[0][0]
+        conv = nn.Conv2d(in_channels, channels, 5, stride=2, padding=2, bias=False)
+        self.stem = nn.Sequential(conv, nn.BatchNorm2d(channels), nn.ReLU(inplace=True))
         stages = []
-        for level, (width, count) in enumerate(zip(widths, blocks, strict=True)):
-            previous, stride = (widths[level - 1], 2) if level else (width, 1)
-            first = ResidualBlock(previous, width, stride)
+        for level, (width, count) in enumerate(STAGES):
+            first = ResidualBlock(channels, width, 2 if level else 1)
             stages.append(nn.Sequential(first, *(ResidualBlock(width, width, 1) for _ in range(1, count))))
+            channels = width
         self.stages = nn.ModuleList(stages)
-        self.out_channels = tuple(widths[1:])
+        self.out_channels = tuple(width for width, _ in STAGES[1:])
 
     def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
         """Map [B, in_channels, H, W], H and W multiples of 32, to the four feature maps, finest first."""
@@ -80,15 +71,6 @@ ENCODERS = {"inception_v4": InceptionV4Encoder, "residual": ResidualEncoder}
 
 
 def make_encoder(name: str, in_channels: int = 1) -> nn.Module:
-    """Build an encoder with fresh weights.
-
-    Args:
-        name: one of ``ENCODERS``.
-        in_channels: channels of the image.
-
-    Raises:
-        ValueError: the name is not known.
-    """
-    if name not in ENCODERS:
-        raise ValueError(f"encoder: got {name!r}; want one of {', '.join(ENCODERS)}")
+    """An encoder of ``ENCODERS`` with fresh weights."""
+    check("encoder", name, name in ENCODERS, f"one of {', '.join(ENCODERS)}")
     return ENCODERS[name](in_channels)

@@ -15,11 +15,10 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+#: Side of a window; measured against 24, 40 and 48 (docs/log/performance.md).
 WINDOW_PX = 32
-"""Side of a window; measured against 24, 40 and 48 (docs/performance.md)."""
-
+#: Windows per matrix product: few enough for the spectra to stay in cache.
 WINDOWS_AT_A_TIME = 64
-"""Windows per matrix product: few enough for the spectra to stay in cache."""
 
 
 class FourierConv(nn.Module):

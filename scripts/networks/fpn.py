@@ -10,17 +10,15 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from scripts.common.checks import check
 from scripts.common.settings import recorded
 from scripts.networks.encoders import make_encoder
 from scripts.networks.fpn_decoder import DetailPath, FPNDecoder
 from scripts.networks.weights import load_encoder_weights
 
-STRIDE_PX = 32
-# BatchNorm cannot train on a single value per channel, so one image of 32 x 32 is padded to 2 x 2 values at 1/32.
-MINIMUM_SIZE_PX = 64
 BRANCH_STRIDE = 4
+#: What the full-resolution path sees around a pixel is 10 px; rounded up to a multiple of `BRANCH_STRIDE`.
 DETAIL_MARGIN_PX = 16
-"""What the full-resolution path sees around a pixel is 10 px; rounded up to a multiple of `BRANCH_STRIDE`."""
 
 
 @recorded
@@ -38,15 +36,11 @@ class FPN(nn.Module):
         pyramid_channels: channels of the pyramid levels.
         segmentation_channels: channels of the segmentation branches (a multiple of 32).
         dropout: probability of dropping a whole merged feature map (spatial dropout).
-        input_mean: subtracted from the image inside ``forward``.
-        input_std: divides the difference.
+        input_mean, input_std: `forward` first makes (x - input_mean) / input_std of the image.
         detail_channels: width of the full-resolution path; 0 (the paper) leaves it out.
         head_bias: start of the head's bias, in logits; a negative one starts at the rarity of MCs.
         align_corners: of every bilinear upsampling. True as in the authors' code; it stretches maps about the
             tile's centre, False keeps them fixed to the pixel grid, which tiled inference likes better.
-
-    Raises:
-        ValueError: unknown encoder, unfitting weights, or impossible sizes.
     """
 
     def __init__(
@@ -65,15 +59,13 @@ class FPN(nn.Module):
         align_corners: bool = True,
     ) -> None:
         super().__init__()
-        if segmentation_channels % 32:
-            raise ValueError(f"segmentation_channels: got {segmentation_channels}; want a multiple of 32 (GroupNorm)")
-        if detail_channels < 0:
-            raise ValueError(f"detail_channels: got {detail_channels}; want 0 (off) or more")
-        if input_std <= 0:
-            raise ValueError(f"input_std: got {input_std}; want a positive number")
-        self.input_mean = float(input_mean)
-        self.input_std = float(input_std)
-        self.stride_px, self.minimum_px = STRIDE_PX, MINIMUM_SIZE_PX  # TorchScript sees no module constants
+        fits = segmentation_channels % 32 == 0
+        check("segmentation_channels", segmentation_channels, fits, "a multiple of 32 (GroupNorm)")
+        check("detail_channels", detail_channels, detail_channels >= 0, "0 (off) or more")
+        check("input_std", input_std, input_std > 0, "a positive number")
+        self.input_mean, self.input_std = float(input_mean), float(input_std)
+        # BatchNorm cannot train on a single value per channel: one image of 32 x 32 is padded to 2 x 2 values at 1/32
+        self.stride_px, self.minimum_px = 32, 64
         self.encoder = make_encoder(encoder, in_channels)
         load_encoder_weights(self.encoder, encoder, encoder_weights)
         self.decoder = FPNDecoder(self.encoder.out_channels, pyramid_channels, segmentation_channels, align_corners)
@@ -85,28 +77,17 @@ class FPN(nn.Module):
             self.detail = DetailPath(in_channels, segmentation_channels, detail_channels, align_corners)
             head_channels, upsample = detail_channels, nn.Identity()
         self.segmentation_head = nn.Sequential(nn.Conv2d(head_channels, out_channels, kernel_size=1), upsample)
-        self._initialise(head_bias)
-        self.to(memory_format=torch.channels_last)  # up to twice as fast on CPU, same numbers
-
-    def _initialise(self, head_bias: float) -> None:
-        """He initialisation of every convolution outside the encoder."""
-        for part in (self.decoder, self.detail, self.segmentation_head):
-            for module in part.modules() if part is not None else ():
+        for part in filter(None, (self.decoder, self.detail, self.segmentation_head)):
+            for module in part.modules():
                 if isinstance(module, nn.Conv2d):
                     nn.init.kaiming_normal_(module.weight, mode="fan_in", nonlinearity="relu")
                     if module.bias is not None:
                         nn.init.zeros_(module.bias)
         nn.init.constant_(self.segmentation_head[0].bias, head_bias)
+        self.to(memory_format=torch.channels_last)  # up to twice as fast on CPU, same numbers
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Logits of the proximity map.
-
-        Args:
-            x: images in [0, 1], [B, in_channels, H, W], any size.
-
-        Returns:
-            Logits [B, out_channels, H, W].
-        """
+        """Logits [B, out_channels, H, W] of images in [0, 1], [B, in_channels, H, W], any size."""
         rows, cols = x.shape[2], x.shape[3]
         x = self._scaled_and_extended(x)
         merged = self.dropout(self.decoder(self.encoder(x)))

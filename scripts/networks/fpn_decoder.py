@@ -12,13 +12,9 @@ class ConvNormRelu(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, upsample: bool, align_corners: bool) -> None:
         super().__init__()
-        self.upsample = upsample
-        self.align_corners = align_corners
-        self.block = nn.Sequential(
-            nn.Conv2d(in_channels, out_channels, kernel_size=3, padding=1, bias=False),
-            nn.GroupNorm(32, out_channels),
-            nn.ReLU(inplace=True),
-        )
+        self.upsample, self.align_corners = upsample, align_corners
+        conv = nn.Conv2d(in_channels, out_channels, kernel_size=3, padding=1, bias=False)
+        self.block = nn.Sequential(conv, nn.GroupNorm(32, out_channels), nn.ReLU(inplace=True))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Map [B, in_channels, H, W] to [B, out_channels, H or 2H, W or 2W]."""
@@ -33,9 +29,8 @@ class SegmentationBranch(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, doublings: int, align_corners: bool) -> None:
         super().__init__()
-        steps = [ConvNormRelu(in_channels, out_channels, doublings > 0, align_corners)]
-        steps += [ConvNormRelu(out_channels, out_channels, True, align_corners) for _ in range(1, doublings)]
-        self.block = nn.Sequential(*steps)
+        inputs = [in_channels, *[out_channels] * (doublings - 1)]
+        self.block = nn.Sequential(*(ConvNormRelu(n, out_channels, doublings > 0, align_corners) for n in inputs))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Map [B, in_channels, H, W] to [B, out_channels, H * 2^doublings, W * 2^doublings]."""
@@ -76,8 +71,7 @@ class FPNDecoder(nn.Module):
         p5 = self.p5(features[3])
         p4 = self.p4(p5, features[2])
         p3 = self.p3(p4, features[1])
-        p2 = self.p2(p3, features[0])
-        pyramid = [p5, p4, p3, p2]
+        pyramid = [p5, p4, p3, self.p2(p3, features[0])]
         merged = torch.zeros(1, device=p5.device, dtype=p5.dtype)
         for level, branch in enumerate(self.seg_blocks):
             merged = merged + branch(pyramid[level])

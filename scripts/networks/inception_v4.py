@@ -12,7 +12,6 @@ from collections import OrderedDict
 import torch
 from torch import nn
 
-STAGE_CHANNELS = (192, 384, 1024, 1536)
 Kernel = int | tuple[int, int]
 
 
@@ -22,10 +21,8 @@ class BasicConv2d(nn.Module):
     def __init__(self, in_channels: int, out_channels: int, kernel: Kernel = 1, stride: int = 1) -> None:
         super().__init__()
         rows, cols = (kernel, kernel) if isinstance(kernel, int) else kernel
-        self.conv = nn.Conv2d(
-            in_channels, out_channels, (rows, cols), stride=stride, padding=(rows // 2, cols // 2), bias=False
-        )
-        self.bn = nn.BatchNorm2d(out_channels, eps=1e-3, momentum=0.1)
+        self.conv = nn.Conv2d(in_channels, out_channels, (rows, cols), stride, (rows // 2, cols // 2), bias=False)
+        self.bn = nn.BatchNorm2d(out_channels, eps=1e-3)
         self.relu = nn.ReLU(inplace=True)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -42,7 +39,7 @@ class Branches(nn.Sequential):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Concatenate every branch's output along the channels."""
         outputs: list[torch.Tensor] = []
-        for branch in self:
+        for branch in self:  # TorchScript takes no comprehension here
             outputs.append(branch(x))
         return torch.cat(outputs, dim=1)
 
@@ -61,27 +58,19 @@ class InceptionC(nn.Module):
         self.branch2_2 = BasicConv2d(448, 512, (1, 3))
         self.branch2_3a = BasicConv2d(512, 256, (1, 3))
         self.branch2_3b = BasicConv2d(512, 256, (3, 1))
-        self.branch3 = nn.Sequential(_average_pool(), BasicConv2d(1536, 256))
+        self.branch3 = _pooled_conv(1536, 256)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Map [B, 1536, H, W] to the same shape."""
         short = self.branch1_0(x)
         long = self.branch2_2(self.branch2_1(self.branch2_0(x)))
-        return torch.cat(
-            [
-                self.branch0(x),
-                self.branch1_1a(short),
-                self.branch1_1b(short),
-                self.branch2_3a(long),
-                self.branch2_3b(long),
-                self.branch3(x),
-            ],
-            dim=1,
-        )
+        pairs = [self.branch1_1a(short), self.branch1_1b(short), self.branch2_3a(long), self.branch2_3b(long)]
+        return torch.cat([self.branch0(x)] + pairs + [self.branch3(x)], dim=1)
 
 
-def _average_pool() -> nn.Module:
-    return nn.AvgPool2d(3, stride=1, padding=1, count_include_pad=False)
+def _pooled_conv(in_channels: int, out_channels: int) -> nn.Module:
+    pool = nn.AvgPool2d(3, stride=1, padding=1, count_include_pad=False)
+    return nn.Sequential(pool, BasicConv2d(in_channels, out_channels))
 
 
 def _max_pool() -> nn.Module:
@@ -117,7 +106,7 @@ def _inception_a() -> nn.Module:
         branch0=BasicConv2d(384, 96),
         branch1=_chain(384, (64, 1), (96, 3)),
         branch2=_chain(384, (64, 1), (96, 3), (96, 3)),
-        branch3=nn.Sequential(_average_pool(), BasicConv2d(384, 96)),
+        branch3=_pooled_conv(384, 96),
     )
 
 
@@ -134,7 +123,7 @@ def _inception_b() -> nn.Module:
         branch0=BasicConv2d(1024, 384),
         branch1=_chain(1024, (192, 1), (224, (1, 7)), (256, (7, 1))),
         branch2=_chain(1024, (192, 1), (192, (7, 1)), (224, (1, 7)), (224, (7, 1)), (256, (1, 7))),
-        branch3=nn.Sequential(_average_pool(), BasicConv2d(1024, 128)),
+        branch3=_pooled_conv(1024, 128),
     )
 
 
@@ -147,17 +136,13 @@ def _reduction_b() -> nn.Module:
 
 
 class InceptionV4Encoder(nn.Module):
-    """Features of Inception-v4 at 1/4 (192 channels), 1/8 (384), 1/16 (1024) and 1/32 (1536).
+    """Features of Inception-v4 at 1/4, 1/8, 1/16 and 1/32; 41,142,240 parameters for images of one channel."""
 
-    Args:
-        in_channels: channels of the image (1 gives 41,142,240 parameters).
-    """
-
+    out_channels = (192, 384, 1024, 1536)
     first_conv = "features.0.conv.weight"
 
     def __init__(self, in_channels: int = 1) -> None:
         super().__init__()
-        self.out_channels = STAGE_CHANNELS
         self.features = nn.Sequential(
             *_stem(in_channels),
             *[_inception_a() for _ in range(4)],

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
+from scripts.common.checks import check
 from scripts.common.settings import recorded
 
 KERNEL_SIZES_PX = (3, 5, 7, 9)
@@ -20,19 +21,13 @@ RECEPTIVE_FIELD_PX = 45
 class ParallelBlock(nn.Module):
     """Parallel convolutions of 3, 5, 7 and 9 px -> concatenation -> BatchNorm -> ReLU, size unchanged.
 
-    Args:
-        in_channels: channels of the input.
-        out_channels: channels after the concatenation; each convolution gives a quarter of them.
-
-    Raises:
-        ValueError: ``out_channels`` is not a multiple of the number of parallel convolutions.
+    Each convolution gives a quarter of ``out_channels``.
     """
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
-        if out_channels % len(KERNEL_SIZES_PX):
-            raise ValueError(f"out_channels: got {out_channels}; want a multiple of {len(KERNEL_SIZES_PX)}")
-        branch_channels = out_channels // len(KERNEL_SIZES_PX)
+        branch_channels, rest = divmod(out_channels, len(KERNEL_SIZES_PX))
+        check("out_channels", out_channels, rest == 0, f"a multiple of {len(KERNEL_SIZES_PX)}")
         self.conv3 = nn.Conv2d(in_channels, branch_channels, kernel_size=3, padding=1)
         self.conv5 = nn.Conv2d(in_channels, branch_channels, kernel_size=5, padding=2)
         self.conv7 = nn.Conv2d(in_channels, branch_channels, kernel_size=7, padding=3)
@@ -58,11 +53,7 @@ class SlimFCN(nn.Module):
         out_channels: logits per pixel.
         widths: channels that leave each of the five blocks (multiples of 4).
         dropout: probability of dropping a whole feature map before ``pred`` (0 in the paper).
-        input_mean: subtracted from the [0, 1] image inside ``forward``.
-        input_std: divides the difference.
-
-    Raises:
-        ValueError: ``widths`` does not hold five numbers, or ``input_std`` is not positive.
+        input_mean, input_std: `forward` first makes (x - input_mean) / input_std of the [0, 1] image.
     """
 
     def __init__(
@@ -75,12 +66,9 @@ class SlimFCN(nn.Module):
         input_std: float = 0.163,
     ) -> None:
         super().__init__()
-        if len(widths) != 5:
-            raise ValueError(f"widths: got {list(widths)}; want five block widths")
-        if input_std <= 0:
-            raise ValueError(f"input_std: got {input_std}; want a positive number")
-        self.input_mean = float(input_mean)
-        self.input_std = float(input_std)
+        check("widths", list(widths), len(widths) == 5, "five block widths")
+        check("input_std", input_std, input_std > 0, "a positive number")
+        self.input_mean, self.input_std = float(input_mean), float(input_std)
         self.block1 = ParallelBlock(in_channels, widths[0])
         self.block2 = ParallelBlock(widths[0], widths[1])
         self.block3 = ParallelBlock(widths[1], widths[2])
@@ -91,14 +79,7 @@ class SlimFCN(nn.Module):
         self.to(memory_format=torch.channels_last)  # faster on CPU, same numbers
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Logits of MC for every pixel.
-
-        Args:
-            x: images in [0, 1], [B, in_channels, H, W], any size.
-
-        Returns:
-            Logits [B, out_channels, H, W].
-        """
+        """Logits of MC [B, out_channels, H, W] of images in [0, 1], [B, in_channels, H, W], any size."""
         x = (x - self.input_mean) / self.input_std
         x = self.block3(self.block2(self.block1(x)))
         x = self.block5(self.block4(x))

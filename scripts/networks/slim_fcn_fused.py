@@ -13,21 +13,17 @@ from torch.nn import functional
 from scripts.networks.fourier_conv import FourierConv
 from scripts.networks.slim_fcn import KERNEL_SIZES_PX, ParallelBlock, SlimFCN
 
+#: From this many input channels on, `FourierConv` is the faster one on a processor (docs/log/performance.md).
 FOURIER_CHANNELS = 32
-"""From this many input channels on, `FourierConv` is the faster one on a processor (docs/performance.md)."""
-
+#: From this many on, two kernels (3 in 5, 7 in 9) are faster than all four in one of 9 px.
 PAIR_CHANNELS = 16
-"""From this many on, two kernels (3 in 5, 7 in 9) are faster than all four in one of 9 px."""
 
 
 class EmbeddedConvs(nn.Module):
     """Parallel convolutions as fewer, larger ones: the smaller kernels stand zero-padded within the largest.
 
-    Args:
-        weights: one [out_channels, in_channels, k, k] per convolution, k odd.
-        bias: of all convolutions after each other.
-        groups: how many neighbouring convolutions become one, e.g. (2, 2).
-        dtype: of the arithmetic.
+    `weights` are [out_channels, in_channels, k, k], k odd, `bias` that of all convolutions after each other; `groups`
+    says how many neighbouring convolutions become one, e.g. (2, 2).
     """
 
     def __init__(
@@ -86,15 +82,12 @@ class FusedSlimFCN(nn.Module):
 
 @torch.no_grad()
 def fuse(network: SlimFCN, dtype: torch.dtype = torch.float32, fourier: bool | None = None) -> FusedSlimFCN:
-    """The inference form of a network, on its device; later changes of its weights are not followed.
+    """The inference form of a network, on its device, in evaluation mode; later changes of weights are not followed.
 
     Args:
         network: a slim FCN with its weights loaded; left as it is.
         dtype: torch.float32 (logits as before to 1e-4) or torch.bfloat16.
         fourier: whether blocks of many channels run by `FourierConv`; None: on processors, not on GPUs.
-
-    Returns:
-        The fused network, in evaluation mode.
     """
     device = network.pred.weight.device
     fused = FusedSlimFCN(copy.deepcopy(network).cpu(), dtype, device.type == "cpu" if fourier is None else fourier)

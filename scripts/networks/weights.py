@@ -50,31 +50,24 @@ def load_encoder_weights(encoder: nn.Module, name: str, source: str) -> None:
     try:
         encoder.load_state_dict(state)
     except RuntimeError as error:
-        raise EncoderWeightsError(
-            f"encoder_weights: got {source}, which does not fit; want a state dict of encoder {name!r}: "
-            f"{shortened(error)}"
-        ) from error
+        wanted = f"want a state dict of encoder {name!r}: {shortened(error)}"
+        raise EncoderWeightsError(f"encoder_weights: got {source}, which does not fit; {wanted}") from error
     logger.info("encoder %s starts from %s", name, source)
 
 
 def fetch_state(source: str, argument: str) -> dict[str, torch.Tensor]:
-    """Read a plain state dict.
-
-    Args:
-        source: path, or URL (downloaded once to torch's cache, its hash checked).
-        argument: name of the argument that asks for it, for errors.
+    """A plain state dict from a path or a URL (downloaded once to torch's cache, its hash checked).
 
     Raises:
-        EncoderWeightsError: it cannot be had, or is no state dict.
+        EncoderWeightsError: it cannot be had, or is no state dict; names `argument`, which asks for it.
     """
     cache = Path(torch.hub.get_dir()) / "checkpoints"
+    options = {"map_location": "cpu", "weights_only": True}
     try:
         if "://" in source:
-            state = torch.hub.load_state_dict_from_url(
-                source, model_dir=str(cache), map_location="cpu", check_hash=True, weights_only=True
-            )
+            state = torch.hub.load_state_dict_from_url(source, model_dir=str(cache), check_hash=True, **options)
         else:
-            state = torch.load(source, map_location="cpu", weights_only=True)
+            state = torch.load(source, **options)
     except FileNotFoundError as error:
         raise EncoderWeightsError(f"{argument}: got {source}, which is no file; want a .pt or .pth file") from error
     except URLError as error:
@@ -90,17 +83,13 @@ def fetch_state(source: str, argument: str) -> dict[str, torch.Tensor]:
 
 
 def fit_input_channels(weight: torch.Tensor, in_channels: int) -> torch.Tensor:
-    """Turn the first convolution of an RGB network into one for grey images, by summing over its input channels.
+    """The first convolution [out, in, rows, cols] of an RGB network for grey images: summed over its input channels.
 
     A grey image shown to the RGB network is the same image in each channel, and convolution is linear, so the sum
     of the three kernels responds exactly as the RGB network does (its mean and std are equal for all channels).
 
-    Args:
-        weight: [out, in, rows, cols].
-        in_channels: 1, or the channels that the weight already has.
-
     Raises:
-        EncoderWeightsError: any other number of channels.
+        EncoderWeightsError: `in_channels` is neither 1 nor what the weight already has.
     """
     if weight.shape[1] == in_channels:
         return weight

@@ -10,31 +10,23 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from scripts.common.checks import check
+
 
 @dataclass(frozen=True)
 class Warp:
-    """Ranges of a random magnification, shift, rotation about the patch's centre, and crop.
+    """Ranges of a random magnification, shift, rotation about the patch's centre, and crop."""
 
-    Attributes:
-        crop_px: side of the square crop.
-        scale_range: magnification uniform in 1 +- this; below 1.
-        shift_range: shift uniform in +- this share of the patch's side.
-        rotation_deg: rotation uniform in +- this.
-    """
-
-    crop_px: int = 320
-    scale_range: float = 0.5
-    shift_range: float = 0.1
-    rotation_deg: float = 0.0
+    crop_px: int = 320  # side of the square crop
+    scale_range: float = 0.5  # magnification uniform in 1 +- this; below 1
+    shift_range: float = 0.1  # shift uniform in +- this share of the patch's side
+    rotation_deg: float = 0.0  # rotation uniform in +- this
 
     def __post_init__(self) -> None:
-        if self.crop_px < 1:
-            raise ValueError(f"crop_px: got {self.crop_px}; want 1 or more")
-        if not 0 <= self.scale_range < 1:
-            raise ValueError(f"scale_range: got {self.scale_range}; want a value in [0, 1)")
-        for name, value in (("shift_range", self.shift_range), ("rotation_deg", self.rotation_deg)):
-            if not value >= 0:
-                raise ValueError(f"{name}: got {value}; want 0 or more")
+        check("crop_px", self.crop_px, self.crop_px >= 1, "1 or more")
+        check("scale_range", self.scale_range, 0 <= self.scale_range < 1, "a value in [0, 1)")
+        check("shift_range", self.shift_range, self.shift_range >= 0, "0 or more")
+        check("rotation_deg", self.rotation_deg, self.rotation_deg >= 0, "0 or more")
 
     def sample(self, rng: np.random.RandomState, shape: tuple[int, ...]) -> np.ndarray:
         """Draw a warp for a patch of (rows, cols): float64 (2, 3), output (col, row, 1) -> input (col, row)."""
@@ -50,36 +42,19 @@ class Warp:
 
 
 def warp_image(image: np.ndarray, matrix: np.ndarray, crop_px: int) -> np.ndarray:
-    """Bilinear warp; outside of the patch the image is mirrored.
-
-    Args:
-        image: float32 (rows, cols).
-        matrix: from `Warp.sample`.
-        crop_px: side of the result.
-
-    Returns:
-        float32 (crop_px, crop_px).
-    """
+    """Bilinear warp of float32 (rows, cols) to (crop_px, crop_px); outside of the patch the image is mirrored."""
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     return cv2.warpAffine(image, matrix, (crop_px, crop_px), flags=flags, borderMode=cv2.BORDER_REFLECT_101)
 
 
-def clahe(image: np.ndarray, clip_limit: float, grid: int = 8) -> np.ndarray:
-    """Contrast-limited adaptive histogram equalisation of a [0, 1] image, at 8 bits as in the authors' program.
+def clahe(image: np.ndarray, clip_limit: float) -> np.ndarray:
+    """Contrast-limited (1 or more) adaptive histogram equalisation of a [0, 1] image, on 8 x 8 tiles.
 
-    (At 16 bits OpenCV spreads a tile's few pixels over 65,536 bins, and all that is left is the rank of the noise.)
-
-    Args:
-        image: float (rows, cols), [0, 1].
-        clip_limit: contrast limit, 1 or more.
-        grid: tiles per side.
-
-    Returns:
-        float32 (rows, cols), [0, 1].
+    It has 8 bits, as in the authors' program: at 16 bits OpenCV spreads a tile's few pixels over 65,536 bins, and all
+    that is left is the rank of the noise.
     """
     levels = np.round(np.clip(image, 0, 1) * 255).astype(np.uint8)
-    equalised = cv2.createCLAHE(clipLimit=clip_limit, tileGridSize=(grid, grid)).apply(levels)
-    return equalised.astype(np.float32) / 255
+    return cv2.createCLAHE(clipLimit=clip_limit, tileGridSize=(8, 8)).apply(levels).astype(np.float32) / 255
 
 
 def brightness(image: np.ndarray, offset: float) -> np.ndarray:

@@ -17,6 +17,7 @@ from ignite.engine import Engine, Events
 from monai.data import DataLoader
 from monai.transforms import Randomizable
 
+from scripts.common.checks import check
 from scripts.common.files import write_atomically
 from scripts.common.settings import describe
 from scripts.common.tables import read_csv, write_csv
@@ -27,12 +28,8 @@ logger = logging.getLogger(__name__)
 class SeedEveryEpoch:
     """Seed all generators from (seed, epoch) when an epoch starts.
 
-    So an epoch draws the same numbers whether training ran through or was resumed before it.
-
-    Args:
-        seed: base seed.
-        loader: training data loader; its data set's transforms are seeded too, and it is told the epoch if it
-            has `set_epoch`.
+    So an epoch draws the same numbers whether training ran through or was resumed before it. The data set of the
+    training `loader` is told the epoch if it has `set_epoch`, and its transforms are seeded, too.
     """
 
     def __init__(self, seed: int, loader: DataLoader | None = None) -> None:
@@ -48,10 +45,9 @@ class SeedEveryEpoch:
         random.seed(seed)
         np.random.seed(seed)  # noqa: NPY002 - MONAI's transforms draw from it
         torch.manual_seed(seed)
-        dataset = getattr(self.loader, "dataset", None)
-        set_epoch = getattr(dataset, "set_epoch", None)
-        if set_epoch is not None:
-            set_epoch(engine.state.epoch)
+        dataset: Any = getattr(self.loader, "dataset", None)
+        if hasattr(dataset, "set_epoch"):
+            dataset.set_epoch(engine.state.epoch)
         transform = getattr(dataset, "transform", None)
         if isinstance(transform, Randomizable):
             transform.set_random_state(seed=seed)
@@ -69,8 +65,7 @@ class TrainingState:
         objects: name -> object with state_dict (network, optimizer, scheduler, ...).
         evaluator: validation engine, whose best metric is kept, or None.
         resume: pick up `path` when it exists; else start anew (and overwrite it).
-        every: epochs between two writings.
-        settings: what else makes the run what it is and no engine holds (seed, postprocessing, ...).
+        settings: what else makes the run what it is and no engine holds (postprocessing, ...).
         datalist: {"training": items, "validation": items, "testing": items}: the images of each section, so that
             another split or fold in the same folder cannot leak test patients into training.
     """
@@ -81,19 +76,17 @@ class TrainingState:
         objects: Mapping[str, Any],
         evaluator: Engine | None = None,
         resume: bool = True,
-        every: int = 1,
         settings: Mapping[str, Any] | None = None,
         datalist: Mapping[str, Any] | None = None,
     ) -> None:
         self.path, self.objects, self.evaluator = Path(path), dict(objects), evaluator
-        self.resume, self.every = resume, every
-        self.settings, self.datalist = dict(settings or {}), dict(datalist or {})
+        self.resume, self.settings, self.datalist = resume, dict(settings or {}), dict(datalist or {})
         self.fingerprint: dict[str, Any] = {}
 
     def attach(self, engine: Engine) -> None:
         """Register with a trainer; must be the last handler, so that it sees each epoch's final state."""
         engine.add_event_handler(Events.STARTED, self._load)
-        engine.add_event_handler(Events.EPOCH_COMPLETED(every=self.every), self._save)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self._save)
 
     def _save(self, engine: Engine) -> None:
         state: dict[str, Any] = {name: thing.state_dict() for name, thing in self.objects.items()}
@@ -102,7 +95,6 @@ class TrainingState:
         if self.evaluator is not None:
             state["best_metric"] = float(getattr(self.evaluator.state, "best_metric", -1))
             state["best_metric_epoch"] = int(getattr(self.evaluator.state, "best_metric_epoch", -1))
-            state["validation_epoch"] = int(self.evaluator.state.epoch)
         _save(self.path, state)
 
     def _load(self, engine: Engine) -> None:
@@ -116,13 +108,12 @@ class TrainingState:
             thing.load_state_dict(state[name])
         engine.state.epoch, engine.state.iteration = state["epoch"], state["iteration"]
         if self.evaluator is not None:
-            self.evaluator.state.best_metric = state["best_metric"]
-            self.evaluator.state.best_metric_epoch = state["best_metric_epoch"]
+            for name in ("best_metric", "best_metric_epoch"):
+                setattr(self.evaluator.state, name, state[name])
         logger.info("resuming %s after epoch %d of %s", self.path, state["epoch"], engine.state.max_epochs)
         if engine.state.max_epochs is not None and state["epoch"] >= engine.state.max_epochs:
-            logger.warning(
-                "%s has all %d epochs; raise max_epochs or choose another output_dir", self.path, state["epoch"]
-            )
+            remedy = "raise max_epochs or choose another output_dir"
+            logger.warning("%s has all %d epochs; %s", self.path, state["epoch"], remedy)
             engine.terminate()
 
     def _check(self, state: Mapping[str, Any]) -> None:
@@ -155,48 +146,40 @@ def fingerprint_of(
     Returns:
         Path of a setting -> value, such as "train.dataset.patches.patch_px" -> 512.
     """
-    found: dict[str, Any] = {
-        f"datalist.{section}": f"{len(items)} images, {_digest(items)}" for section, items in datalist.items()
-    }
-    for name, thing in things.items():
-        found |= _flat(name, describe(thing))
+    found: dict[str, Any] = {}
+    for section, items in datalist.items():
+        digest = hashlib.sha256(json.dumps(describe(items), sort_keys=True).encode()).hexdigest()[:16]
+        found[f"datalist.{section}"] = f"{len(items)} images, {digest}"
+    parts = dict(things)
     for name, engine in engines.items():
-        parts = {part: getattr(engine, part) for part in ENGINE_PARTS if hasattr(engine, part)}
+        own = {part: getattr(engine, part) for part in ENGINE_PARTS if hasattr(engine, part)}
         loader = getattr(engine, "data_loader", None)
         dataset = getattr(loader, "dataset", None)
         if dataset is not None:  # an empty one says something too
-            parts |= {"dataset": dataset, "batch_size": getattr(loader, "batch_size", None)}
-        repeated = [part for part, thing in parts.items() if any(thing is other for other in things.values())]
-        for part in (part for part in parts if part not in repeated):
-            found |= _flat(f"{name}.{part}", describe(parts[part]))
+            own |= {"dataset": dataset, "batch_size": getattr(loader, "batch_size", None)}
+        repeated = [part for part, thing in own.items() if any(thing is other for other in things.values())]
+        parts |= {f"{name}.{part}": thing for part, thing in own.items() if part not in repeated}
+    for name, thing in parts.items():
+        found |= _flat(name, describe(thing))
     return found
 
 
-def _digest(thing: Any) -> str:
-    return hashlib.sha256(json.dumps(describe(thing), sort_keys=True).encode()).hexdigest()[:16]
-
-
 def _flat(name: str, description: Any) -> dict[str, Any]:
-    if isinstance(description, Mapping):
-        return {
-            path: leaf for key, value in description.items() for path, leaf in _flat(f"{name}.{key}", value).items()
-        }
-    return {name: json.loads(json.dumps(description))}
+    if not isinstance(description, Mapping):
+        return {name: json.loads(json.dumps(description))}
+    return {path: leaf for key, value in description.items() for path, leaf in _flat(f"{name}.{key}", value).items()}
 
 
 class MetricsTable:
     """Append one row per epoch to a CSV file: epoch, mean training loss, learning rate, validation metrics.
 
-    Args:
-        path: CSV file. Rows of epochs that are trained again (after a resume) are replaced.
-        optimizer: its first group's learning rate, as the epoch starts, is noted.
-        evaluator: validation engine; cells of epochs in which it did not run stay empty.
+    The learning rate is that of the optimizer's first group as the epoch starts. Rows of epochs that are trained again
+    (after a resume) are replaced; validation cells of epochs in which the evaluator did not run stay empty.
     """
 
     def __init__(self, path: str | Path, optimizer: torch.optim.Optimizer, evaluator: Engine | None = None) -> None:
         self.path, self.optimizer, self.evaluator = Path(path), optimizer, evaluator
         self.losses: list[float] = []
-        self.learning_rate = float("nan")
 
     def attach(self, engine: Engine) -> None:
         """Register with a trainer, after the validation handler."""
@@ -235,9 +218,6 @@ class PublishWeights:
         publish_path: copy of it at the end of training, if an epoch was trained; another file that is already there
             is kept as the first free of `*.previous.pt`, `*.previous2.pt`, ... None or "" publishes nothing.
         epoch: "best" keeps the epoch of the best metric, "last" the last one.
-
-    Raises:
-        ValueError: another `epoch`.
     """
 
     def __init__(
@@ -248,8 +228,7 @@ class PublishWeights:
         publish_path: str | Path | None = None,
         epoch: str = "best",
     ) -> None:
-        if epoch not in ("best", "last"):
-            raise ValueError(f"epoch: got {epoch!r}; want best or last")
+        check("epoch", epoch, epoch in ("best", "last"), "best or last")
         if evaluator is None:
             logger.warning("the data list has no validation section: no validation runs, the last epoch is published")
             epoch = "last"
@@ -264,14 +243,12 @@ class PublishWeights:
 
     def _keep(self, engine: Engine) -> None:
         self.trained = True
-        if self.epoch == "last" or self._is_best(engine.state.epoch):
+        best = None if self.evaluator is None else self.evaluator.state.best_metric_epoch
+        if self.epoch == "last" or best == engine.state.epoch:
             module = getattr(self.network, "module", self.network)
             state = {key: value.detach().cpu() for key, value in module.state_dict().items()}
             _save(self.best_path, state)
             logger.info("epoch %d is the %s so far: %s", engine.state.epoch, self.epoch, self.best_path)
-
-    def _is_best(self, epoch: int) -> bool:
-        return self.evaluator is not None and self.evaluator.state.best_metric_epoch == epoch
 
     def _publish(self, engine: Engine) -> None:
         if self.publish_path is None or not self.trained or not self.best_path.is_file():

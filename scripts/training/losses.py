@@ -7,6 +7,7 @@ from monai.losses import DiceLoss
 from torch import nn
 from torch.nn import functional as F
 
+from scripts.common.checks import check
 from scripts.common.labels import BACKGROUND, IGNORE, MC
 from scripts.common.settings import recorded
 
@@ -23,34 +24,24 @@ class OHEMLoss(nn.Module):
     Args:
         ratio: negatives per positive, as far as the batch holds that many.
         min_negatives: negatives of a batch without positives; no floor for others.
-
-    Raises:
-        ValueError: a negative ``ratio`` or ``min_negatives`` below 1.
     """
 
     def __init__(self, ratio: float = 3.0, min_negatives: int = 256) -> None:
         super().__init__()
-        if ratio < 0:
-            raise ValueError(f"ratio: got {ratio}; want 0 or more")
-        if min_negatives < 1:
-            raise ValueError(f"min_negatives: got {min_negatives}; want at least 1")
-        self.ratio = float(ratio)
-        self.min_negatives = int(min_negatives)
+        check("ratio", ratio, ratio >= 0, "0 or more")
+        check("min_negatives", min_negatives, min_negatives >= 1, "at least 1")
+        self.ratio, self.min_negatives = float(ratio), int(min_negatives)
 
     def forward(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        """Scalar loss.
-
-        Args:
-            logits: [B, 1, H, W].
-            target: same shape; 0 background, 1 MC, 2 ignore.
-
-        Raises:
-            ValueError: the shapes differ.
-        """
+        """Scalar loss of logits [B, 1, H, W] and a target of the same shape: 0 background, 1 MC, 2 ignore."""
         _require_same_shape(logits, target)
         flat_logits, flat_target = logits.float().flatten(), target.flatten()
         positives = torch.nonzero(flat_target == MC).squeeze(1)
-        negatives = self._hardest_negatives(flat_logits.detach(), flat_target, positives.numel())
+        negatives = torch.nonzero(flat_target == BACKGROUND).squeeze(1)
+        wanted = round(self.ratio * positives.numel()) if positives.numel() else self.min_negatives
+        if negatives.numel() > wanted:  # cross-entropy of a negative rises with its logit, so the logits rank them
+            hardest = torch.topk(flat_logits.detach()[negatives], wanted, sorted=False).indices
+            negatives = negatives[hardest]
         selected = torch.cat([positives, negatives])
         if selected.numel() == 0:
             return (flat_logits * 0.0).sum()
@@ -58,15 +49,6 @@ class OHEMLoss(nn.Module):
         labels = torch.zeros_like(chosen)
         labels[: positives.numel()] = 1.0
         return F.binary_cross_entropy_with_logits(chosen, labels)
-
-    def _hardest_negatives(self, logits: torch.Tensor, target: torch.Tensor, positives: int) -> torch.Tensor:
-        """Indices of the selected negatives. BCE of a negative rises with its logit, so the logits rank them."""
-        wanted = round(self.ratio * positives) if positives else self.min_negatives
-        negatives = torch.nonzero(target == BACKGROUND).squeeze(1)
-        if negatives.numel() <= wanted:
-            return negatives
-        hardest = torch.topk(logits[negatives], wanted, sorted=False).indices
-        return negatives[hardest]
 
 
 @recorded
@@ -94,32 +76,23 @@ class ProximityLoss(nn.Module):
         object_positive_weight: float = 1.0,
     ) -> None:
         super().__init__()
-        if dice_weight < 0 or bce_weight < 0 or dice_weight + bce_weight <= 0:
-            raise ValueError(f"dice_weight, bce_weight: got {dice_weight}, {bce_weight}; want one above 0, none below")
-        if object_weight < 0:
-            raise ValueError(f"object_weight: got {object_weight}; want 0 or more")
-        self.dice_weight = float(dice_weight)
-        self.bce_weight = float(bce_weight)
+        weights = (dice_weight, bce_weight)
+        check("dice_weight, bce_weight", weights, min(weights) >= 0 and max(weights) > 0, "one above 0, none below")
+        check("object_weight", object_weight, object_weight >= 0, "0 or more")
+        self.dice_weight, self.bce_weight = float(dice_weight), float(bce_weight)
         self.map_weights = (1.0, float(object_weight))
         self.positive_weights = (float(positive_weight), float(object_positive_weight))
         self.dice = DiceLoss(sigmoid=True, batch=True, smooth_nr=1.0, smooth_dr=1.0, ignore_index=IGNORE)
 
     def forward(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        """Scalar loss.
-
-        Args:
-            logits: [B, 1 or 2, H, W].
-            target: proximity map in [0, 1] (and MC mask), same shape; 2 = ignore.
-
-        Raises:
-            ValueError: the shapes differ, or there are more than two maps.
-        """
+        """Scalar loss of logits [B, 1 or 2, H, W]; target of the same shape: proximity map (and MC mask), 2 ignored."""
         _require_same_shape(logits, target)
-        if logits.shape[1] > len(self.map_weights):
-            raise ValueError(f"logits: got {logits.shape[1]} maps; want 1 (proximity) or 2 (and the MC mask)")
+        maps = logits.shape[1]
+        if maps > len(self.map_weights):
+            raise ValueError(f"logits: got {maps} maps; want 1 (proximity) or 2 (and the MC mask)")
         logits, target = logits.float(), target.float()
         loss = logits.new_zeros(())
-        for channel in range(logits.shape[1]):
+        for channel in range(maps):
             one = slice(channel, channel + 1)
             term = self.dice_weight * self.dice(logits[:, one], target[:, one])
             if self.bce_weight:

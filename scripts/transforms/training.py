@@ -11,6 +11,7 @@ from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import MapTransform, RandomizableTransform
 
+from scripts.common.checks import check
 from scripts.common.labels import IGNORE
 from scripts.common.resampling import WorkingGrid, resample, resample_label, resampled_size, warp_label
 from scripts.common.tensors import Data, plane, spacing_of
@@ -21,9 +22,7 @@ from scripts.training.proximity import proximity_map
 class WorkingGridd(MapTransform):
     """Resample a loaded mammogram and its label to the pixel size that networks work at (see `WorkingGridInferer`).
 
-    Args:
-        keys: image key and label key, in this order.
-        grid: the working grid.
+    `keys`: image key and label key, in this order.
     """
 
     def __init__(self, keys: KeysCollection = ("image", "label"), grid: WorkingGrid | None = None) -> None:
@@ -55,8 +54,7 @@ class ProximityTargetd(MapTransform):
 
     def __init__(self, keys: KeysCollection, radius_px: float = 10.0, alpha: float = 1.0, maps: int = 2) -> None:
         super().__init__(keys)
-        if maps not in (1, 2):
-            raise ValueError(f"maps: got {maps}; want 1 (proximity) or 2 (proximity and MC mask)")
+        check("maps", maps, maps in (1, 2), "1 (proximity) or 2 (proximity and MC mask)")
         self.radius_px, self.alpha, self.maps = radius_px, alpha, maps
 
     def __call__(self, data: Mapping[Hashable, Any]) -> Data:
@@ -71,22 +69,16 @@ class ProximityTargetd(MapTransform):
 
 
 class DropIgnoredd(MapTransform):
-    """Set predictions and the target to 0 where the target is 2 (ignore), so that metrics do not count there.
+    """Set predictions and the target "label" to 0 where it is 2 (ignore), so that metrics do not count there."""
 
-    Args:
-        keys: predictions.
-        label_key: the target {..., 2 = ignore}.
-    """
-
-    def __init__(self, keys: KeysCollection = "pred", label_key: str = "label") -> None:
+    def __init__(self, keys: KeysCollection = "pred") -> None:
         super().__init__(keys)
-        self.label_key = label_key
 
     def __call__(self, data: Mapping[Hashable, Any]) -> Data:
         """Blank the ignored pixels."""
         item = dict(data)
-        ignored = item[self.label_key] == IGNORE
-        for key in (*self.keys, self.label_key):
+        ignored = item["label"] == IGNORE
+        for key in (*self.keys, "label"):
             item[key] = torch.where(ignored, torch.zeros_like(item[key]), item[key])
         return item
 
@@ -94,9 +86,7 @@ class DropIgnoredd(MapTransform):
 class RandWarpPatchd(RandomizableTransform, MapTransform):
     """Random scale, shift, rotation and crop in one interpolation; no annotated MC inside the crop gets lost.
 
-    Args:
-        keys: image key and label key, in this order.
-        warp: the ranges.
+    `keys`: image key and label key, in this order.
     """
 
     def __init__(self, keys: KeysCollection = ("image", "label"), warp: Warp | None = None) -> None:
@@ -121,15 +111,16 @@ class RandIntensityd(RandomizableTransform, MapTransform):
     Args:
         keys: images [1, rows, cols] in [0, 1]; they stay in it.
         prob: probability.
-        amount: (low, high) of the drawn amount.
+        amount: (low, high) of the drawn amount; None: `usual` of the class.
     """
 
     change: Callable[[np.ndarray, float], np.ndarray]
+    usual: tuple[float, float]
 
-    def __init__(self, keys: KeysCollection, prob: float, amount: tuple[float, float]) -> None:
+    def __init__(self, keys: KeysCollection, prob: float = 0.9, amount: tuple[float, float] | None = None) -> None:
         MapTransform.__init__(self, keys)
         RandomizableTransform.__init__(self, prob=prob)
-        self.amount = tuple(amount)
+        self.amount = tuple(amount or self.usual)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> Data:
         """Change every image alike."""
@@ -143,27 +134,18 @@ class RandIntensityd(RandomizableTransform, MapTransform):
 
 
 class RandCLAHEd(RandIntensityd):
-    """Contrast-limited adaptive histogram equalisation; `amount` is the contrast limit (see `clahe`)."""
+    """Contrast-limited adaptive histogram equalisation; the amount is the contrast limit (see `clahe`)."""
 
-    change = staticmethod(clahe)
-
-    def __init__(self, keys: KeysCollection, prob: float = 0.9, amount: tuple[float, float] = (1.0, 4.0)) -> None:
-        super().__init__(keys, prob, amount)
+    change, usual = staticmethod(clahe), (1.0, 4.0)
 
 
 class RandBrightnessd(RandIntensityd):
-    """Another brightness; `amount` is added, and the result clipped to [0, 1]."""
+    """Another brightness; the amount is added, and the result clipped to [0, 1]."""
 
-    change = staticmethod(brightness)
-
-    def __init__(self, keys: KeysCollection, prob: float = 0.9, amount: tuple[float, float] = (-0.2, 0.2)) -> None:
-        super().__init__(keys, prob, amount)
+    change, usual = staticmethod(brightness), (-0.2, 0.2)
 
 
 class RandGammad(RandIntensityd):
-    """Another gamma, of the range [0, 1] and not of the patch's own; `amount` is the exponent."""
+    """Another gamma, of the range [0, 1] and not of the patch's own; the amount is the exponent."""
 
-    change = staticmethod(gamma)
-
-    def __init__(self, keys: KeysCollection, prob: float = 0.9, amount: tuple[float, float] = (0.8, 1.2)) -> None:
-        super().__init__(keys, prob, amount)
+    change, usual = staticmethod(gamma), (0.8, 1.2)

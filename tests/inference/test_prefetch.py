@@ -11,8 +11,7 @@ from monai.engines import IterationEvents
 from monai.inferers import SimpleInferer
 
 from scripts.data.lists.folder import FAILURE, TolerantDataset
-from scripts.inference.evaluator import TolerantEvaluator
-from scripts.inference.prefetch import AHEAD, LookAhead
+from scripts.inference.evaluator import AHEAD, LookAhead, TolerantEvaluator
 
 DEVICES = [name for name in ("cpu", "cuda") if name == "cpu" or torch.cuda.is_available()]
 

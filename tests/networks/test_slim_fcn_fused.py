@@ -1,9 +1,12 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from scripts.inference.tile_inferer import TileInferer
+from scripts.inference.tiles import Tiles
 from scripts.networks.slim_fcn import SlimFCN
 from scripts.networks.slim_fcn_fused import EmbeddedConvs, embed_kernels, fuse
 
@@ -81,13 +84,13 @@ def test_two_kernels_equal_four(network):
 
 
 def test_inferer_runs_the_fused_form_and_follows_the_weights(images):
-    network, inferer = trained_like(), TileInferer(tile_px=80, margin_px=22, align_px=1, breast_only=False, fuse=True)
-    plain = TileInferer(tile_px=80, margin_px=22, align_px=1, breast_only=False)
+    network, tiles = trained_like(), Tiles(80, 22, align_px=1, breast_only=False)
+    inferer, plain = (TileInferer(tiles, "float32", fuse) for fuse in (True, False))
     first = inferer(images, network)
     assert (first - plain(images, network)).abs().max() <= 1e-4
-    form = inferer.form._made
+    form = inferer.form.of(network, images.device)[0]
     inferer(images, network)
-    assert inferer.form._made is form  # made once
+    assert inferer.form.of(network, images.device)[0] is form  # made once
     network.load_state_dict(SlimFCN().state_dict())
     second = inferer(images, network)
     assert (second - plain(images, network)).abs().max() <= 1e-4
@@ -100,11 +103,11 @@ def test_cropped_tiles_compute_less_and_give_the_same():
     rows, cols = np.mgrid[:200, :160]
     inside = np.hypot(rows - 100, cols) < 80
     image = torch.from_numpy(np.where(inside, 0.5 + 0.1 * np.sin(rows + cols**1.5), 0)).float()[None, None]
-    arguments = {"tile_px": 100, "margin_px": 22, "align_px": 1}
-    wanted = TileInferer(**arguments)(image, network)
+    tiles = Tiles(100, 22, align_px=1, crop=False)
+    wanted = TileInferer(tiles, "float32", fuse=False)(image, network)
     plain = sum(seen)
     seen.clear()
-    found = TileInferer(**arguments, crop=True)(image, network)
+    found = TileInferer(replace(tiles, crop=True), "float32", fuse=False)(image, network)
     torch.testing.assert_close(found, wanted, rtol=0, atol=1e-5)
     assert sum(seen) < 0.8 * plain
 
@@ -112,7 +115,7 @@ def test_cropped_tiles_compute_less_and_give_the_same():
 def test_given_breast_mask_is_used(images):
     breast = torch.zeros(2, 1, 61, 90, dtype=torch.bool)
     breast[0, 0, 10:20, 30:50] = True
-    inferer = TileInferer(tile_px=80, margin_px=22, align_px=1, outside_value=-9.0)
+    inferer = TileInferer(Tiles(80, 22, align_px=1), outside_logit=-9.0)
     logits = inferer(images, SlimFCN(widths=(4, 4, 4, 4, 4)).eval(), breast=breast)
     assert torch.equal(logits != -9.0, breast)
     with pytest.raises(ValueError, match="breast: got shape"):

@@ -72,7 +72,7 @@ class Toy:
             *([ValidationHandler(interval, self.evaluator)] if validated else []),
             MetricsTable(folder / "metrics.csv", self.optimizer, self.evaluator),
             PublishWeights(self.network, self.evaluator, folder / "model.pt", publish),
-            TrainingState(folder / "checkpoint.pt", objects, self.evaluator, resume, 1, settings, datalist),
+            TrainingState(folder / "checkpoint.pt", objects, self.evaluator, resume, settings, datalist),
         ):
             handler.attach(self.trainer)
 
