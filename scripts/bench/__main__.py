@@ -4,8 +4,6 @@ Prints each table when it is measured and writes all so far to `bench.md`, `benc
 --output_dir. Times depend on what else the machine does; CPU times, printed beside them, much less.
 """
 
-from __future__ import annotations
-
 import argparse
 import logging
 import tempfile

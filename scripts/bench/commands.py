@@ -1,7 +1,5 @@
 """The bundle's own command, timed from outside: DICOM in, label map, JSON and overlay out."""
 
-from __future__ import annotations
-
 import json
 import os
 import statistics

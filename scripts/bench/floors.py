@@ -4,8 +4,6 @@ Arithmetic: the network's floating-point operations, over the breast's pixels on
 product. Bytes: what a stage must read and write at least, at the speed of a copy.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

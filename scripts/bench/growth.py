@@ -1,7 +1,5 @@
 """How times grow with image size, number of MCs, images per run and workers: small sweeps."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Clocks: wall and CPU time of calls, peak memory of fresh processes."""
 
-from __future__ import annotations
-
 import multiprocessing
 import statistics
 import time

@@ -1,7 +1,5 @@
 """The cost curves as a picture: seconds over the size of the breast and the number of MCs, memory over the size."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 

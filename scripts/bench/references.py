@@ -1,7 +1,5 @@
 """Plain statements of the same things, timed beside the shipped ones: HDoG in float64, `blob_dog`, eager networks."""
 
-from __future__ import annotations
-
 import copy
 import importlib.util
 from collections.abc import Callable

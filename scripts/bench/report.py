@@ -1,7 +1,5 @@
 """What the bench says: sections of rows, as Markdown for people and as JSON for later comparison."""
 
-from __future__ import annotations
-
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field

@@ -6,8 +6,6 @@ Every image's report (but for method and thresholds), mask and numbered objects 
 one differs.
 """
 
-from __future__ import annotations
-
 import json
 import sys
 from pathlib import Path

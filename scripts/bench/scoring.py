@@ -1,7 +1,5 @@
 """The evaluation's own time: scoring full-size images, thresholds, and the FROC of many images with its bootstrap."""
 
-from __future__ import annotations
-
 import time
 
 import numpy as np

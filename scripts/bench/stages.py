@@ -1,7 +1,5 @@
 """A method run stage by stage, with the very transforms, network and writer that its configs name."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple

@@ -1,7 +1,5 @@
 """What a training step costs with patches made on the fly, against the same step on tensors already in memory."""
 
-from __future__ import annotations
-
 import statistics
 import time
 from collections.abc import Callable, Iterable, Mapping

@@ -6,8 +6,6 @@ Exit status: 0; 1 when an evaluation failed or something was left out; 2 for wro
 `error: ...` last.
 """
 
-from __future__ import annotations
-
 import argparse
 import logging
 import sys

@@ -3,8 +3,6 @@
 All differences are first - second. In a report the reference method is the first, against each other one.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import asdict

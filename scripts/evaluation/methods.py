@@ -4,8 +4,6 @@ Each method is an evaluation of its own in `OUTPUT/<method>/<part>`. One that is
 here now (code, configs, weights, operating points, images) is reused.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import logging

@@ -4,8 +4,6 @@ Labels are matched by file name without suffix. A file that has no partner or ca
 Definitions: docs/metrics.md, "Agreement".
 """
 
-from __future__ import annotations
-
 import logging
 from collections import defaultdict
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """Inference on candidates: a patch classifier looks at every DoG blob of a whole mammogram, in bounded memory."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

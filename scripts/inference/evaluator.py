@@ -1,7 +1,5 @@
 """Running over many images: an evaluator that survives a bad one, and computes the next while results are written."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor

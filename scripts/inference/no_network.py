@@ -1,7 +1,5 @@
 """For methods without a network, so that they run in the same chain."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

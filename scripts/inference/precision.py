@@ -1,7 +1,5 @@
 """Number format of the networks' arithmetic, and the form in which a network runs fastest."""
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Callable
 from typing import Any

@@ -1,7 +1,5 @@
 """Tiled inference with dropped margins: a whole mammogram through a network in bounded memory, without seams."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """How a mammogram is cut into tiles whose cores partition it, and which part of each is worth computing."""
 
-from __future__ import annotations
-
 import itertools
 from collections import defaultdict
 from collections.abc import Iterator

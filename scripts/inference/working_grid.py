@@ -1,7 +1,5 @@
 """Inference on a working grid: the network sees every mammogram at one pixel size, the result has the image's own."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

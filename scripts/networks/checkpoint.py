@@ -1,7 +1,5 @@
 """Weights of a whole network, loaded when an engine starts."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Mapping
 from pathlib import Path

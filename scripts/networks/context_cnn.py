@@ -4,8 +4,6 @@ One branch sees the 9x9 px around a candidate, the other its 95x95 px of context
 docs/baselines.md for what is not: kernels of 3x3 px, where the pools lie, what follows the first dense layer.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import nn
 

@@ -5,8 +5,6 @@ Written from the paper; names of layers, and with them state-dict keys and shape
 resolution and dilate instead.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Mapping
 

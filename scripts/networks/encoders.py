@@ -4,8 +4,6 @@ An encoder is a module with ``out_channels`` (four numbers) and ``first_conv`` (
 convolution) whose forward maps [B, C, H, W], H and W multiples of 32, to the feature maps at 1/4, 1/8, 1/16, 1/32.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import nn
 

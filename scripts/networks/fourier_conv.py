@@ -6,8 +6,6 @@ matrix products, too, with the frequency as leading axis: a processor does these
 and no transposition is left between the steps.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 

@@ -4,8 +4,6 @@ Parameter names follow segmentation_models_pytorch's FPN, which the paper's auth
 load. ``detail_channels`` adds a full-resolution path that the paper does not have.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import nn
 from torch.nn import functional as F

@@ -1,7 +1,5 @@
 """Decoders of the feature pyramid network: the pyramid with its branches, and the full-resolution path after it."""
 
-from __future__ import annotations
-
 import torch
 from torch import nn
 from torch.nn import functional as F

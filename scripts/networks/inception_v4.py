@@ -5,8 +5,6 @@ to the classifier: every 3x3 convolution and max pooling is padded, so that size
 pooling and linear layer at the end.
 """
 
-from __future__ import annotations
-
 from collections import OrderedDict
 
 import torch

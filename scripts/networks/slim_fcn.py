@@ -4,8 +4,6 @@ No sub-sampling at all: the output lies on the pixel grid of the input and each 
 45 x 45 input pixels, so a tile computed with a margin of 22 px equals the whole-image pass.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

@@ -1,7 +1,5 @@
 """The slim FCN for inference only: BatchNorm folded in, the four parallel convolutions of a block run as one or two."""
 
-from __future__ import annotations
-
 import copy
 import itertools
 from collections.abc import Callable, Sequence

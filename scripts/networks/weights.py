@@ -1,7 +1,5 @@
 """Weights to start from: published ones, downloaded once, or a local file."""
 
-from __future__ import annotations
-
 import logging
 from pathlib import Path
 from urllib.error import URLError

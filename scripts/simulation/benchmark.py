@@ -10,8 +10,6 @@
 The sets depend on the backgrounds' bytes, the seed and the settings; all is written into `benchmark.json`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path

@@ -3,8 +3,6 @@
 python -m monai.bundle run picturing --config_file configs/data_benchmark.json --background_dir <folder>
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Base of the simulation's parameter objects: lists of a config become tuples, names say what a value must be."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import field, fields
 from typing import Any

@@ -1,7 +1,5 @@
 """What a sweep needs of each image, made once and kept on disk: inputs of HDoG, or of the combining."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import logging

@@ -1,7 +1,5 @@
 """What the sweeps over thresholds try: HDoG's parameters on images, and the combining on kept maps."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any

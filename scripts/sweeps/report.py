@@ -1,7 +1,5 @@
 """Tables and plots of a sweep: results.csv, results.md, results.png, and best.json, a config overlay of the best."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path

@@ -3,8 +3,6 @@
 A key of a space is a config key, e.g. "target::radius_px".
 """
 
-from __future__ import annotations
-
 import itertools
 import math
 from collections import Counter

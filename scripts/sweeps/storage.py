@@ -3,8 +3,6 @@
 Optuna claims trials for processes, tells by heartbeats whose process died, and puts these into the queue again.
 """
 
-from __future__ import annotations
-
 import sqlite3
 import warnings
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """A sweep: trials of an objective on a shared study, as many processes as one likes, at any time interrupted."""
 
-from __future__ import annotations
-
 import logging
 import sys
 import time

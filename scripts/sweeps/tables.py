@@ -1,7 +1,5 @@
 """Reports with a shape of their own: a grid of two parameters, and folds with mean and standard deviation."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """A trial that trains and evaluates through the bundle's own configs: a cell of a sweep, or a fold."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Collection, Mapping, Sequence

@@ -3,8 +3,6 @@
 The warp's matrix maps output (col, row) to input (col, row), px centres at integers, as OpenCV's WARP_INVERSE_MAP.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import cv2

@@ -1,7 +1,5 @@
 """Training patches of the context-sensitive CNN: one window around each DoG blob, MC or not."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any

@@ -1,7 +1,5 @@
 """Handlers of a training run: seeds per epoch, resuming, metrics table, publishing the best weights."""
 
-from __future__ import annotations
-
 import hashlib
 import itertools
 import json

@@ -1,7 +1,5 @@
 """Training patches: simulated MCs in real backgrounds, drawn on the fly, repeatable from (seed, epoch, index)."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any

@@ -1,7 +1,5 @@
 """Losses: online hard negative mining (slim FCN) and soft Dice of the proximity map (HDoGReg). All take logits."""
 
-from __future__ import annotations
-
 import torch
 from monai.losses import DiceLoss
 from torch import nn

@@ -4,8 +4,6 @@ One data set, `PatchDataset`; which patches there are is said by a value object:
 `CandidatePatches` (candidate_patches.py) and `InsertionPatches` (insertion_patches.py).
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product

@@ -1,7 +1,5 @@
 """Proximity map: the regression target of HDoGReg (arXiv 2102.00754, eq. 7-9)."""
 
-from __future__ import annotations
-
 import numpy as np
 from scipy import ndimage
 

@@ -1,7 +1,5 @@
 """The MONAI classes of training: working grid, target and random augmentations (the maths is in scripts/training)."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Hashable, Mapping
 from typing import Any
 

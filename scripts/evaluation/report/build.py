@@ -4,8 +4,6 @@ The page is one file: nothing in it is loaded from elsewhere, and it runs no scr
 which order, is in `templates/`.
 """
 
-from __future__ import annotations
-
 import base64
 import shlex
 import sys

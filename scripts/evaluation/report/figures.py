@@ -1,7 +1,5 @@
 """The report's figures of curves and distributions. Each draws all methods; None where there is nothing to draw."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from functools import partial

@@ -5,8 +5,6 @@ threshold (`iou_sum / iou_objects` of cases.csv): 0 for a missed object, and bli
 window with most annotated objects, which evaluation stored (scripts/evaluation/crops.py).
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The evaluations that are compared: what their folders hold, and that they belong together."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

@@ -1,7 +1,5 @@
 """How figures look: a colour and a line style per method, the same in every figure and table of a report."""
 
-from __future__ import annotations
-
 import math
 import textwrap
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """The report's tables: numbers of metrics.json as cells that Markdown and HTML share."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Domain randomisation: other detectors and other processing of the same breast."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 

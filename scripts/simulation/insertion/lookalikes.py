@@ -3,8 +3,6 @@
 Each is a `Lookalike` that `sample_lookalikes` draws at random and `draw_lookalikes` renders.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Draw MCs into a [0, 1] presentation image: Beer-Lambert attenuation, detector blur, damping near white; label."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -3,8 +3,6 @@
 Sizes in mm are turned into px at once: backgrounds of unknown pixel size are a stage on which px are what counts.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 

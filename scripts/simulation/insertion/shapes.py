@@ -5,8 +5,6 @@ Kinds: "punctate" (round, smooth), "pleomorphic" (unions of ellipsoids), "lumpy"
 phantom's primitives (scripts/simulation/phantom/calcifications.py).
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import lru_cache
 

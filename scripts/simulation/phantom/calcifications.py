@@ -4,8 +4,6 @@ Sizes and numbers are those of `McRanges`: outlined MCs; thickness over diameter
 width 1.2 / 1.67 / 2.8 at the 10th / 50th / 90th percentile (specimen micro-CT).
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable
 

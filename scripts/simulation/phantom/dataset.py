@@ -10,8 +10,6 @@ Every file is written to a temporary name and renamed, so an interrupted run con
 made again when its JSON is missing, names another hash, or gives sizes that the files do not have.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import logging

@@ -4,8 +4,6 @@ Every identifier and date follows from `seed`, so equal arguments give equal byt
 that the image is simulated.
 """
 
-from __future__ import annotations
-
 import hashlib
 from datetime import date, timedelta
 from pathlib import Path

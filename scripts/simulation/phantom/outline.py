@@ -1,7 +1,5 @@
 """Breast outline, compressed thickness, skin and pectoral muscle of the phantom (canonical left breast)."""
 
-from __future__ import annotations
-
 import math
 from typing import NamedTuple
 

@@ -6,8 +6,6 @@ axilla side (CC) up. A right breast is mirrored at the very end of rendering. It
 top left pixel, (row, col), unless a name says px or um.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 

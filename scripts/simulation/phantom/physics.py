@@ -3,8 +3,6 @@
 Linear attenuation in 1/cm at about 19 keV (the effective energy of a W/Rh or Mo/Rh beam behind the breast).
 """
 
-from __future__ import annotations
-
 import math
 from typing import TypeVar
 

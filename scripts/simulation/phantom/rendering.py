@@ -1,7 +1,5 @@
 """The deterministic half of the phantom: :class:`PhantomSpec` -> image, exact masks, noise-free twin."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import asdict, dataclass
 from itertools import compress

@@ -1,7 +1,5 @@
 """The random half of the phantom: draw a :class:`PhantomSpec`. The deterministic half is `rendering.py`."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -4,8 +4,6 @@ None of these is a microcalcification and none is labelled; they are what a dete
 All maps are log attenuation (added to the breast's) in the canonical frame.
 """
 
-from __future__ import annotations
-
 import math
 from itertools import pairwise
 

@@ -4,8 +4,6 @@ Noise of a power law alone looks like cloud. Strands (ridges of noise stretched 
 (Voronoi cells) are mixed in, then the radial spectrum of the sum is brought back to f**-beta, phases untouched.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from itertools import pairwise
