@@ -193,9 +193,8 @@ def score_arrays(arrays: ImageArrays, rule: HitRule | None = None, case_id: str 
     ignore = arrays.label == IGNORE
     annotations = Annotations(*_geometry(arrays.annotated))
     row, col, area = _geometry(arrays.predicted)
-    truth_px, ignored_px = (
-        np.bincount(arrays.predicted[where], minlength=area.size + 1)[1:] for where in (arrays.annotated > 0, ignore)
-    )
+    masks = (arrays.annotated > 0, ignore)
+    truth_px, ignored_px = (np.bincount(arrays.predicted[mask], minlength=area.size + 1)[1:] for mask in masks)
     predictions = Predictions(arrays.score, row, col, area, truth_px, area - ignored_px, 2 * ignored_px > area)
     row_mm, col_mm = arrays.spacing_mm
     return CaseScores(
@@ -247,9 +246,8 @@ def _geometry(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def _pairs(arrays: ImageArrays, annotations: Annotations, predictions: Predictions, rule: HitRule) -> Pairs:
     width = len(predictions) + 1  # a pair's key: place of the annotated object * width + place of the prediction
     both = (arrays.annotated > 0) & (arrays.predicted > 0)
-    overlaps, shared_px = np.unique(
-        (arrays.annotated[both] - 1) * width + arrays.predicted[both] - 1, return_counts=True
-    )
+    overlapping = (arrays.annotated[both] - 1) * width + arrays.predicted[both] - 1
+    overlaps, shared_px = np.unique(overlapping, return_counts=True)
     wanted, offered = (places_mm(objects, arrays.spacing_mm) for objects in (annotations, predictions))
     reach = (rule.distance_mm + ROUNDING_MM) * (1 + 1e-9)
     near = cKDTree(wanted).sparse_distance_matrix(cKDTree(offered), reach, output_type="ndarray")

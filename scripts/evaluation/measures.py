@@ -64,18 +64,11 @@ class Contrast:
         return {CONTRAST: values}
 
     def of_objects(self, arrays: ImageArrays, objects: np.ndarray, numbers: Iterable[int]) -> np.ndarray:
-        """CNR of objects: (mean of the object - mean of the ring) / standard deviation of the ring.
+        """CNR of some `objects`, (numbers,): (mean of the object - mean of the ring) / standard deviation of the ring.
 
         The ring holds the unlabelled pixels farther than `gap_mm` from the object's pixels, and at most `gap_mm` +
-        `width_mm`. The standard deviation is the population's, anatomy included.
-
-        Args:
-            arrays: the image, MCs bright, with its label.
-            objects: int (rows, cols), objects by number.
-            numbers: those to measure.
-
-        Returns:
-            float (numbers,); NaN where the ring has fewer than `LEAST_RING_PX` or is flat.
+        `width_mm`. The standard deviation is the population's, anatomy included. NaN where the ring has fewer than
+        `LEAST_RING_PX` or is flat. MCs are bright in the image; `objects`, int (rows, cols), holds them by number.
         """
         image, label, spacing_mm = arrays.image, arrays.label, arrays.spacing_mm
         if image is None:

@@ -19,14 +19,8 @@ class CandidateInferer(Inferer):
     """Find DoG blobs inside the eroded breast and classify the patch around each, a batch at a time.
 
     The result has two channels: at the pixel of a blob its logit and its sigma in px, elsewhere `outside_logit` and 0.
-
-    Args:
-        hdog: scales and T_DoG of the candidates.
-        breast: erosion of the breast mask.
-        patch_px: side of a patch, 95 for `ContextCNN`.
-        batch_size: patches per forward pass.
-        precision: see `autocast_dtype`.
-        outside_logit: logit of pixels without a candidate.
+    The network sees `batch_size` patches of side `patch_px` (95 for `ContextCNN`) at a time; `precision`: see
+    `autocast_dtype`.
     """
 
     def __init__(
@@ -51,16 +45,10 @@ class CandidateInferer(Inferer):
         breast: torch.Tensor | None = None,
         **kwargs: Any,
     ) -> Any:
-        """Classify the candidates of one mammogram or several.
+        """Classify the candidates of mammograms [B, 1, rows, cols]: float32 [B, 2, rows, cols] on their device.
 
-        Args:
-            inputs: images in [0, 1], [B, 1, rows, cols], read by MammogramReader.
-            network: maps patches [n, 1, patch_px, patch_px] (and what else is given) to logits [n, 1]; called without
-                gradients.
-            breast: breast masks of the images, bool [B, 1, rows, cols]; None: they are computed.
-
-        Returns:
-            float32 [B, 2, rows, cols] on the device of `inputs`.
+        The images are in [0, 1], read by MammogramReader. The network maps patches [n, 1, patch_px, patch_px] (and what
+        else is given) to logits [n, 1], without gradients. `breast`: bool masks like `inputs`; None: they are computed.
         """
         if inputs.ndim != 4 or inputs.shape[1] != 1:
             raise ValueError(f"inputs: got shape {tuple(inputs.shape)}; want [B, 1, rows, cols]")

@@ -24,10 +24,8 @@ def check_precision(precision: str) -> str:
 def autocast_dtype(precision: str, device: torch.device) -> torch.dtype | None:
     """The type that matrix products and convolutions are cast to, or None for plain float32.
 
-    Args:
-        precision: "float32", "bfloat16", or "auto": bfloat16 on processors with bf16 instructions (AVX-512 BF16 or AMX)
-            and on GPUs that support it, else float32.
-        device: where the network runs.
+    "auto" is bfloat16 on processors with bf16 instructions (AVX-512 BF16 or AMX) and on GPUs that support it, else
+    float32.
     """
     if check_precision(precision) == "auto":
         if device.type == "cuda":
@@ -39,13 +37,10 @@ def autocast_dtype(precision: str, device: torch.device) -> torch.dtype | None:
 
 
 class AutocastInferer(SimpleInferer):
-    """Run the network once on the whole input under automatic mixed precision; the result is float32.
+    """Run the network once on the whole input under a precision (see `autocast_dtype`); the result is float32.
 
     MONAI's engines switch autocast on for CUDA only; this works on CPU too. bfloat16 has float32's range, so that no
     gradient scaling is needed.
-
-    Args:
-        precision: see `autocast_dtype`.
     """
 
     def __init__(self, precision: str = "auto") -> None:
@@ -60,12 +55,10 @@ class AutocastInferer(SimpleInferer):
 
 
 class InferenceForm:
-    """Turns a network into what inference calls, and says under which arithmetic.
+    """Turns a network into what inference calls, and says under which arithmetic (`precision`: see `autocast_dtype`).
 
-    Args:
-        precision: see `autocast_dtype`.
-        fuse: run a slim FCN in its form for inference (scripts/networks/slim_fcn_fused.py), made anew when a weight
-            has been written; other networks run as they are.
+    With `fuse` a slim FCN runs in its form for inference (scripts/networks/slim_fcn_fused.py), made anew when a weight
+    has been written; other networks run as they are.
     """
 
     def __init__(self, precision: str = "auto", fuse: bool = True) -> None:

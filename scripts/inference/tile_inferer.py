@@ -24,7 +24,6 @@ class TileInferer(Inferer):
     depend on where the tiles lie.
 
     Args:
-        tiles: how images are cut.
         precision, fuse: see `InferenceForm`.
         outside_logit: logit of pixels outside the breast.
         default_spacing_mm: pixel size that the breast mask assumes where the input's metadata holds none.
@@ -50,15 +49,11 @@ class TileInferer(Inferer):
         breast: torch.Tensor | None = None,
         **kwargs: Any,
     ) -> torch.Tensor:
-        """Logits of whole images.
+        """Float32 logits [B, C, H, W] of whole images in [0, 1], [B, 1, H, W], on their device; metadata is kept.
 
         Args:
-            inputs: images in [0, 1], [B, 1, H, W]; a MetaTensor keeps its metadata.
             network: maps [b, 1, h, w] (and what else is given) to logits [b, C, h, w]; called without gradients.
             breast: breast masks of the images, bool [B, 1, H, W]; None: they are computed where they are needed.
-
-        Returns:
-            float32 logits [B, C, H, W] on the device of `inputs`.
 
         Raises:
             ValueError: `inputs` is not 4-D, or the network changes the size of a tile.
@@ -109,10 +104,7 @@ class TileInferer(Inferer):
 
 
 def _paste_core(logits: torch.Tensor, tile: Tile, output: torch.Tensor, part_rows: slice, part_cols: slice) -> None:
-    """Copy the core of a tile's output [C, h, w] into its place in `logits` [B, C, H, W].
-
-    The output begins at row `part_rows.start` and column `part_cols.start` of the tile.
-    """
+    """Copy the core of the output [C, h, w] for a part of a tile into its place in `logits` [B, C, H, W]."""
     rows, cols = tile.rows, tile.cols
     top, left = rows.start + part_rows.start, cols.start + part_cols.start
     core = output[:, rows.core_start - top : rows.core_stop - top, cols.core_start - left : cols.core_stop - left]

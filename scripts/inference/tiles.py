@@ -85,12 +85,9 @@ class Tiles:
         return [Span(start, min(start + self.tile_px, size_px), first, stop) for start, first, stop in cores]
 
     def batches(self, count: int, shape: tuple[int, int], breast: np.ndarray | None) -> Iterator[list[Tile]]:
-        """Tiles to compute, at most `batch_size` of one shape together.
+        """Tiles of `count` images of (rows, cols) to compute, at most `batch_size` of one shape together.
 
-        Args:
-            count: images of the batch.
-            shape: (rows, cols) of each.
-            breast: bool (count, rows, cols): only tiles whose core holds breast; None: all.
+        With `breast`, bool (count, rows, cols), only tiles whose core holds some.
         """
         by_shape: dict[tuple[int, int], list[Tile]] = defaultdict(list)
         for image, rows, cols in itertools.product(range(count), self.spans(shape[0]), self.spans(shape[1])):

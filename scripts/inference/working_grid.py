@@ -21,7 +21,6 @@ class WorkingGridInferer(Inferer):
 
     Args:
         inferer: what infers on the working grid, such as `TileInferer`.
-        grid: pixel size of the working grid.
         default_spacing_mm: spacing of inputs whose metadata holds none.
     """
 
@@ -37,16 +36,7 @@ class WorkingGridInferer(Inferer):
         breast: torch.Tensor | None = None,
         **kwargs: Any,
     ) -> torch.Tensor:
-        """Logits of whole images.
-
-        Args:
-            inputs: images in [0, 1], [B, 1, rows, cols], with the reader's metadata.
-            network: see the inferer, which gets everything else that is given, too.
-            breast: breast masks, bool [B, 1, rows, cols], or None.
-
-        Returns:
-            float32 logits [B, C, rows, cols] on the device of `inputs`.
-        """
+        """Float32 logits of whole images, see `TileInferer`; the inferer gets all that is given."""
         factor = self.grid.magnification(row_spacing_of(inputs, self.default_spacing_mm))
         if factor == 1:
             return self.inferer(inputs, network, *args, breast=breast, **kwargs)

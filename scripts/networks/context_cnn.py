@@ -28,7 +28,6 @@ class ContextCNN(nn.Module):
     placement of pools after every group that gives the published 4224 = 64 * 16 + 128 * 25.
 
     Args:
-        in_channels: channels of the image.
         dropout: probability of dropping a feature before the last layer.
         input_mean, input_std: `forward` first makes (x - input_mean) / input_std of the [0, 1] image.
     """

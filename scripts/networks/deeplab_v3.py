@@ -115,8 +115,6 @@ class DeepLabV3(nn.Module):
     """DeepLabV3 with ResNet-50, output stride 8, rates 12, 24, 36; 39,627,457 parameters with one channel and class.
 
     Args:
-        in_channels: channels of the image.
-        num_classes: logits per pixel.
         dropout: probability of dropping a value behind the ASPP (0.5 in torchvision).
         pretrained: "none"; "published" (torchvision's COCO weights, downloaded once to torch's cache); or the path of a
             state dict of torchvision's `deeplabv3_resnet50` or of its ResNet-50 classifier. Auxiliary classifier, and
@@ -196,6 +194,5 @@ def adapt_state(state: Mapping[str, torch.Tensor], own: Mapping[str, torch.Tenso
 
 
 def _conv_bn(inputs: int, outputs: int, kernel_px: int, stride: int = 1, dilation: int = 1) -> list[nn.Module]:
-    padding = dilation * (kernel_px // 2)
-    conv = nn.Conv2d(inputs, outputs, kernel_px, stride, padding, dilation, bias=False)
+    conv = nn.Conv2d(inputs, outputs, kernel_px, stride, dilation * (kernel_px // 2), dilation, bias=False)
     return [conv, nn.BatchNorm2d(outputs)]

@@ -29,10 +29,6 @@ class FPN(nn.Module):
     Args:
         encoder: "inception_v4" (the paper) or "residual" (small and quick on processors).
         encoder_weights: "none", "imagenet", or the path of a state dict, see ``scripts.networks.weights``.
-        in_channels: channels of the image.
-        out_channels: logits per pixel.
-        pyramid_channels: channels of the pyramid levels.
-        segmentation_channels: channels of the segmentation branches (a multiple of 32).
         dropout: probability of dropping a whole merged feature map (spatial dropout).
         input_mean, input_std: `forward` first makes (x - input_mean) / input_std of the image.
         detail_channels: width of the full-resolution path; 0 (the paper) leaves it out.
@@ -103,14 +99,10 @@ class FPN(nn.Module):
         return x
 
     def part(self, x: torch.Tensor, rows: slice, cols: slice) -> torch.Tensor:
-        """The logits of a part: the same as `forward(x)[:, :, rows, cols]`, with less work.
+        """The logits of a part within the image: the same as `forward(x)[:, :, rows, cols]`, with less work.
 
         Encoder and decoder see all of the image; the full-resolution path runs on the part and
         `DETAIL_MARGIN_PX` around it. Where a stretched upsampling (`align_corners`) forbids that, all is computed.
-
-        Args:
-            x: as for `forward`.
-            rows, cols: the part, within the image, with start and stop.
         """
         if self.detail is None or self.detail.upsample.align_corners:
             return self(x)[:, :, rows, cols]

@@ -104,5 +104,4 @@ class DetailPath(nn.Module):
 
 
 def _conv_bn(in_channels: int, out_channels: int, stride: int = 1) -> list[nn.Module]:
-    conv = nn.Conv2d(in_channels, out_channels, 3, stride=stride, padding=1, bias=False)
-    return [conv, nn.BatchNorm2d(out_channels)]
+    return [nn.Conv2d(in_channels, out_channels, 3, stride, padding=1, bias=False), nn.BatchNorm2d(out_channels)]

@@ -67,8 +67,7 @@ class InceptionC(nn.Module):
 
 
 def _pooled_conv(in_channels: int, out_channels: int) -> nn.Module:
-    pool = nn.AvgPool2d(3, stride=1, padding=1, count_include_pad=False)
-    return nn.Sequential(pool, BasicConv2d(in_channels, out_channels))
+    return nn.Sequential(nn.AvgPool2d(3, 1, 1, count_include_pad=False), BasicConv2d(in_channels, out_channels))
 
 
 def _max_pool() -> nn.Module:
@@ -84,35 +83,12 @@ def _chain(in_channels: int, *steps: tuple[int, Kernel] | tuple[int, Kernel, int
     return nn.Sequential(*layers)
 
 
-def _stem(in_channels: int) -> list[nn.Module]:
-    """features[0:6]: the stem, from the image to 384 channels at 1/8 (figure 3)."""
-    return [
-        BasicConv2d(in_channels, 32, 3, stride=2),
-        BasicConv2d(32, 32, 3),
-        BasicConv2d(32, 64, 3),
-        Branches(maxpool=_max_pool(), conv=BasicConv2d(64, 96, 3, stride=2)),
-        Branches(
-            branch0=_chain(160, (64, 1), (96, 3)),
-            branch1=_chain(160, (64, 1), (64, (1, 7)), (64, (7, 1)), (96, 3)),
-        ),
-        Branches(conv=BasicConv2d(192, 192, 3, stride=2), maxpool=_max_pool()),
-    ]
-
-
 def _inception_a() -> nn.Module:
     return Branches(
         branch0=BasicConv2d(384, 96),
         branch1=_chain(384, (64, 1), (96, 3)),
         branch2=_chain(384, (64, 1), (96, 3), (96, 3)),
         branch3=_pooled_conv(384, 96),
-    )
-
-
-def _reduction_a() -> nn.Module:
-    return Branches(
-        branch0=BasicConv2d(384, 384, 3, stride=2),
-        branch1=_chain(384, (192, 1), (224, 3), (256, 3, 2)),
-        branch2=_max_pool(),
     )
 
 
@@ -125,14 +101,6 @@ def _inception_b() -> nn.Module:
     )
 
 
-def _reduction_b() -> nn.Module:
-    return Branches(
-        branch0=_chain(1024, (192, 1), (192, 3, 2)),
-        branch1=_chain(1024, (256, 1), (256, (1, 7)), (320, (7, 1)), (320, 3, 2)),
-        branch2=_max_pool(),
-    )
-
-
 class InceptionV4Encoder(nn.Module):
     """Features of Inception-v4 at 1/4, 1/8, 1/16 and 1/32; 41,142,240 parameters for images of one channel."""
 
@@ -142,11 +110,28 @@ class InceptionV4Encoder(nn.Module):
     def __init__(self, in_channels: int = 1) -> None:
         super().__init__()
         self.features = nn.Sequential(
-            *_stem(in_channels),
+            # features[0:6]: the stem, from the image to 384 channels at 1/8 (figure 3)
+            BasicConv2d(in_channels, 32, 3, stride=2),
+            BasicConv2d(32, 32, 3),
+            BasicConv2d(32, 64, 3),
+            Branches(maxpool=_max_pool(), conv=BasicConv2d(64, 96, 3, stride=2)),
+            Branches(
+                branch0=_chain(160, (64, 1), (96, 3)),
+                branch1=_chain(160, (64, 1), (64, (1, 7)), (64, (7, 1)), (96, 3)),
+            ),
+            Branches(conv=BasicConv2d(192, 192, 3, stride=2), maxpool=_max_pool()),
             *[_inception_a() for _ in range(4)],
-            _reduction_a(),
+            Branches(  # reduction A
+                branch0=BasicConv2d(384, 384, 3, stride=2),
+                branch1=_chain(384, (192, 1), (224, 3), (256, 3, 2)),
+                branch2=_max_pool(),
+            ),
             *[_inception_b() for _ in range(7)],
-            _reduction_b(),
+            Branches(  # reduction B
+                branch0=_chain(1024, (192, 1), (192, 3, 2)),
+                branch1=_chain(1024, (256, 1), (256, (1, 7)), (320, (7, 1)), (320, 3, 2)),
+                branch2=_max_pool(),
+            ),
             *[InceptionC() for _ in range(3)],
         )
 

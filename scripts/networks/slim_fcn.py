@@ -17,10 +17,7 @@ RECEPTIVE_FIELD_PX = 45
 
 
 class ParallelBlock(nn.Module):
-    """Parallel convolutions of 3, 5, 7 and 9 px -> concatenation -> BatchNorm -> ReLU, size unchanged.
-
-    Each convolution gives a quarter of ``out_channels``.
-    """
+    """Convolutions of 3, 5, 7 and 9 px, a quarter of ``out_channels`` each -> concatenation -> BatchNorm -> ReLU."""
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
@@ -47,8 +44,6 @@ class SlimFCN(nn.Module):
     ``block{1..5}.conv{3,5,7,9}.{weight,bias}``, ``block{1..5}.bn.*``, ``pred.{weight,bias}``.
 
     Args:
-        in_channels: channels of the image.
-        out_channels: logits per pixel.
         widths: channels that leave each of the five blocks (multiples of 4).
         dropout: probability of dropping a whole feature map before ``pred`` (0 in the paper).
         input_mean, input_std: `forward` first makes (x - input_mean) / input_std of the [0, 1] image.
@@ -79,6 +74,5 @@ class SlimFCN(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Logits of MC [B, out_channels, H, W] of images in [0, 1], [B, in_channels, H, W], any size."""
         x = (x - self.input_mean) / self.input_std
-        x = self.block3(self.block2(self.block1(x)))
-        x = self.block5(self.block4(x))
+        x = self.block5(self.block4(self.block3(self.block2(self.block1(x)))))
         return self.pred(self.dropout(x))

@@ -11,7 +11,6 @@ logger = logging.getLogger(__name__)
 
 #: The digits after the dash are the start of the file's SHA-256; the download is compared with them.
 IMAGENET_URLS = {"inception_v4": "http://data.lip6.fr/cadene/pretrainedmodels/inceptionv4-8e4777a0.pth"}
-CLASSIFIER = "last_linear."
 
 
 class EncoderWeightsError(ValueError):
@@ -19,11 +18,9 @@ class EncoderWeightsError(ValueError):
 
 
 def load_encoder_weights(encoder: nn.Module, name: str, source: str) -> None:
-    """Fill an encoder in place.
+    """Fill an encoder (see ``scripts.networks.encoders``) in place; `name` is its name there.
 
     Args:
-        encoder: the module to fill; its ``first_conv`` names the state-dict key of the first convolution.
-        name: the encoder's name, such as "inception_v4".
         source: "none" (leave as initialised), "imagenet" (published weights, downloaded once to torch's cache), or the
             path of a ``.pth`` / ``.pt`` state dict: of the encoder, of the ImageNet classifier, or of a whole network
             that holds the encoder under ``encoder.``.
@@ -41,7 +38,7 @@ def load_encoder_weights(encoder: nn.Module, name: str, source: str) -> None:
     state = fetch_state(IMAGENET_URLS[name] if source == "imagenet" else source, "encoder_weights")
     if any(key.startswith("encoder.") for key in state):
         state = {key.removeprefix("encoder."): value for key, value in state.items() if key.startswith("encoder.")}
-    state = {key: value for key, value in state.items() if not key.startswith(CLASSIFIER)}
+    state = {key: value for key, value in state.items() if not key.startswith("last_linear.")}  # the classifier
     first_conv = str(encoder.first_conv)
     if first_conv in state:
         state[first_conv] = fit_input_channels(state[first_conv], encoder.state_dict()[first_conv].shape[1])
@@ -92,9 +89,8 @@ def fit_input_channels(weight: torch.Tensor, in_channels: int) -> torch.Tensor:
     if weight.shape[1] == in_channels:
         return weight
     if in_channels != 1:
-        raise EncoderWeightsError(
-            f"in_channels: got {in_channels} for weights of {weight.shape[1]} input channels; want 1 or as many"
-        )
+        got = f"got {in_channels} for weights of {weight.shape[1]} input channels"
+        raise EncoderWeightsError(f"in_channels: {got}; want 1 or as many")
     return weight.sum(dim=1, keepdim=True)
 
 

@@ -134,15 +134,10 @@ ENGINE_PARTS = ("network", "optimizer", "loss_function", "inferer")
 def fingerprint_of(
     engines: Mapping[str, Engine], things: Mapping[str, Any], datalist: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """What must be the same for a run to go on, as plain values that any checkpoint can hold.
+    """What must be the same for a run to go on: of trainer and evaluator, further objects or values, lists of items.
 
-    Args:
-        engines: name -> trainer or evaluator.
-        things: name -> further object or value.
-        datalist: section -> items.
-
-    Returns:
-        Path of a setting -> value, such as "train.dataset.patches.patch_px" -> 512.
+    Given is each by its name, returned path of a setting -> plain value that any checkpoint can hold, such as
+    "train.dataset.patches.patch_px" -> 512.
     """
     found: dict[str, Any] = {}
     for section, items in datalist.items():
@@ -194,11 +189,8 @@ class MetricsTable:
         self.losses.append(float(output[0]["loss"] if isinstance(output, list) else output["loss"]))
 
     def _write(self, engine: Engine) -> None:
-        row = {
-            "epoch": str(engine.state.epoch),
-            "loss": f"{np.mean(self.losses):.6f}" if self.losses else "",
-            "learning_rate": f"{self.learning_rate:.3g}",
-        }
+        loss = f"{np.mean(self.losses):.6f}" if self.losses else ""
+        row = {"epoch": str(engine.state.epoch), "loss": loss, "learning_rate": f"{self.learning_rate:.3g}"}
         if self.evaluator is not None and self.evaluator.state.epoch == engine.state.epoch:  # ValidationHandler ran it
             row |= {name: f"{float(value):.6f}" for name, value in sorted(self.evaluator.state.metrics.items())}
         earlier = read_csv(self.path) if self.path.is_file() else []
@@ -210,7 +202,6 @@ class PublishWeights:
     """Keep the best network's state dict, and put it where inference looks for it when training is complete.
 
     Args:
-        network: the network in training.
         evaluator: validation engine; its best metric decides. Without one the last epoch is kept, whatever `epoch`.
         best_path: plain state dict of the epoch that is kept so far.
         publish_path: copy of it at the end of training, if an epoch was trained; another file that is already there

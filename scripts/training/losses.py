@@ -58,7 +58,6 @@ class ProximityLoss(nn.Module):
     neither term, which MONAI's ``DiceCELoss`` does not offer. A second map, the MC mask, has the same two terms.
 
     Args:
-        dice_weight: weight of the Dice term.
         bce_weight: weight of the cross-entropy term (mean over the pixels that are not ignored).
         positive_weight: factor on the part of the cross-entropy that pulls up, target * -log P.
         object_weight: weight of the second map's loss.
@@ -101,15 +100,10 @@ class ProximityLoss(nn.Module):
 
 
 def _cross_entropy(logits: torch.Tensor, target: torch.Tensor, positive_weight: float) -> torch.Tensor:
-    counted = target != IGNORE
-    per_pixel = F.binary_cross_entropy_with_logits(
-        logits,
-        torch.where(counted, target, 0.0),
-        weight=counted.to(logits.dtype),
-        pos_weight=torch.tensor(positive_weight, device=logits.device),
-        reduction="sum",
-    )
-    return per_pixel / counted.sum().clamp(min=1)
+    counted, factor = target != IGNORE, torch.tensor(positive_weight, device=logits.device)
+    wanted, weight = torch.where(counted, target, 0.0), counted.to(logits.dtype)
+    total = F.binary_cross_entropy_with_logits(logits, wanted, weight, pos_weight=factor, reduction="sum")
+    return total / counted.sum().clamp(min=1)
 
 
 def _require_same_shape(logits: torch.Tensor, target: torch.Tensor) -> None:

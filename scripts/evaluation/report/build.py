@@ -53,7 +53,7 @@ def write_report(
     title: str = "",
     cases: int = 1,
 ) -> Path:
-    """Write a report.
+    """Write a report; returns the path of report.html.
 
     Args:
         folders: output folders of evaluations of several methods on the same images, the reference first.
@@ -64,9 +64,6 @@ def write_report(
         not_run: why a method is missing, one line each.
         title: heading; "" makes one.
         cases: best, median and worst images shown, of each.
-
-    Returns:
-        Path of report.html.
 
     Raises:
         ValueError: a folder is no evaluation, or they cannot be compared.

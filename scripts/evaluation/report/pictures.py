@@ -54,15 +54,10 @@ FAILURES = (
 
 
 def choose_cases(run: Run, known: Mapping[str, Path], per_kind: int = 1) -> list[Chosen]:
-    """Best, median and worst images of a method, no image twice.
+    """Best, median and worst images of the reference method, `per_kind` of each or as many as there are, none twice.
 
-    Args:
-        run: the reference method.
-        known: images that can be shown.
-        per_kind: how many of each kind; fewer where there are not enough images.
-
-    Returns:
-        Of equal values the name that sorts first comes first. Medians are those nearest to the middle rank.
+    Only `known` images can be shown. Of equal values the name that sorts first comes first. Medians are those nearest
+    to the middle rank.
     """
     values = {
         row["case_id"]: number(row["iou_sum"]) / int(row["iou_objects"])
@@ -80,11 +75,7 @@ def choose_cases(run: Run, known: Mapping[str, Path], per_kind: int = 1) -> list
 
 
 def case_panel(runs: Sequence[Run], case_id: str) -> Figure:
-    """Image, reference and every method's marks in the stored window.
-
-    Raises:
-        ValueError: a method's window is not that of the first one.
-    """
+    """Image, reference and every method's marks in the stored window; ValueError where two methods' windows differ."""
     files = [read_crops(run.folder).get(case_id) for run in runs]
     crops = [read_crop(file) if file else None for file in files]
     base = next(crop for crop in crops if crop is not None)
@@ -124,12 +115,9 @@ def case_panel(runs: Sequence[Run], case_id: str) -> Figure:
 def write_failures(
     folder: str | Path, datalist: str | Path, output: str | Path, dataset_dir: str | Path = "", **options: Any
 ) -> Path:
-    """Write the picture (PNG) of an evaluation's failures.
+    """Write the picture (PNG) of the failures of the evaluation in a folder; `options`: see `failure_figure`.
 
-    Args:
-        folder: output folder of the evaluation.
-        datalist, dataset_dir: data list that was evaluated, and the start of its relative paths ("" is its own folder).
-        options: further arguments of `failure_figure`.
+    `datalist` is the list that was evaluated, `dataset_dir` the start of its relative paths ("" is its own folder).
     """
     items = [item for part in generic_datalist(datalist, dataset_dir).values() for item in part]
     files = {item["image_id"]: item["image"] for item in items}
@@ -139,17 +127,12 @@ def write_failures(
 def failure_figure(
     rows: Rows, files: Mapping[str, str | Path], count: int = 8, side_mm: float = 6.0, spacing_mm: float = 0.07
 ) -> Figure:
-    """Draw the failures of an evaluation.
+    """Draw the failures of an evaluation, `count` of each kind, in windows of `side_mm`.
 
     Args:
         rows: of objects.csv; row, col in px of the file.
-        files: case_id -> mammogram.
-        count: of each kind of failure.
-        side_mm: side of a window.
+        files: case_id -> mammogram; ValueError where an image of `rows` is missing.
         spacing_mm: pixel size of files that tell none.
-
-    Raises:
-        ValueError: an image of `rows` is not in `files`.
     """
     chosen = [worst(rows, failure, count) for failure in FAILURES]
     missing = sorted({row["case_id"] for found in chosen for row in found} - set(files))
@@ -217,8 +200,7 @@ def _scale_bar(axes: Axes, shape: tuple[int, ...], spacing_mm: float, length_mm:
     ends = [0.05 * cols, 0.05 * cols + length_mm / spacing_mm]
     wide, narrow = ([patheffects.withStroke(linewidth=width, foreground="black")] for width in (4, 2))
     axes.plot(ends, [0.94 * rows] * 2, color="white", linewidth=2.5, path_effects=wide)
-    text = f"{length_mm:g} mm"
-    axes.text(ends[0], 0.92 * rows, text, color="white", fontsize=9, va="bottom", path_effects=narrow)
+    axes.text(ends[0], 0.92 * rows, f"{length_mm:g} mm", color="white", fontsize=9, va="bottom", path_effects=narrow)
 
 
 def _ring(axes: Axes, centre: tuple[float, float], radius_px: float, ink: str) -> None:

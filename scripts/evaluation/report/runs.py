@@ -27,11 +27,7 @@ EQUAL = {
 
 @dataclass(frozen=True)
 class Run:
-    """One method's evaluation.
-
-    Raises:
-        ValueError: the folder is no output folder of an evaluation.
-    """
+    """One method's evaluation; ValueError where the folder is no output folder of an evaluation."""
 
     folder: Path  # output folder of the evaluation
     name: str = ""  # what the report calls the method
@@ -87,14 +83,10 @@ class Run:
 
 
 def load_runs(folders: Sequence[str | Path], names: Sequence[str] = ()) -> list[Run]:
-    """Read evaluations; the first one is the reference that others are compared with.
+    """Read evaluations of the same images; the first one is the reference that others are compared with.
 
-    Args:
-        folders: output folders of evaluations of the same images.
-        names: what to call the methods; none takes the name that each evaluation recorded.
-
-    Raises:
-        ValueError: a folder is no finished evaluation, or the evaluations cannot be compared.
+    Without `names` the methods are called as each evaluation recorded. ValueError where a folder is no finished
+    evaluation, or where they cannot be compared.
     """
     if not folders:
         raise ValueError("folders: got none; want the output folder of at least one evaluation")

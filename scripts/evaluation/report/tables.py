@@ -157,16 +157,12 @@ def metric_tables(runs: Sequence[Run]) -> list[Table]:
     per_cm2, per_image = "tpr_at_fp_per_cm2", "tpr_at_fp_per_image"
     add("methods", "Methods", METHODS)
     pauc = Column(f"pAUC, 0 to {first['froc']['fp_limit_per_cm2']:g} FP/cm²", "froc/pauc")
-    title = "Detection of single MCs (FROC)"
-    add("detection", title, [pauc, *rates("TPR at {:g} FP/cm²", "froc", per_cm2)])
+    add("detection", "Detection of single MCs (FROC)", [pauc, *rates("TPR at {:g} FP/cm²", "froc", per_cm2)])
     large = next((part for run in runs if (part := at(run.metrics, "froc/tpr_large")) is not None), None)
     if large is not None:
         mcs = f"{large['annotated']} MCs of {large['large_mc_mm']:g} mm and more"
-        add(
-            "large",
-            f"TPR of the {mcs} at false positives per cm²",
-            rates("TPR at {:g} FP/cm²", "froc", per_cm2, "/tpr_large"),
-        )
+        columns = rates("TPR at {:g} FP/cm²", "froc", per_cm2, "/tpr_large")
+        add("large", f"TPR of the {mcs} at false positives per cm²", columns)
     add("per_image", "TPR at false positives per image", rates("TPR at {:g} FP/image", "froc", per_image))
     add("operating", "Counts and rates", OPERATING)
     side = at(first, "agreement/cells/side_mm")
