@@ -125,8 +125,15 @@ def test_every_reference_resolves_every_key_is_read_and_every_argument_taken(con
 
 
 #: Read by another use of the same file: a benchmark is frozen, or evaluated on.
-SPARED = {"background_dir", "sections", "shifted_sections", "phantoms", "benchmark", "gallery_file", "read_background"}
+SPARED = {"background_dir", "frozen_sections", "shifted_sections", "phantoms", "benchmark", "gallery_file", "read_background"}
 SPARED |= {"bundle_root", "seed", "datalist_file", "data_note", "operating_points", "source"}
+
+
+@pytest.mark.parametrize("name", [name for name in FILES if name.startswith("data_")])
+def test_a_data_overlay_redefines_of_an_evaluation_only_what_is_of_the_data(configs, name):
+    of_evaluation = {key for file in EVALUATE for key in json.loads((configs / file).read_text())}
+    of_data = {"_desc_", "bundle_root", "dataset_dir", "source", "data_note", "seed", "default_spacing_mm"}
+    assert set(json.loads((configs / name).read_text())) & of_evaluation <= of_data
 
 
 def parameter_objects(node):
