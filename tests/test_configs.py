@@ -134,7 +134,7 @@ def parameter_objects(node):
     if isinstance(node, dict):
         module, _, name = str(node.get("_target_", "")).rpartition(".")
         cls = getattr(importlib.import_module(module), name) if module.startswith("scripts.") else None
-        if is_dataclass(cls):
+        if is_dataclass(cls) and cls.__dataclass_params__.frozen:
             yield node, cls
     for below in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
         yield from parameter_objects(below)

@@ -69,7 +69,7 @@ def recorded(cls: Class) -> Class:
 def differences(first: Any, second: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:
     """Settings that two descriptions both hold and that differ: (path, value in `first`, value in `second`).
 
-    E.g. ("objects.peaks.share", 0.3, 0.4).
+    E.g. ("objects.share", 0.3, 0.4).
     """
     if isinstance(first, Mapping) and isinstance(second, Mapping):
         for key in (key for key in first if key in second):

@@ -168,7 +168,8 @@ class Evaluation:
 
     def _provenance(self) -> dict[str, Any]:
         return {
-            "settings": describe(self.settings) | describe(self.scoring),
+            "settings": describe(self.settings),
+            "scoring": describe(self.scoring),
             "weights": self._weights,
             "bootstrap": describe(vars(self.bootstrap)),
             "versions": package_versions(),

@@ -1,1 +1,1 @@
-"""Findings out: combining, objects, measurements, pictures, reports."""
+"""From maps to scored objects: the ways of forming them; presets."""

@@ -65,6 +65,12 @@ def preset_threshold(
     return float(presets[preset]["threshold"])
 
 
+def preset_in_force(path: str | Path, method: str, preset: str, score_threshold: float) -> str | None:
+    """The preset, if it is what the threshold comes from; None where a threshold was given instead."""
+    presets = _read(Path(path)).get(method, {}).get("presets", {}) if Path(path).is_file() else {}
+    return preset if preset in presets and presets[preset]["threshold"] == score_threshold else None
+
+
 def operating_threshold(objects: Objects, **preset: Any) -> float | None:
     """Score threshold at which a method is evaluated: that of its own mask, else of a preset (see `preset_threshold`).
 

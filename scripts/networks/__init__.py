@@ -1,1 +1,1 @@
-"""Networks, one a file, and the inferer that runs them over whole mammograms."""
+"""Networks and their weights."""

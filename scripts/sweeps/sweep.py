@@ -180,7 +180,16 @@ class Sweep:
         over = states.count(TrialState.COMPLETE) + states.count(TrialState.PRUNED)
         if waiting or (not self.grid and over + running < self.total):
             return "trial"
-        return "wait" if running else "done"
+        return "wait" if running else "trial" if self._queue_lost(study) else "done"
+
+    def _queue_lost(self, study: Study) -> bool:
+        """Queue cells whose trial ended with its process, and was not put back yet: another process is about to."""
+        ended = [values_of(t) for t in study.get_trials(deepcopy=False) if "reason" in t.user_attrs]
+        cells = self._missing(study, LIVE) if self.grid else []
+        lost = [cell for cell in cells if not any(same_values(cell, other) for other in ended)]
+        for cell in lost:
+            study.enqueue_trial(cell)  # of equal trials the first one counts
+        return bool(lost)
 
     def _one(self, study: Study) -> TrialState:
         done: list[FrozenTrial] = []

@@ -121,7 +121,7 @@ def test_failures_are_counted_and_the_rest_is_evaluated(configured, phantoms, tm
     assert "gone.png" in metrics["provenance"]["failures"][0]["reason"]
 
 
-def test_choosing_writes_presets_that_inference_can_use(configured, phantoms, tmp_path):
+def test_choosing_writes_presets_that_inference_can_use(configured, phantoms, tmp_path, caplog):
     parser = configured("evaluate.json", section="validation")
     parser.get_parsed_content("choosing", instantiate=True, eval_expr=True)
     content = json.loads((tmp_path / "operating_points.json").read_text())
@@ -131,9 +131,13 @@ def test_choosing_writes_presets_that_inference_can_use(configured, phantoms, tm
     assert content["provenance"]["weights"]["sha256"]
     published = tmp_path / "points.json"
     publish_presets(published, "HDoGReg (candidates)", content)
+    caplog.clear()
     for preset, point in content["presets"].items():
         parser = configured(operating_points=str(published), preset=preset)
         assert parser.get_parsed_content("score_threshold") == point["threshold"]
+        assert "chosen with" not in caplog.text
+    configured(operating_points=str(published), objects__overlap_fraction=0.9).get_parsed_content("score_threshold")
+    assert "chosen with objects.overlap_fraction 0.3 (here: 0.9)" in caplog.text
 
 
 def test_slim_fcn_is_evaluated_by_the_same_overlay(configured, tiny_weights, tmp_path):

@@ -9,7 +9,7 @@ from scripts.common.resampling import WorkingGrid
 from scripts.findings.baselines import HDoGObjects, MorphologyObjects
 from scripts.findings.combining import CandidateObjects
 from scripts.findings.peaks import PeakObjects
-from scripts.findings.presets import operating_threshold, preset_threshold, publish_presets
+from scripts.findings.presets import operating_threshold, preset_in_force, preset_threshold, publish_presets
 from scripts.inference.no_network import NoNetworkInferer
 from scripts.inference.working_grid import WorkingGridInferer
 
@@ -94,3 +94,11 @@ def test_a_method_whose_output_is_a_mask_is_evaluated_at_that_mask(tmp_path):
     assert operating_threshold(HDoGObjects(), **preset) == operating_threshold(MorphologyObjects(), **preset) == 0.0
     assert operating_threshold(PeakObjects(), **preset) == 0.4
     assert operating_threshold(PeakObjects(), **(preset | {"method": "B"})) is None
+
+
+def test_a_preset_is_named_only_where_the_threshold_comes_from_it(tmp_path):
+    file = publish_presets(tmp_path / "points.json", "A", POINTS)
+    assert preset_in_force(file, "A", "balanced", 0.4) == "balanced"
+    assert preset_in_force(file, "A", "balanced", 0.3) is None
+    assert preset_in_force(file, "B", "balanced", 0.4) is None
+    assert preset_in_force(tmp_path / "none.json", "A", "balanced", 0.4) is None

@@ -1,1 +1,1 @@
-"""The evaluation report: several methods on the same images, as one page. In prose: docs/report.md."""
+"""The evaluation report: several methods on the same images, as one page. In prose: docs/evaluate.md."""
