@@ -37,7 +37,7 @@ def autocast_dtype(precision: str, device: torch.device) -> torch.dtype | None:
 
 
 class AutocastInferer(SimpleInferer):
-    """Run the network once on the whole input under a precision (see `autocast_dtype`); the result is float32.
+    """Run the network once on the whole input in mixed precision (see `autocast_dtype`); the result is float32.
 
     MONAI's engines switch autocast on for CUDA only; this works on CPU too. bfloat16 has float32's range, so that no
     gradient scaling is needed.
