@@ -125,7 +125,15 @@ def test_every_reference_resolves_every_key_is_read_and_every_argument_taken(con
 
 
 #: Read by another use of the same file: a benchmark is frozen, or evaluated on.
-SPARED = {"background_dir", "frozen_sections", "shifted_sections", "phantoms", "benchmark", "gallery_file", "read_background"}
+SPARED = {
+    "background_dir",
+    "frozen_sections",
+    "shifted_sections",
+    "phantoms",
+    "benchmark",
+    "gallery_file",
+    "read_background",
+}
 SPARED |= {"bundle_root", "seed", "datalist_file", "data_note", "operating_points", "source"}
 
 
