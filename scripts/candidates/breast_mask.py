@@ -52,13 +52,8 @@ def breast_mask(image: np.ndarray, spacing_mm: float = 0.07) -> np.ndarray:
     where they touch the breast. An image that is black everywhere has an empty mask; one that is bright everywhere
     (a spot view, a patch) has a full one.
 
-    Args:
-        image: float (rows, cols) in [0, 1], breast bright, air near 0. A background brighter than 0.2 x Otsu's
-            threshold cannot be told from tissue, and is kept.
-        spacing_mm: pixel spacing in mm, the same in both directions.
-
-    Returns:
-        bool (rows, cols).
+    The image is float (rows, cols) in [0, 1], breast bright, air near 0 (a background brighter than 0.2 x Otsu's
+    threshold cannot be told from tissue, and is kept), its pixels square; the mask is bool (rows, cols).
     """
     image = np.asarray(image)
     if image.ndim != 2 or image.size == 0:
@@ -84,10 +79,8 @@ def erode_breast(mask: np.ndarray, size_px: int = 45) -> np.ndarray:
     """Shrink the breast mask by a square, away from the skin line.
 
     What lies outside of the image counts as breast, as in the released program (scikit-image's erosion): at the
-    chest wall and wherever else the breast leaves the image, nothing is taken off.
-
-    Masks are bool (rows, cols); `size_px` is the side of the square, odd: 45 px at 0.07 mm in the paper, 1 changes
-    nothing.
+    chest wall and wherever else the breast leaves the image, nothing is taken off. Masks are bool (rows, cols);
+    `size_px` is the side of the square, odd: 45 px at 0.07 mm in the paper, 1 changes nothing.
     """
     mask = np.asarray(mask)
     if mask.ndim != 2 or mask.dtype != bool:

@@ -37,10 +37,8 @@ def dog_responses(image: np.ndarray, sigmas: np.ndarray, box: Box | None = None)
     Layer n is (L(sigma_n) - L(sigma_n+1)) * sigma_n / (sigma_n+1 - sigma_n). The image continues by half-sample
     reflection (scipy's and scikit-image's `reflect`).
 
-    Args:
-        image: float32 (rows, cols).
-        sigmas: widths of the K + 1 Gaussians in px, increasing.
-        box: part of the image that is wanted, by default all of it; its responses are those of the whole image.
+    The image is float32 (rows, cols); `sigmas` are the widths of the K + 1 Gaussians in px, increasing. The responses
+    in a `box` (by default all of the image) are those of the whole image there.
     """
     box = box or Box(0, image.shape[0], 0, image.shape[1])
     smooth = (_gaussian(image, sigma, box) for sigma in sigmas)
@@ -54,12 +52,8 @@ def scale_space_maxima(responses: list[np.ndarray], threshold: float) -> tuple[n
     As in scikit-image's `blob_dog`: the neighbourhood ends at the image border and at the first and last scale
     (maxima there count), and every pixel of a plateau that no neighbour exceeds is a maximum.
 
-    Args:
-        responses: K arrays float32 (rows, cols).
-        threshold: smallest response, itself excluded.
-
-    Returns:
-        Maxima int64 (n, 3), columns [row, col, scale index], and their responses float32 (n,).
+    Takes K responses, float32 (rows, cols). Gives the maxima, int64 (n, 3) with columns [row, col, scale index], and
+    their responses, float32 (n,).
     """
     box = np.ones((3, 3), np.uint8)
     highest = [cv2.dilate(response, box) for response in responses]
@@ -98,16 +92,11 @@ def hessian_mask(response: np.ndarray, threshold: float) -> np.ndarray:
 def components_with_seed(
     shape: np.ndarray, rows: np.ndarray, cols: np.ndarray, rim: np.ndarray, mask: np.ndarray
 ) -> tuple[np.ndarray, bool]:
-    """The 4-connected components of a shape that hold a seed.
+    """The 4-connected components of a shape that hold one of the seeds, whose `rows` and `cols` are int (n,).
 
-    Args:
-        shape: bool (rows, cols).
-        rows, cols: int (n,), the seeds.
-        rim: flat indices of the last known pixels: a component there may have a seed beyond them.
-        mask: bool (rows, cols), the pixels that are asked for.
-
-    Returns:
-        bool (rows, cols), and whether the mask holds a pixel of a component without a seed that reaches the rim.
+    The rim is the flat indices of the last known pixels: a component there may have a seed beyond them. The mask is
+    what is asked for. Shape, mask and result are bool (rows, cols); also returned is whether the mask holds a pixel of
+    a component without a seed that reaches the rim.
     """
     count, labels = cv2.connectedComponents(shape.view(np.uint8), connectivity=4)
     state = np.zeros(count, np.uint8)

@@ -12,15 +12,10 @@ from scripts.common.checks import check
 
 
 def dog_blobs(image: np.ndarray, parameters: HDoGParameters, within: np.ndarray | None = None) -> np.ndarray:
-    """Local maxima of the DoG responses above the threshold, one per pixel; no Hessian mask.
+    """Local maxima of the DoG responses above the threshold, one per pixel; the Hessian threshold is not used.
 
-    Args:
-        image: float (rows, cols), [0, 1], MCs bright.
-        parameters: scales, threshold and overlap in px of this image; the Hessian threshold is not used.
-        within: bool (rows, cols); only blobs whose pixel is in it are returned.
-
-    Returns:
-        float32 (n, 3), columns [row, col, sigma] in px, strongest response first.
+    The image is float (rows, cols) in [0, 1], MCs bright, the parameters in px of it. Blobs, only those whose pixel is
+    in `within`, bool (rows, cols), are float32 (n, 3), columns [row, col, sigma] in px, strongest response first.
     """
     if image.ndim != 2 or (within is not None and within.shape != image.shape):
         raise ValueError(f"image {image.shape} and within must be 2-D and of one shape")
@@ -43,11 +38,8 @@ def draw_discs(
     """Number the discs of radius sqrt(2) * sigma around the blobs; a shared pixel goes to the nearest blob.
 
     Between blobs at the same distance the higher score has it. Centres must differ, so that each disc keeps its own.
-
-    Args:
-        blobs: float (n, 3), columns [row, col, sigma] in px, at whole pixels; scores are float (n,).
-        shape: (rows, cols) of the result, int32: 0 background, i + 1 the disc of blob i.
-        within: bool (rows, cols); discs are cut at it.
+    Blobs are float (n, 3), columns [row, col, sigma] in px, at whole pixels; scores float (n,). The result is int32 of
+    this shape, 0 background, i + 1 the disc of blob i, cut at `within`, bool (rows, cols).
     """
     labels = np.zeros(shape, np.int32)
     if len(blobs) == 0:
@@ -74,13 +66,8 @@ def peak_differences(image: np.ndarray, labels: np.ndarray, parameters: HDoGPara
     The scale-normalised response of `dog_responses` is this difference times 1 / (k - 1), the same for every scale, so
     the score is the response mapped linearly to [0, 1]: for images in [0, 1] no difference exceeds 1.
 
-    Args:
-        image: float (rows, cols), [0, 1].
-        labels: int (rows, cols), 0 background, 1..n objects.
-        parameters: those that found the candidates.
-
-    Returns:
-        float32 (n + 1,) in [0, 1]; index 0 (background) is 0.
+    Labels are int (rows, cols), 0 background, 1..n objects; the parameters are those that found the candidates. Scores
+    are float32 (n + 1,); index 0 (background) is 0.
     """
     image = np.ascontiguousarray(image, np.float32)
     scores = np.zeros(int(labels.max(initial=0)) + 1, np.float32)

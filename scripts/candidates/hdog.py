@@ -71,12 +71,9 @@ class Candidates(NamedTuple):
 
 
 def hdog(image: np.ndarray, parameters: HDoGParameters, mask: np.ndarray | None = None) -> Candidates:
-    """Candidates of a mammogram.
+    """Candidates of a mammogram, float (rows, cols) in [0, 1], finite, MCs bright; parameters are in px of it.
 
-    Args:
-        image: float (rows, cols) in [0, 1], finite, MCs bright.
-        parameters: in px of this image.
-        mask: bool (rows, cols), e.g. the eroded breast: the result is that of the whole image under it.
+    With a mask, bool (rows, cols), e.g. the eroded breast, the result is that of the whole image under it.
     """
     image = np.asarray(image)
     if image.ndim != 2 or image.size == 0:
@@ -136,10 +133,8 @@ def _find_in(
     """Maxima of a tile; its Hessian masks go into `shapes`, bool (scales, rows, cols) of the crop.
 
     All are equal to those of the whole image: second differences reach 2 px, maxima 1 px, and so far the responses
-    are known beyond the tile; at the image border the border rules apply.
-
-    Returns:
-        Flat indices into (rows, cols, scales) of the crop, and responses.
+    are known beyond the tile; at the image border the border rules apply. Given are flat indices into (rows, cols,
+    scales) of the crop, and responses.
     """
     wide = tile.grown(2, image.shape)
     responses = dog_responses(image, parameters.sigmas, wide)

@@ -47,9 +47,8 @@ def morphology_objects(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Objects of a whole image, tile by tile, each with the largest difference that it holds.
 
-    Args:
-        image: float (rows, cols), [0, 1], MCs bright.
-        within: bool (rows, cols), the eroded breast; objects are cut at it, and tiles without any of it left out.
+    The image is float (rows, cols) in [0, 1], MCs bright; `within` is bool (rows, cols), the eroded breast: objects are
+    cut at it, and tiles without any of it left out.
 
     Returns:
         labels int32 (rows, cols), 0 background, 1..n objects in no particular order (neighbours may touch), and scores
@@ -108,7 +107,6 @@ def pyramid_differences(image: np.ndarray) -> list[np.ndarray]:
     """image - min(expanded level, image) for two levels of a pyramid: what is too small for the level.
 
     A level is the closing-opening of the one below, of which every second row and column is kept.
-
     Takes float32 (rows, cols), gives two such arrays, at least 0; the second also holds larger objects.
     """
     shapes, level, differences = [image.shape], image, []
@@ -136,8 +134,7 @@ def object_markers(
 ) -> tuple[np.ndarray, int]:
     """Numbered extended maxima that a difference above the threshold touches (binary reconstruction by dilation).
 
-    Returns:
-        int32 (rows, cols) with 8-connected markers 1..n, and n.
+    Gives int32 (rows, cols) with 8-connected markers 1..n, and n.
     """
     tops = extended_maxima(image, parameters.maxima_height)
     detected = np.maximum.reduce(differences) > parameters.difference_threshold
@@ -150,9 +147,8 @@ def watershed_shapes(image: np.ndarray, markers: np.ndarray) -> np.ndarray:
     """Shapes of the marked objects: watershed of the morphological gradient from markers and background.
 
     The marker of the background is the line along which the markers' zones meet when the inverted image is flooded
-    from them (the valleys between objects), and the frame of the image.
-
-    Image float32; markers int32, 1..n, n at least 1; the result int32, 0 background, else the markers' numbers.
+    from them (the valleys between objects), and the frame of the image. The image is float32; markers are int32, 1..n,
+    n at least 1; the result is int32, 0 background, else the markers' numbers.
     """
     zones = watershed(-image, markers, connectivity=2).astype(np.float32)  # its own watershed_line is 30 times slower
     outside = zones > cv2.erode(zones, SQUARE)

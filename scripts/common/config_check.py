@@ -29,8 +29,7 @@ class ConfigError(ValueError):
 def check_running_config() -> None:
     """Check the config of the workflow that is being initialised; without one (MONAI Label) nothing happens.
 
-    Raises:
-        ConfigError: see `check_config`. From the command line: one line, and exit status 2, instead.
+    A ConfigError of `check_config` becomes, from the command line, one line and exit status 2.
     """
     frames = [info.frame for info in inspect.stack(context=0)]
     workflows = (frame.f_locals.get("self") for frame in frames)
@@ -53,13 +52,9 @@ def check_running_config() -> None:
 def check_config(parser: ConfigParser, run_ids: Sequence[str] = (), spared: Collection[str] = ()) -> None:
     """Check that every top-level key is read and every object takes the arguments that are given for it.
 
-    Args:
-        parser: the config, files merged and options applied.
-        run_ids: what is run.
-        spared: keys that may go unread: those of config files whose reader an overlay or an option has replaced.
-
-    Raises:
-        ConfigError: names the key and the nearest valid one.
+    Otherwise a ConfigError names the key and the nearest valid one. The parser's files are merged, its options applied;
+    `run_ids` are what is run, `spared` keys that may go unread: those of config files whose reader an overlay or an
+    option has replaced.
     """
     config = parser.get()
     read, arguments = _read_keys(config, run_ids), list(_arguments(config))

@@ -17,13 +17,9 @@ os.umask(UMASK)
 
 
 def write_atomically(path: str | Path, write: Callable[[Path], object]) -> Path:
-    """Call `write` with a temporary path beside `path`, then move the result into place.
+    """Have `write` write the whole file to a temporary path beside `path` (same suffixes), then move it into place.
 
-    Whatever fails, nothing half-written is left at `path`.
-
-    Args:
-        path: final file, which is returned; its folder is made when missing.
-        write: writes the whole file to the path it is given (same suffixes as `path`).
+    Whatever fails, nothing half-written is left at `path`, which is returned; its folder is made when missing.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -31,11 +31,7 @@ class Microcalcification:
 
 
 def label_objects(mask: np.ndarray) -> tuple[np.ndarray, int]:
-    """Number the 8-connected components of a mask, bool (rows, cols).
-
-    Returns:
-        int32 (rows, cols) with 0 for background and 1..n for objects, and n.
-    """
+    """Number the 8-connected components of a mask, bool (rows, cols): int32 (rows, cols), 0 background, 1..n; and n."""
     if mask.ndim != 2:
         raise ValueError(f"mask: got {mask.ndim} dimensions, want 2 (rows, cols)")
     if mask.size == 0:
@@ -45,13 +41,9 @@ def label_objects(mask: np.ndarray) -> tuple[np.ndarray, int]:
 
 
 def fill_holes(labels: np.ndarray) -> np.ndarray:
-    """Fill the holes of every object, object by object (a filled hole takes the enclosing object's number).
+    """A copy of labels, int (rows, cols), 0 background, whose holes have the number of the object around them.
 
-    Args:
-        labels: int (rows, cols), 0 background, else numbers.
-
-    Returns:
-        A copy with holes filled; an object that lay in another one's hole is absorbed by it.
+    An object that lay in another one's hole is absorbed by it.
     """
     filled = labels.copy()
     boxes = {number: box for number, box in enumerate(ndimage.find_objects(labels), start=1) if box is not None}
@@ -69,10 +61,8 @@ def fill_holes(labels: np.ndarray) -> np.ndarray:
 def measure_objects(labels: np.ndarray, scores: np.ndarray, spacing_mm: Spacing) -> list[Microcalcification]:
     """Measure every object of a label image: one record per present number, ascending, renumbered 1..k in that order.
 
-    Args:
-        labels: int (rows, cols); 0 is background. Numbers may have gaps.
-        scores: float (n + 1,), the score of object i at index i (index 0 unused).
-        spacing_mm: (row, col) pixel spacing.
+    Labels are int (rows, cols), 0 background; numbers may have gaps. Scores are float (n + 1,), that of object i at
+    index i (index 0 unused).
     """
     row_mm, col_mm = spacing_mm
     pixels = np.flatnonzero(labels != 0)

@@ -59,10 +59,9 @@ def resampled_size(shape: tuple[int, ...], magnification: float) -> Size:
 def warp_label(label: np.ndarray, matrix: np.ndarray, crop_px: int) -> np.ndarray:
     """Nearest-neighbour warp; an MC that it would lose (a single pixel, reduced) keeps the pixel of its centroid.
 
-    Args:
-        label: uint8 (rows, cols) {0, 1 = MC, 2 = ignore}.
-        matrix: float64 (2, 3): output (col, row, 1) -> input (col, row), as OpenCV's WARP_INVERSE_MAP.
-        crop_px: side of the result, uint8; outside of the patch it is mirrored like the image.
+    Label and result are uint8 (rows, cols) {0, 1 = MC, 2 = ignore}; the result has the side `crop_px` and is mirrored
+    outside of the patch like the image. The matrix, float64 (2, 3), maps output (col, row, 1) -> input (col, row), as
+    OpenCV's WARP_INVERSE_MAP.
     """
     flags = cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
     warped = cv2.warpAffine(label, matrix, (crop_px, crop_px), flags=flags, borderMode=cv2.BORDER_REFLECT_101)

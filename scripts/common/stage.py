@@ -45,18 +45,11 @@ def run_stage(
     A process of its own survives nothing but harms nothing: memory that leaks, or a crash in a library, ends the
     stage and not the sweep. The stage ends when this process ends, even by a kill.
 
-    Args:
-        folder: gets `<name>.json` (the arguments, as an args_file), `<name>.log`, and `<name>.done.json` at the end.
-        name: of the stage.
-        arguments: run_id, config_file and overrides, JSON types.
-        watch: called every `poll_s` seconds while it runs.
+    The folder gets `<name>.json` (the arguments, as an args_file), `<name>.log`, and `<name>.done.json` at the end. The
+    arguments are run_id, config_file and overrides, JSON types; `watch` is called every `poll_s` seconds while it runs.
 
-    Returns:
-        False when the same stage had been done before, so that nothing was run.
-
-    Raises:
-        StageError: the run failed.
-        ValueError: the folder holds the stage's result for other arguments.
+    Returns False when the same stage had been done before, so that nothing was run; a folder that holds its result for
+    other arguments is a ValueError, a run that failed a StageError.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)

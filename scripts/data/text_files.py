@@ -16,12 +16,9 @@ def csv_rows(
 ) -> tuple[list[str], list[Row]]:
     """The rows of a CSV file with a header, UTF-8 with or without a byte order mark (`errors` as for `open`).
 
-    An unreadable file, a lack of `columns`, or a row with more cells than columns is a MammogramReadError; `want` tells
-    what the file should be.
-
-    Returns:
-        The names of the columns, in small letters, and ("line 2", {column: text}) for each row. Names and cells are
-        stripped of spaces and stray quotes; a missing cell is left out.
+    Gives the names of the columns, in small letters, and ("line 2", {column: text}) for each row. Names and cells are
+    stripped of spaces and stray quotes; a missing cell is left out. An unreadable file, a lack of `columns`, or a row
+    with more cells than columns is a MammogramReadError; `want` tells what the file should be.
     """
     try:
         with Path(path).open(newline="", encoding="utf-8-sig", errors=errors) as file:

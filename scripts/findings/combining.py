@@ -46,13 +46,8 @@ def overlap_scores(labels: np.ndarray, proximity: np.ndarray, overlap_fraction: 
     An object of n pixels is kept at threshold v when more than `overlap_fraction` * n of its pixels have P >= v. With
     the pixels in descending order that is the value at 1-based place floor(overlap_fraction * n) + 1.
 
-    Args:
-        labels: int (rows, cols), 0 background, 1..n objects.
-        proximity: float (rows, cols), [0, 1].
-        overlap_fraction: o_thr, in [0, 1).
-
-    Returns:
-        float32 (n + 1,): score of object i at index i; index 0 (background) is 0.
+    Labels are int (rows, cols), 0 background, 1..n objects, the proximity float (rows, cols) in [0, 1]; of the scores,
+    float32 (n + 1,), that of object i is at index i, and index 0 (background) is 0.
     """
     check("overlap_fraction", overlap_fraction, 0 <= overlap_fraction < 1, "a value in [0, 1)")
     check("proximity's shape", proximity.shape, labels.shape == proximity.shape, f"that of the labels, {labels.shape}")
@@ -78,11 +73,8 @@ def combine(
     """Keep the candidate objects that the network's region mask supports, whole, with holes filled.
 
     Candidates are a bool mask (rows, cols), restricted to the eroded breast; the region mask is {proximity >=
-    score_threshold}; for the rest see `overlap_scores`.
-
-    Returns:
-        labels int32 (rows, cols), kept objects with their candidate numbers, and scores float32 (n + 1,) of all
-        candidates, index = number.
+    score_threshold}. Gives labels int32 (rows, cols), kept objects with their candidate numbers, and the
+    `overlap_scores` of all candidates.
     """
     labels, _ = label_objects(candidates)
     scores = overlap_scores(labels, proximity, overlap_fraction)

@@ -50,15 +50,10 @@ class PeakObjects:
 def peak_objects(
     probability: np.ndarray, rule: PeakObjects, within: np.ndarray | None = None, lowest: float = 0.0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Objects around the peaks of a map.
+    """Objects around the peaks of a map in [0, 1]: labels int32 (rows, cols), and scores float32 (n + 1,) by number.
 
-    Args:
-        probability: float (rows, cols), [0, 1].
-        within: bool (rows, cols); objects are restricted to it.
-        lowest: objects whose peak, and so whose score, is below are left out: less work where they would be dropped.
-
-    Returns:
-        labels int32 (rows, cols), and scores float32 (n + 1,), index = number.
+    Objects are restricted to `within`, bool (rows, cols). Those whose peak, and so whose score, is below `lowest` are
+    left out: less work where they would be dropped.
     """
     mask = (probability >= rule.floor) & (True if within is None else within)
     components, count = label_objects(mask)

@@ -28,21 +28,16 @@ def preset_threshold(
     """Score threshold of a method's preset.
 
     A threshold means something for the weights and settings that it was chosen with only: with others, a warning is
-    logged.
+    logged. No file at `path` is a FileNotFoundError; a damaged one, or one without the method or preset, a ValueError.
 
     Args:
-        path: operating points file.
         method: as in the config's key `method`.
         preset: "sensitive", "balanced" or "specific".
-        optional: None instead of an error when the file does not know the method, or knows it with other weights or
-            settings.
+        optional: None instead of an error when the file is not there or does not know the method, and instead of a
+            warning when it knows it with other weights or settings.
         weights: file of the weights in use; compared with the SHA-256 that the points were chosen with.
         settings: the objects in use that decide what a score means (the config's `scoring`), as `describe` takes them;
             what both they and those that the points were chosen with hold is compared.
-
-    Raises:
-        FileNotFoundError: no such file.
-        ValueError: the file is damaged, or does not hold the method or the preset.
     """
     file = Path(path)
     methods = _read(file) if file.is_file() else {}

@@ -81,17 +81,10 @@ def draw_overlay(
 ) -> np.ndarray:
     """Whole mammogram with every MC ringed, beside it the fullest regions magnified, plain and outlined.
 
-    Args:
-        image: float (rows, cols), [0, 1].
-        labels: int (rows, cols), 0 background.
-        findings: the measured objects of `labels`.
-        breast: bool (rows, cols); the whole view is cropped to it (plus a rim) when given and not empty.
-        region_mm: side of a magnified region in mm.
-        regions: how many regions to magnify.
-        dpi: resolution of the picture; it is about 13 x 9 inches.
-
-    Returns:
-        uint8 (height, width, 3) RGB.
+    The image is float (rows, cols) in [0, 1]; `labels` are int (rows, cols), 0 background, and `findings` are their
+    measured objects. The whole view is cropped to the breast, bool (rows, cols), plus a rim, when given and not empty.
+    `regions` says how many of the side `region_mm` are magnified. The picture is uint8 (height, width, 3) RGB, about
+    13 x 9 inches.
     """
     rows, cols = image.shape
     side = max(16, min(round(region_mm / spacing_mm[0]), rows, cols))

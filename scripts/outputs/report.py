@@ -29,10 +29,8 @@ def build_report(
     """Everything that is said about one image, as JSON types.
 
     A failed image has no report; see `run_report.json`. Coordinates are of the input image as displayed: row down, col
-    right, px centres at integers; mm from the centre of the first pixel.
-
-    The image is [1, rows, cols] with the reader's metadata, the breast bool (rows, cols); the operating point holds
-    preset, threshold and the way of forming objects, as `describe` takes them.
+    right, px centres at integers; mm from the centre of the first pixel. The image is [1, rows, cols] with the reader's
+    metadata, the breast bool (rows, cols); the operating point holds preset, threshold and the way of forming objects.
     """
     row_mm, col_mm = spacing_of(image)
     breast_cm2 = float(breast.sum() * row_mm * col_mm / 100)

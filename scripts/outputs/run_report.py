@@ -20,13 +20,9 @@ logger = logging.getLogger(__name__)
 class RunReport:
     """Handler that shows progress and keeps `run_report.json` up to date after every image.
 
-    The report holds the settings, versions, the weights' SHA-256, and per image the status ("found", "nothing found"
-    or "failed"), seconds, and where results lie.
-
-    Args:
-        settings: what decided the results (method, threshold, the objects of the chain), as `describe` takes them.
-        weights: weight file in use, or None.
-        total: number of images, for the progress bar that `progress` shows.
+    The report holds the settings that decided the results (method, threshold, the objects of the chain, as `describe`
+    takes them), versions, the SHA-256 of the weight file in use, and per image the status ("found", "nothing found" or
+    "failed"), seconds, and where results lie. `total` images make the bar that `progress` shows.
     """
 
     def __init__(

@@ -36,16 +36,12 @@ def load_label(
 ) -> np.ndarray:
     """Load the label, uint8 (rows, cols) of 0, 1, 2, of one item of a data list.
 
-    MammogramReadError names a file that is missing, malformed, or does not fit `shape`.
+    It has the (rows, cols) `shape` of the item's image; MammogramReadError names a file that is missing, malformed, or
+    does not fit it. Several paths are merged, MC over ignore over background; "" is none. Only points in mm and
+    diameters use `spacing_mm`, (row, col). INbreast contours are drawn as "spline" or "polygon".
 
-    Args:
-        label: the item's "label": a path, several paths (merged: MC over ignore over background), or "" for none.
-        shape: (rows, cols) of the item's image.
-        spacing_mm: its (row, col) mm per px; only points in mm and diameters use it.
-        annotation: the item's "annotation". With "clusters_only" every labelled pixel of a mask or points file is 2
-            (ignore): such files mark regions, and nothing but this key tells them from masks of single MCs. XML
-            files say for themselves what they mark.
-        contour: how INbreast contours are drawn, "spline" or "polygon".
+    With the annotation "clusters_only" every labelled pixel of a mask or points file is 2 (ignore): such files mark
+    regions, and nothing but this key tells them from masks of single MCs. XML files say for themselves what they mark.
     """
     check("annotation", annotation, annotation in ANNOTATIONS, f"one of {ANNOTATIONS}")
     paths = [label] if isinstance(label, str | Path) else list(label or ())

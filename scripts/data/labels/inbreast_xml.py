@@ -75,11 +75,10 @@ def rois_to_label(
 ) -> np.ndarray:
     """Draw the ROIs of an image of this shape into a label, uint8 (rows, cols): 0 background, 1 MC, 2 ignore.
 
-    Individual MCs become 1. A cluster that holds at least one of them counts as labelled and leaves no trace; one
-    that holds none becomes 2 (ignore). Other findings are not drawn. A contour whose points are the viewer's
-    control points is drawn as the spline that the viewer shows; ovals carry 200 points and are drawn as they are.
-    `contour` is the way of `contour_pixels`; `source` names the file in messages about ROIs without points or outside
-    of the image.
+    Individual MCs become 1. A cluster that holds at least one of them counts as labelled and leaves no trace; one that
+    holds none becomes 2 (ignore). Other findings are not drawn. A contour whose points are the viewer's control points
+    is drawn as the spline that the viewer shows; ovals carry 200 points and are drawn as they are. `contour` is the way
+    of `contour_pixels`; `source` names the file in messages about ROIs without points or outside of the image.
     """
     label = np.zeros(shape, np.uint8)
     drawn = [(roi, _roi_pixels(roi, shape, contour)) for roi in rois if roi.finding != "other"]

@@ -39,10 +39,8 @@ def cbis_ddsm_datalist(dataset_dir: str | Path, validation_fraction: float = 0.1
     have no pixel spacing: set the reader's default spacing (DDSM scanners: 0.042 to 0.050 mm). A missing table or
     column, or not one image, is a MammogramReadError.
 
-    Args:
-        dataset_dir: folder that holds the two `TABLES` and the images, each in any folder below.
-        validation_fraction: of the training patients; 0 leaves the section empty.
-        seed: of that split.
+    `dataset_dir` holds the two `TABLES` and the images, each in any folder below. The validation fraction is that of
+    the training patients; 0 leaves the section empty.
     """
     root = Path(dataset_dir)
     files = _files_by_folder(root)

@@ -42,12 +42,8 @@ def generic_datalist(
     counts as a patient of its own, with a warning when a split has to be made. MammogramReadError names the file and
     row of what is missing, listed twice, malformed, or of a patient that stands in two sections.
 
-    Args:
-        datalist_file: .json or .csv file; a relative path starts at `dataset_dir`.
-        dataset_dir: start of relative paths in the file; "" for the file's own folder.
-        validation_fraction: of the patients, used only when a split has to be made; 0 leaves the section empty.
-        test_fraction: of the patients, likewise.
-        seed: of that split.
+    A relative path of the .json or .csv file starts at `dataset_dir`; so do those in it, or without one at its folder.
+    The fractions, of the patients, are used only when a split has to be made; 0 leaves a section empty.
     """
     file = Path(dataset_dir) / datalist_file
     folder = Path(dataset_dir) if str(dataset_dir) else file.parent

@@ -33,13 +33,10 @@ def inbreast_datalist(
     the release's ``INbreast.csv``, where it is there, becomes the item's "density" ("ACR 3"). No image, one that is
     there twice, or a broken XML file or INbreast.csv is a MammogramReadError.
 
-    Args:
-        dataset_dir: folder of the release.
-        validation_fraction: of the patients (default: 17 of 86, as in HDoGReg, arXiv 2102.00754, section IV-A).
-        test_fraction: of the patients (default: 18 of 86). HDoGReg's own lists of patients are not published.
-        seed: of the split.
-        annotations: which images to keep after the split: "full" (MCs labelled one by one; HDoGReg used these),
-            "clusters_only" (MCs known to be there but not labelled), "none".
+    By default 17 of 86 patients are validation, as in HDoGReg (arXiv 2102.00754, section IV-A), and 18 testing;
+    HDoGReg's own lists of patients are not published. `annotations` are those of the images to keep after the split:
+    "full" (MCs labelled one by one; HDoGReg used these), "clusters_only" (MCs known to be there but not labelled),
+    "none".
     """
     items = _find_images(Path(dataset_dir))
     datalist = keep_annotated(split_datalist(items, validation_fraction, test_fraction, seed), annotations)

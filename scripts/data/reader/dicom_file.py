@@ -79,10 +79,8 @@ def check_is_mammogram(path: PathLike, dataset: Dataset, allow_for_processing: b
 def stored_codes(path: PathLike, dataset: Dataset) -> tuple[np.ndarray, Bits]:
     """Decode the pixel cells of an `open_dataset`, bit for bit; missing optional elements are filled in there.
 
-    Multi-frame, colour, palette, truncated, inconsistent or undecodable pixel data are a MammogramReadError.
-
-    Returns:
-        uint8 or uint16 (rows, cols), and how to take stored values out of it (`stored_values`).
+    Gives uint8 or uint16 (rows, cols), and how to take stored values out of it (`stored_values`). Multi-frame, colour,
+    palette, truncated, inconsistent or undecodable pixel data are a MammogramReadError.
     """
     bits, samples = _check_pixel_module(path, dataset)
     _check_encapsulation(path, dataset)

@@ -85,10 +85,8 @@ def presentation_table(
 ) -> tuple[np.ndarray, str]:
     """Presentation value of every pixel code of `code_bits`, for a `voi` as in `mammogram_reader.Reading`.
 
+    Gives float32 (2^code_bits,) in [0, 1], MCs bright, padding 0; and what VOI was applied ("LINEAR 2047/4096 NORMAL").
     A preset that the file lacks, an invalid one, or unusable transformations are a MammogramReadError.
-
-    Returns:
-        float32 (2^code_bits,) in [0, 1], MCs bright, padding 0; and what VOI was applied ("LINEAR 2047/4096 NORMAL").
     """
     stored = stored_values(bits, code_bits)
     if int(dataset.get("SamplesPerPixel") or 1) == 3:  # grey in RGB: PS3.3 gives it no grey scale pipeline

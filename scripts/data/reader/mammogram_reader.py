@@ -52,10 +52,9 @@ AS_SHOWN = Reading()
 
 
 def read_mammogram(path: PathLike, reading: Reading = AS_SHOWN) -> tuple[np.ndarray, Metadata]:
-    """Read one mammogram as it is meant to be shown, or raise a MammogramReadError.
+    """One mammogram as it is meant to be shown, else MammogramReadError.
 
-    Returns:
-        float32 (rows, cols) in [0, 1], MCs bright, never mirrored; and the metadata of docs/data.md.
+    Gives float32 (rows, cols) in [0, 1], MCs bright, never mirrored; and the metadata of docs/data.md.
     """
     with _recognised(path) as kind:
         return _read_dicom(path, reading) if kind == "dicom" else _read_picture(path, kind, reading)

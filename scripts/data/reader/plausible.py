@@ -32,9 +32,8 @@ def to_unit_range(path: PathLike, values: np.ndarray, full_scale: int | None = N
     Integers (or floats that are all whole numbers) are divided by 2^bits - 1 with the smallest of `BIT_DEPTHS` that
     holds the maximum: 12-bit detector data in a 16-bit file then fills [0, 1] as its DICOM would. Floats within [0, 1]
     are kept. Anything else (negative, beyond 16 bits, other floats) is stretched from its minimum to its maximum, with
-    a warning, because its scale is unknown. NaN or infinity is an error.
-    Where the file states it, `full_scale` is the value that maps to 1. Returned are float32 in [0, 1] and the bits
-    stored (for floats: the bits of their type).
+    a warning, because its scale is unknown. NaN or infinity is an error. Where the file states it, `full_scale` is the
+    value that maps to 1. Returned are float32 in [0, 1] and the bits stored (for floats: the bits of their type).
     """
     low, high = values.min(), values.max()
     is_float = np.issubdtype(values.dtype, np.floating)
