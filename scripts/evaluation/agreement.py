@@ -39,9 +39,8 @@ def cohen_kappa(table: np.ndarray) -> np.ndarray:
 
 
 def make_cells(counted: np.ndarray, spacing_mm: Spacing, side_mm: float) -> Cells:
-    """Lay square cells of `side_mm` (at least a pixel's) over an image from its first pixel on.
-
-    `counted` is the breast without ignore regions, bool (rows, cols); `spacing_mm` (row, col) in mm.
+    """Lay square cells of `side_mm` (at least a pixel's) over an image from its first pixel on; `counted` is the breast
+    without ignore regions, bool (rows, cols).
     """
     check("side_mm", side_mm, side_mm >= max(spacing_mm), f"at least the pixel spacing {spacing_mm}")
     sums, sizes = counted.astype(np.int64), []

@@ -155,13 +155,10 @@ def number_objects(
     image: np.ndarray | None = None,
     annotated: np.ndarray | None = None,
 ) -> ImageArrays:
-    """Number annotated objects (8-connected components of label 1) and predictions in label order.
+    """Number annotated objects (8-connected components of label 1) and predictions in label order (see `ImageArrays`).
 
-    Args:
-        label, breast, spacing_mm, image: see `ImageArrays`.
-        instances: int (rows, cols), 0 background, else the number of the object, gaps allowed.
-        scores: float (n + 1,), the score of object i at index i, n at least the highest number.
-        annotated: what an earlier call found of this label.
+    `instances` is int (rows, cols), 0 background, else the number of the object, gaps allowed; `scores`, (n + 1,), has
+    that of object i at index i, n at least the highest number; `annotated` is what an earlier call found of this label.
     """
     shapes = (label.shape, instances.shape, breast.shape)
     check("label, instances, breast", shapes, len(set(shapes)) == 1 and label.ndim == 2, "one 2-D shape")

@@ -38,20 +38,11 @@ def froc_differences(
     fp_rates: Sequence[float] = (0.1, 0.2, 0.4, 1.0),
     fp_rates_per_image: Sequence[float] = (),
 ) -> dict[str, Any]:
-    """Differences of pAUC and of TPR at rates, both methods on the same bootstrap samples.
+    """Differences of pAUC over 0..`fp_limit` FP per cm^2, and of TPR at rates of FP per cm^2 and per image:
+    {"pauc": Difference, "tpr_at_fp_per_cm2": {rate: Difference}, "tpr_at_fp_per_image": {rate: Difference}}.
 
-    Args:
-        first, second: tables of the same images in the same order.
-        weights: (samples, images) from `bootstrap_weights`.
-        fp_limit: pAUC is over 0..fp_limit FP per cm^2.
-        fp_rates: FP per cm^2 at which TPR is compared.
-        fp_rates_per_image: FP per image at which TPR is compared.
-
-    Returns:
-        {"pauc": Difference, "tpr_at_fp_per_cm2": {rate: Difference}, "tpr_at_fp_per_image": {rate: Difference}}.
-
-    Raises:
-        ValueError: the tables' numbers of images or of annotated objects differ.
+    Both methods are seen on the same samples, `weights` (samples, images) from `bootstrap_weights`. The tables are of
+    the same images in the same order; ValueError where their numbers of images or of annotated objects differ.
     """
     if not np.array_equal(first.annotated, second.annotated):
         raise ValueError("second: got other numbers of annotated objects per image than first; want the same images")
@@ -70,10 +61,8 @@ def froc_differences(
 
 
 def paired_test(first: Mapping[Hashable, float], second: Mapping[Hashable, float]) -> Wilcoxon:
-    """Wilcoxon test of values by image or by object; where a value is undefined (NaN) for either, both are left out.
-
-    Raises:
-        ValueError: the images or objects are not the same.
+    """Wilcoxon test of values by image or by object, ValueError where these differ; where a value is undefined (NaN)
+    for either, both are left out.
     """
     if first.keys() != second.keys():
         raise ValueError("second: got other images or other annotated objects than first; want the same annotations")
@@ -104,19 +93,11 @@ def object_iou(run: Run) -> dict[Hashable, float]:
 def compare(
     first_dir: str | Path, second_dir: str | Path, bootstrap: Bootstrap | None = None, **options: Any
 ) -> dict[str, Any]:
-    """Compare two evaluations; counts and IoU are those at each one's own operating threshold.
+    """Compare two evaluations by their output folders; counts and IoU are those at each one's own operating threshold.
 
-    Args:
-        first_dir, second_dir: their output folders.
-        bootstrap: how intervals are made; None is the default.
-        options: further arguments of `froc_differences`.
-
-    Returns:
-        {"images", "difference", "operating_thresholds", "differences": `froc_differences`, "wilcoxon": `paired_test` of
-        every one of `VALUES`, "wilcoxon_per_object": {"iou": `paired_test`}, "bootstrap"}, JSON types.
-
-    Raises:
-        ValueError: the evaluations are not of the same images, or image names are not unique.
+    {"images", "difference", "operating_thresholds", "differences": `froc_differences` with its `options`, "wilcoxon":
+    `paired_test` of every one of `VALUES`, "wilcoxon_per_object": {"iou": `paired_test`}, "bootstrap"}, JSON types.
+    ValueError where the evaluations are not of the same images, or image names are not unique.
     """
     bootstrap = bootstrap or Bootstrap()
     runs = Run(Path(first_dir)), Run(Path(second_dir))
@@ -140,10 +121,8 @@ def compare(
 
 
 def difference_tables(runs: Sequence[Run]) -> tuple[list[Table], list[dict[str, Any]]]:
-    """The first method against each other one: bootstrap differences and Wilcoxon tests, and what they came from.
-
-    Returns:
-        Tables (none for a single method), and `compare`'s result for each other method.
+    """The first method against each other one: tables of bootstrap differences and of Wilcoxon tests (none for a single
+    method), and `compare`'s result for each other method.
     """
     if len(runs) < 2:
         return [], []

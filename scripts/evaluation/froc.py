@@ -31,10 +31,7 @@ Array = np.ndarray
 
 @dataclass(frozen=True, eq=False)
 class Froc:
-    """A curve. Arrays have one entry per point, thresholds descending.
-
-    The first point is the empty one: threshold infinity, no prediction. The last is the lowest score of all.
-    """
+    """A curve, one entry per point: from the empty one at threshold infinity down to the lowest score of all."""
 
     threshold: Array  # predictions with score >= threshold take part
     tp: Array  # hits
@@ -100,11 +97,8 @@ class Froc:
 class EventTable:
     """What happens as the threshold falls, in all images, sorted once; each bootstrap sample is two cumulative sums.
 
-    Args:
-        score: (n,), threshold from which each event holds.
-        case: int (n,), image of each event.
-        tp, fp: bool or int (n,), by how much hits and false positives change.
-        annotated, breast_cm2: (cases,), what TPR and FP are divided by.
+    From a `score` on each event (n,) changes the hits of image `case` by `tp` and its false positives by `fp`, bool or
+    int. TPR and FP are divided by `annotated` and `breast_cm2`, (cases,).
     """
 
     def __init__(self, score: Array, case: Array, tp: Array, fp: Array, annotated: Array, breast_cm2: Array) -> None:
@@ -114,12 +108,10 @@ class EventTable:
         self._ends = np.flatnonzero(np.append(np.diff(self._score) != 0, [True] * bool(score.size)))
 
     def curve(self, weights: Array | None = None, until: Mapping[str, float] | None = None) -> Froc:
-        """The FROC curve.
+        """The FROC curve of a sample with each image `weights` times, int (cases,); None takes each once.
 
-        Args:
-            weights: int (cases,), how often each image is in the sample; None takes each once.
-            until: {CM2 or IMAGE: rate} to end at a point beyond all these rates, where the many predictions of low
-                score are not worth their time: up to the rates nothing changes. None gives the whole curve.
+        `until` {CM2 or IMAGE: rate} ends it at a point beyond all these rates, where the many predictions of low score
+        are not worth their time: up to the rates nothing changes. None gives the whole curve.
         """
         weights = self._checked(weights)
         size = self._ends.size if until is None else FIRST_POINTS
@@ -206,10 +198,8 @@ def save_table(path: str | Path, table: FrocTable, cases: Sequence[CaseScores]) 
 
 
 def level_changes(case: CaseLevels, matching: str, count: Callable[[Matched], Any]) -> tuple[Array, Array]:
-    """Counts of an image whose objects are formed anew at every threshold, as changes from one to the next.
-
-    `count` gives counts (k,) of the image matched at a threshold, 0 when nothing is there. Returned are the thresholds
-    (n,) at which anything changes, descending, and the changes, int (n, k).
+    """Where an image whose objects are formed anew at every threshold changes: thresholds (n,), descending, and by how
+    much, int (n, k). `count` gives counts (k,) of the image matched at a threshold, 0 when nothing is there.
     """
     counts = np.array([count(match_case(case, float(t), matching)) for t in case.thresholds], np.int64)
     changes = np.diff(counts, axis=0, prepend=0)

@@ -1,7 +1,4 @@
-"""Intersection over union (IoU), per object and per image, with every empty case defined.
-
-Everything is answered from the tables of a scored image, at any threshold (docs/metrics.md).
-"""
+"""Intersection over union (IoU) of scored images, at any threshold, with every empty case defined: docs/metrics.md."""
 
 from typing import NamedTuple
 
@@ -19,9 +16,8 @@ class ImageIoU(NamedTuple):
 
 
 def best_iou(case: CaseScores, threshold: float) -> np.ndarray:
-    """Best IoU of every annotated object with any prediction of score >= threshold; 0 where nothing overlaps.
-
-    float (annotations,). A prediction may be the best of several objects: this measures shapes, not detection.
+    """Best IoU (annotations,) of annotated objects with any prediction of score >= threshold; 0 where nothing overlaps.
+    A prediction may be the best of several objects: this measures shapes, not detection.
     """
     best, pairs = np.zeros(len(case.annotations)), case.pairs
     kept = case.predictions.score[pairs.prediction] >= threshold
@@ -35,10 +31,7 @@ def iou_per_object(case: CaseScores, threshold: float) -> np.ndarray:
 
 
 def iou_per_image(case: CaseScores, threshold: float) -> ImageIoU:
-    """IoU of foreground and background at a threshold.
-
-    Empty truth and empty prediction agree: foreground IoU 1. One of them empty: 0. Likewise for the background.
-    """
+    """IoU of foreground and background: 1 where truth and prediction are both empty (they agree), 0 if only one is."""
     kept, predictions = case.predictions.kept(threshold), case.predictions
     truth = int(case.annotations.area_px.sum())
     shared = int(predictions.truth_px[kept].sum())

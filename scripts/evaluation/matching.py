@@ -68,10 +68,7 @@ def match_case(case: CaseScores, threshold: float, matching: str = GREEDY) -> Ma
 
 
 def match(case: CaseScores, threshold: float, matching: str = GREEDY) -> np.ndarray:
-    """Assign predictions with score >= threshold to annotated objects by "greedy" or "optimal" matching.
-
-    int (annotations,): place of the prediction that each annotated object is hit by, or -1.
-    """
+    """Match predictions with score >= threshold by the "greedy" or "optimal" rule; gives `Matched.partner`."""
     _check(matching)
     return (greedy_match if matching == GREEDY else optimal_match)(case, case.predictions.kept(threshold))
 
@@ -89,10 +86,7 @@ def greedy_match(case: CaseScores, kept: np.ndarray) -> np.ndarray:
 
 
 def optimal_match(case: CaseScores, kept: np.ndarray) -> np.ndarray:
-    """As many hits as possible and, among all such assignments, the smallest sum of centroid distances.
-
-    `kept`: bool (predictions,), which take part; returns as `match`.
-    """
+    """As many hits as possible and, of these, the smallest sum of centroid distances; `kept` as in `greedy_match`."""
     pairs, partner = case.pairs, np.full(len(case.annotations), -1)
     use = pairs.hit & kept[pairs.prediction]
     if not use.any():

@@ -53,19 +53,11 @@ def config_files(method: str, data: str) -> list[str]:
 def choose_data(
     data: str, dataset_dir: str = "", datalist_file: str = "", section: str = "testing"
 ) -> tuple[dict[str, Any], str]:
-    """What of a data set is evaluated.
+    """What of a data set is evaluated: keys of the bundle that say so, and a name for the evaluation's folder within
+    its method's (the data list's name, and the section where that is not "testing").
 
-    Args:
-        data: overlay of the data set.
-        dataset_dir, datalist_file: "" is the overlay's own.
-        section: part of the data list.
-
-    Returns:
-        Keys of the bundle that say so, and a name for the folder of an evaluation within its method's: the data list's
-        name, and the section where that is not "testing".
-
-    Raises:
-        ValueError: a data list is given, and the overlay takes none.
+    `data` is the overlay of the data set, `section` a part of its data list; "" as `dataset_dir` or `datalist_file` is
+    the overlay's own. ValueError where a data list is given, and the overlay takes none.
     """
     config = _read(data)
     own = {"datalist_file": config, "source::datalist_file": config.get("source", {})}
@@ -85,15 +77,9 @@ def evaluate_all(
 ) -> dict[str, str]:
     """Evaluate methods one after the other; a failure does not keep the others from running.
 
-    Args:
-        methods: keys of `METHODS`.
-        output, part: each one's folder is `output`/<method>/`part`.
-        data: overlay of the data set.
-        overrides: further keys of the bundle, such as dataset_dir.
-        force: evaluate again what has not changed, too.
-
-    Returns:
-        {method: why its evaluation is not there, or ""}; a reason begins with `FAILED` where it was tried.
+    {method: why its evaluation is not there, or ""}; a reason begins with `FAILED` where it was tried. Each folder is
+    `output`/<method>/`part`. `data` is the overlay of the data set, `overrides` are further keys of the bundle, such as
+    dataset_dir; `force` evaluates again what has not changed, too.
     """
     for method in methods:
         config_files(method, data)  # names the unknown one before anything runs
@@ -148,11 +134,8 @@ def run_bundle(folder: Path, arguments: Mapping[str, Any]) -> None:
 
 
 def inputs(files: Sequence[str], overrides: Mapping[str, Any], parser: ConfigParser) -> dict[str, Any]:
-    """What an evaluation's numbers depend on, as digests.
-
-    Returns:
-        {"configs", "code", "weights", "operating points", "images", "overrides"}. Of the operating points those of this
-        method; of images the names, sizes and times of all files under `dataset_dir`.
+    """What an evaluation's numbers depend on, as digests: of the operating points those of this method; of images the
+    names, sizes and times of all files under `dataset_dir`.
     """
     keys = ("weights", "operating_points", "dataset_dir", "method")
     weights, points, data, method = (str(parser.get_parsed_content(key) or "") for key in keys)

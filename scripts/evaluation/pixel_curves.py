@@ -37,10 +37,8 @@ class ScoreHistogram:
     """Counts of positive and negative scores in fixed bins: logarithmic towards 0 and, mirrored, towards 1.
 
     Networks push most scores of pixels close to 0 or 1, where bins of one width would put them all together. Here a
-    bin spans a share of 1 / bins_per_octave of the score (below 0.5) or of 1 - score (above).
-
-    Args:
-        bins_per_octave: a power of two. 2048 makes 126,977 bins, that is 2 MB.
+    bin spans a share of 1 / `bins_per_octave` of the score (below 0.5) or of 1 - score (above). That is a power of two;
+    2048 makes 126,977 bins, that is 2 MB.
     """
 
     def __init__(self, bins_per_octave: int = 2048) -> None:

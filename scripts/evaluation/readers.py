@@ -34,12 +34,9 @@ Files = Mapping[str, Sequence[Path]]
 
 
 def named_files(folder: str | Path) -> Files:
-    """Files of a folder and its sub-folders by name: the path below the folder without suffix.
+    """Files of a folder and its sub-folders by name: the path below it without suffix; ValueError without a file.
 
     An output folder of the bundle (with a run report) holds one `mask.nii.gz` per image, named by its folder.
-
-    Raises:
-        ValueError: the folder does not exist, or holds no file.
     """
     root = Path(folder).expanduser()
     found = defaultdict(list)
@@ -66,19 +63,12 @@ def compare_readers(
     samples: int = 1000,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Agreement of two folders of labels.
+    """Agreement of two folders of labels (docs/data.md, "Label files"): what the output file holds.
 
-    Args:
-        first_dir, second_dir: the folders; labels as in docs/data.md, "Label files".
-        images_dir: folder of the mammograms, by the same names, for pixel spacing and breast mask; None takes
-            `spacing_mm` and the whole image.
-        spacing_mm: pixel spacing where no image gives one.
-        rule, matching: when two objects are the same; None is the paper's rule.
-        cell_mm: side of the cells of kappa.
-        samples, seed: of the bootstrap over images.
-
-    Returns:
-        What the output file holds. "unmatched" and "failures" name what was left out.
+    `images_dir` holds the mammograms by the same names, for pixel spacing and breast mask. Where it is None the whole
+    image is compared; where no image gives a pixel spacing it is `spacing_mm`. `rule` (None is the paper's) and
+    `matching` say when two objects are the same, `cell_mm` is the side of the cells of kappa, and the bootstrap is over
+    images. "unmatched" and "failures" name what was left out.
     """
     rule, bootstrap = rule or HitRule(), Bootstrap(samples, seed=seed)
     first, second = named_files(first_dir), named_files(second_dir)

@@ -67,13 +67,10 @@ class Bootstrap:
 
 
 def bootstrap_weights(units: Sequence[str], samples: int, seed: int) -> np.ndarray:
-    """Draw bootstrap samples of images, whole units at a time; equal seeds give equal samples.
+    """Draw bootstrap samples of images, whole units at a time: int (samples, images), how often each holds an image.
 
     `units` has one name per image: unique names resample images, patients' names resample patients. Every sample draws
-    as many units, with replacement, as there are.
-
-    Returns:
-        int (samples, images): how often each image is in each sample.
+    as many units, with replacement, as there are; equal seeds give equal samples.
     """
     check("samples", samples, samples >= 1, "1 or more")
     names, unit = np.unique(np.asarray(units, dtype=str), return_inverse=True)
@@ -103,9 +100,8 @@ def ratio_interval(numerator: np.ndarray, denominator: np.ndarray, weights: np.n
 def bootstrap_differences(
     first: Callable[[np.ndarray], np.ndarray], second: Callable[[np.ndarray], np.ndarray], weights: np.ndarray
 ) -> list[Difference]:
-    """Differences of metrics between two methods on the same images, both on the same bootstrap samples.
-
-    `first` and `second` make metrics (metrics,), e.g. pAUC and TPR, of weights (images,) of one sample.
+    """Differences of the metrics (metrics,), e.g. pAUC and TPR, that `first` and `second` make of weights (images,) of
+    one sample: two methods on the same images, both on the same bootstrap samples.
     """
     once = np.ones(weights.shape[1], weights.dtype)
     value = first(once) - second(once)
@@ -119,10 +115,9 @@ def bootstrap_differences(
 
 
 def paired_wilcoxon(first: Sequence[float] | np.ndarray, second: Sequence[float] | np.ndarray) -> Wilcoxon:
-    """Two-sided paired Wilcoxon signed-rank test; pairs that are equal are left out (Wilcoxon's own rule).
+    """Two-sided paired Wilcoxon signed-rank test, a pair per image or object; equal pairs are left out (his own rule).
 
     Exact for up to 50 pairs that differ, ties included; beyond, the normal approximation with correction for ties.
-    `first` and `second` have one value per image or object, in the same order.
     """
     a, b = np.asarray(first, np.float64), np.asarray(second, np.float64)
     check("first, second", (a.shape, b.shape), a.shape == b.shape and a.ndim == 1, "pairs: two lists of one length")
@@ -133,10 +128,8 @@ def paired_wilcoxon(first: Sequence[float] | np.ndarray, second: Sequence[float]
         return Wilcoxon(0, median, 0.0, 1.0)
     ranks = stats.rankdata(abs(different))
     plus, minus = ranks[different > 0].sum(), ranks[different < 0].sum()
-    if different.size <= EXACT_PAIRS:
-        p = _signed_rank_p(ranks, plus)
-    else:
-        p = stats.wilcoxon(different, method="asymptotic").pvalue
+    exact = different.size <= EXACT_PAIRS
+    p = _signed_rank_p(ranks, plus) if exact else stats.wilcoxon(different, method="asymptotic").pvalue
     return Wilcoxon(different.size, median, float(min(plus, minus)), float(p))
 
 

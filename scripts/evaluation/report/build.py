@@ -53,20 +53,12 @@ def write_report(
     title: str = "",
     cases: int = 1,
 ) -> Path:
-    """Write a report; returns the path of report.html.
+    """Write a report of evaluations of several methods on the same images; returns the path of report.html.
 
-    Args:
-        folders: output folders of evaluations of several methods on the same images, the reference first.
-        output: folder of the report.
-        note: what a reader must know about the data, e.g. that MCs are simulated; "" takes what an evaluation
-            recorded (`data_note`).
-        names: what to call the methods; none takes the recorded ones.
-        not_run: why a method is missing, one line each.
-        title: heading; "" makes one.
-        cases: best, median and worst images shown, of each.
-
-    Raises:
-        ValueError: a folder is no evaluation, or they cannot be compared.
+    `folders` are their output folders, the reference first; `names` is what to call the methods (none: as recorded),
+    `not_run` why a method is missing, one line each. `note` is what a reader must know about the data, e.g. that MCs
+    are simulated; "" takes what an evaluation recorded (`data_note`). `title` "" makes one. `cases` is the number of
+    best, median and worst images shown, of each. ValueError where a folder is no evaluation, or they do not compare.
     """
     runs, output = load_runs(folders, names), Path(output)
     images = runs[0].metrics["counts"]["images"]

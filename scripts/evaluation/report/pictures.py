@@ -59,11 +59,8 @@ def choose_cases(run: Run, known: Mapping[str, Path], per_kind: int = 1) -> list
     Only `known` images can be shown. Of equal values the name that sorts first comes first. Medians are those nearest
     to the middle rank.
     """
-    values = {
-        row["case_id"]: number(row["iou_sum"]) / int(row["iou_objects"])
-        for row in run.cases
-        if int(row["iou_objects"]) and row["case_id"] in known
-    }
+    rows = [row for row in run.cases if int(row["iou_objects"]) and row["case_id"] in known]
+    values = {row["case_id"]: number(row["iou_sum"]) / int(row["iou_objects"]) for row in rows}
     ranked = sorted(values, key=lambda name: (-values[name], name))
     central = sorted(ranked, key=lambda name: abs(ranked.index(name) - (len(ranked) - 1) / 2))
     orders = {"best": ranked, "worst": ranked[::-1], "median": central}
@@ -129,10 +126,8 @@ def failure_figure(
 ) -> Figure:
     """Draw the failures of an evaluation, `count` of each kind, in windows of `side_mm`.
 
-    Args:
-        rows: of objects.csv; row, col in px of the file.
-        files: case_id -> mammogram; ValueError where an image of `rows` is missing.
-        spacing_mm: pixel size of files that tell none.
+    `rows` are of objects.csv, their row and col px of the file. `files`: case_id -> mammogram, ValueError where an
+    image of `rows` is missing; `spacing_mm` is the pixel size of files that tell none.
     """
     chosen = [worst(rows, failure, count) for failure in FAILURES]
     missing = sorted({row["case_id"] for found in chosen for row in found} - set(files))

@@ -94,10 +94,8 @@ def load_runs(folders: Sequence[str | Path], names: Sequence[str] = ()) -> list[
         raise ValueError(f"names: got {len(names)}; want {len(folders)}, one per folder")
     runs = [Run(Path(folder)) for folder in folders]
     recorded = [str(at(run.metrics, "provenance/settings/method") or run.folder.name) for run in runs]
-    titles = list(names) or [
-        name if recorded.count(name) == 1 else f"{name} ({run.folder})"
-        for name, run in zip(recorded, runs, strict=True)
-    ]
+    named = zip(recorded, runs, strict=True)
+    titles = list(names) or [n if recorded.count(n) == 1 else f"{n} ({run.folder})" for n, run in named]
     if len(set(titles)) < len(titles):
         raise ValueError(f"names: got one twice ({', '.join(titles)}); want a name per method")
     for run in runs:

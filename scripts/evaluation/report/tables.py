@@ -198,10 +198,7 @@ def strata_tables(runs: Sequence[Run]) -> list[Table]:
 
 
 def failure_tables(runs: Sequence[Run]) -> list[Table]:
-    """Kinds of MCs that methods fail on: TPR, IoU and coverage; and in pieces, merged, with false marks around.
-
-    No tables when no evaluation collected them.
-    """
+    """Kinds of MCs that methods fail on (none if not collected): TPR, IoU, coverage; pieces, merged, false marks."""
     first = next((found for run in runs if (found := run.metrics.get("failure_classes"))), None)
     if first is None:
         return []

@@ -98,14 +98,10 @@ def draw_froc(
     title: str,
     note: str,
 ) -> Path:
-    """Draw a FROC curve with its 95 % bootstrap band and, where there is one, its operating point.
+    """Draw a FROC curve, labelled `note` (e.g. its pAUC), with its 95 % bootstrap band and operating point, if any.
 
-    Args:
-        path, title: of the PNG file, of the plot.
-        curve, note: the curve and its label, e.g. its pAUC.
-        sampled: (samples, `BAND_POINTS`) TPR of each sample at rates from 0 to `fp_limit`; NaN where not defined.
-        per, fp_limit: what false positives are per, "cm2" (of breast) or "image", and the end of their axis.
-        operating_index: of the point to mark.
+    `sampled` (samples, `BAND_POINTS`) is the TPR of each sample at rates from 0 to `fp_limit`, the end of the axis of
+    false positives per "cm2" (of breast) or "image"; NaN where not defined. `path` is the PNG file.
     """
     figure = Figure(figsize=(6.4, 4.8), layout="constrained")
     axes = figure.add_subplot()

@@ -9,9 +9,8 @@ import numpy as np
 from scripts.evaluation.scored_set import ScoredSet
 from scripts.evaluation.statistics import interval
 
-Rows = Sequence[Mapping[str, Any]]
 #: columns and rows of a CSV file
-Table = tuple[Sequence[str], Rows]
+Table = tuple[Sequence[str], Sequence[Mapping[str, Any]]]
 
 
 class Results(NamedTuple):
@@ -37,7 +36,5 @@ class Section:
 
 def tpr_at_rates(rates: np.ndarray, values: np.ndarray, sampled: np.ndarray) -> dict[str, Any]:
     """{rate: interval} of TPRs (rates,); `sampled` is (samples, rates)."""
-    return {
-        str(float(rate)): interval(value, sample).as_json()
-        for rate, value, sample in zip(rates, values, sampled.T, strict=True)
-    }
+    triples = zip(rates, values, sampled.T, strict=True)
+    return {str(float(rate)): interval(value, sample).as_json() for rate, value, sample in triples}

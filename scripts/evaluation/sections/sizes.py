@@ -46,10 +46,9 @@ def size_histogram(images: Sequence[Matched], edges: Sequence[float]) -> list[di
     names = [SINGLE_PIXEL, *bin_names(edges)]
     counts = np.zeros((4, len(names)), np.int64)
     for matched in images:
-        areas = (matched.case.annotations.area_px, matched.case.predictions.area_px)
-        annotated, predicted = (
-            bins_of(equivalent_diameter_mm(area, matched.case.spacing_mm), area, edges) for area in areas
-        )
+        case = matched.case
+        areas = (case.annotations.area_px, case.predictions.area_px)
+        annotated, predicted = (bins_of(equivalent_diameter_mm(area, case.spacing_mm), area, edges) for area in areas)
         chosen = (predicted[which] for which in (matched.kept, matched.true_positive, matched.false_positive))
         counts += [np.bincount(place, minlength=len(names)) for place in (annotated, *chosen)]
     low, high = [math.nan, 0.0, *edges], [math.nan, *edges, math.nan]

@@ -46,18 +46,16 @@ class StrataSection(Section):
 
     def results(self, scored: ScoredSet) -> Results:
         """`strata`, strata.csv."""
-        rows = []
+        rows, images = [], scored.operating
         for name, edges in self.edges.items():
             values, false = [], []
-            for matched in scored.operating:
+            for matched in images:
                 case, wrong = matched.case, matched.false_positive
                 values.append(_values(case.annotations, case.object_values, name, case.spacing_mm))
                 predicted = _values(case.predictions, case.prediction_values, name, case.spacing_mm)
                 false.append((predicted[wrong], case.predictions.area_px[wrong]))
-            known = name == DIAMETER or all(name in case.case.prediction_values for case in scored.operating)
-            rows += sensitivity_by_object(
-                scored.operating, values, edges, scored.weights, name, false if known else None
-            )
+            known = name == DIAMETER or all(name in matched.case.prediction_values for matched in images)
+            rows += sensitivity_by_object(images, values, edges, scored.weights, name, false if known else None)
         for name in scored.cases[0].image_values if scored.cases else ():
             names = [case.image_values[name] for case in scored.cases]
             rows += sensitivity_by_image(names, scored.rows, scored.weights, name)
@@ -87,19 +85,12 @@ def sensitivity_by_object(
     by: str,
     false_positives: Sequence[tuple[np.ndarray, np.ndarray]] | None = None,
 ) -> list[dict[str, Any]]:
-    """TPR in bins of a value of the annotated objects, and false positives in bins of their own.
+    """TPR in bins of a value of the annotated objects, and false positives in bins of their own: rows under
+    `STRATUM_FIELDS` of "single pixel", the bins in order, and "unknown" when there is any.
 
-    Args:
-        images: matched at a threshold.
-        values: per image float (annotations,); NaN is "unknown".
-        edges: see `bin_names`.
-        weights: (samples, images) from `bootstrap_weights`.
-        by: name of the value.
-        false_positives: per image the value and the area in px of every false positive; None leaves `fp` out.
-
-    Returns:
-        Rows under `STRATUM_FIELDS`: "single pixel", the bins in order, and "unknown" when there is any. The breast has
-        no part that belongs to a bin, so there is no rate of false positives.
+    `values` are per image float (annotations,) of the value called `by`, NaN is "unknown"; `false_positives` per image
+    the value and the area in px of every one, None leaves `fp` out; `weights` (samples, images) are from
+    `bootstrap_weights`. The breast has no part that belongs to a bin, so there is no rate of false positives.
     """
     names = [SINGLE_PIXEL, *bin_names(edges), UNKNOWN]
     annotated, hit, wrong = np.zeros((3, len(images), len(names)), np.int64)
@@ -122,11 +113,7 @@ def sensitivity_by_image(
 ) -> list[dict[str, Any]]:
     """TPR and FP per cm^2 in groups of images: rows under `STRATUM_FIELDS`, one per name in alphabetical order.
 
-    Args:
-        names: the stratum of each image; "" is "unknown".
-        rows: per image, with "annotated", "tp", "fp" and "breast_cm2" (`tables.case_row`).
-        weights: (samples, images) from `bootstrap_weights`.
-        by: name of what the images are grouped by.
+    `names` has the stratum, called `by`, of each image, "" is "unknown"; `rows` are the images' (`tables.case_row`).
     """
     named = np.array([name or UNKNOWN for name in names], dtype=str)
     keys = ("annotated", "tp", "fp", "breast_cm2")
