@@ -146,7 +146,7 @@ class _Writer:
         """Write image and label of one version; its list and its entry, with paths relative to the root."""
         stem, bits = f"{name}_{version.removeprefix('shift_')}", self.settings.bits
         count = 0 if label is None else label_objects(label == 1)[1]
-        options = {"spacing_mm": round(self.spacing_mm, 6), "seed": 0, "patient_id": name, "bits": bits} | options
+        options = {"spacing_mm": round(self.spacing_mm, 6), "seed": 0, "patient_id": name, "bits": bits, **options}
         options |= {"comment": f"Real background {name}, {count} simulated microcalcifications"}
         stored = np.round(np.clip(image, 0, 1) * (2**bits - 1)).astype(np.uint16)
         write_phantom_dicom(self.root / "images" / f"{stem}.dcm", stored, laterality="L", view="CC", **options)
