@@ -36,8 +36,6 @@ from scripts.simulation.phantom.dicom import write_phantom_dicom
 
 VERSION = 1
 Version = tuple[str, dict[str, Any]]
-
-
 SHIFTS = {
     "gamma_0.6": Domain(gamma=0.6),
     "gamma_1.6": Domain(gamma=1.6),
@@ -64,34 +62,20 @@ class BenchmarkSettings(Parameters):
 
 
 def freeze_benchmark(
-    background_dir: str | Path,
+    background_dir: str | Path,  # normal mammograms, split by `background_datalist` (with `patient_pattern`)
     dataset_dir: str | Path,
-    loader: Callable,
-    seed: int = 0,
-    spacing_mm: float = 0.07,
+    loader: Callable,  # chain that reads one item into image [1, rows, cols] in [0, 1]
+    seed: int = 0,  # image i depends on (seed, its name) only
+    spacing_mm: float = 0.07,  # pixel size that the backgrounds are taken to have
     settings: BenchmarkSettings | None = None,
-    sections: Sequence[str] = ("validation", "testing"),
-    shifted_sections: Sequence[str] = ("testing",),
-    phantoms: int = 6,
-    phantom_shape: tuple[int, int] = (3328, 2560),
+    sections: Sequence[str] = ("validation", "testing"),  # with "training", also for methods that train on whole images
+    shifted_sections: Sequence[str] = ("testing",),  # those that are written under each shift, too; () for none
+    phantoms: int = 6,  # generated mammograms per section, a set of their own; 0 for none
+    phantom_shape: tuple[int, int] = (3328, 2560),  # their rows, columns
     progress: bool = True,
     patient_pattern: str = "",
 ) -> dict[str, int]:
-    """Write the sets; what exists with the same digest is left as it is.
-
-    Args:
-        background_dir: normal mammograms, split by `background_datalist`.
-        loader: chain that reads one item into image [1, rows, cols] in [0, 1].
-        seed: image i depends on (seed, its name) only.
-        spacing_mm: pixel size that the backgrounds are taken to have.
-        settings: what is drawn, and the shifts.
-        sections: parts of the backgrounds; with "training" too, the set also serves methods that train on whole images.
-        shifted_sections: those of `sections` that are written under each shift, too; () for none.
-        phantoms, phantom_shape: generated mammograms per section, a set of their own; 0 for none; their rows, columns.
-        patient_pattern: see `background_datalist`.
-
-    Returns:
-        Number of images per list.
+    """Write the sets, return the number of images per list; what exists with the same digest is left as it is.
 
     Raises:
         ValueError: an unknown section.
@@ -162,11 +146,10 @@ class _Writer:
         """Write image and label of one version; its list and its entry, with paths relative to the root."""
         stem, bits = f"{name}_{version.removeprefix('shift_')}", self.settings.bits
         count = 0 if label is None else label_objects(label == 1)[1]
-        options = {"laterality": "L", "view": "CC", "seed": 0, "patient_id": name, "bits": bits} | options
-        options = {"spacing_mm": round(self.spacing_mm, 6)} | options
+        options = {"spacing_mm": round(self.spacing_mm, 6), "seed": 0, "patient_id": name, "bits": bits, **options}
         options |= {"comment": f"Real background {name}, {count} simulated microcalcifications"}
         stored = np.round(np.clip(image, 0, 1) * (2**bits - 1)).astype(np.uint16)
-        write_phantom_dicom(self.root / "images" / f"{stem}.dcm", stored, **options)
+        write_phantom_dicom(self.root / "images" / f"{stem}.dcm", stored, laterality="L", view="CC", **options)
         entry = {"image": f"images/{stem}.dcm", "label": "", "image_id": stem, "patient": name, "annotation": "none"}
         if label is not None:
             entry |= {"label": f"labels/{stem}.png", "annotation": "full"}

@@ -29,10 +29,7 @@ def draw_gallery(
 ) -> Path:
     """Write the picture: rows of four cells, a label in each; MCs outlined in green in every second cell of a pair.
 
-    Args:
-        background_dir: normal mammograms; those of the training section are used.
-        loader: chain that reads one item into image [1, rows, cols] in [0, 1].
-        settings: of the benchmark: MCs and shifts.
+    Of the normal mammograms those of the training section are used; `loader` reads one into [1, rows, cols] in [0, 1].
     """
     many = LookalikeSettings(rate=4000.0)
     rng, bank = np.random.default_rng(seed), shape_bank()

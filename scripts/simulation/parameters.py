@@ -13,13 +13,10 @@ Rng = np.random.Generator
 
 
 class Parameters:
-    """Base of frozen dataclasses, checked by the endings of the fields' names.
+    """Base of frozen dataclasses, checked by the endings of the fields' names (ValueError).
 
     `..._range` (with or without a unit behind it) is (low, high) with low <= high; `..._share` a number in [0, 1];
     `..._shares` and tuples of shares are not negative and have the sum 1; `..._sd` and `..._rate` are not negative.
-
-    Raises:
-        ValueError: a field is not what its name says.
     """
 
     def __post_init__(self) -> None:

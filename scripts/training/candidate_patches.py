@@ -55,13 +55,10 @@ class CandidatePatches:
 
 
 def label_candidates(points: np.ndarray, label: np.ndarray, hit_px: float) -> np.ndarray:
-    """Tell the candidates, int (n, 2) [row, col], that are MCs from those that are not.
+    """Kinds of the candidates, int (n, 2) [row, col]; int8 (n,): 1 MC, 0 not, -1 left out (in an ignore region).
 
     One on an MC's pixel, or no farther than `hit_px` from an MC's centroid, is an MC.
     `label` is uint8 (rows, cols) {0, 1 = MC, 2 = ignore}.
-
-    Returns:
-        int8 (n,): 1 MC, 0 not, -1 left out (in an ignore region).
     """
     points = np.asarray(points, np.int64).reshape(-1, 2)
     values = label[points[:, 0], points[:, 1]]

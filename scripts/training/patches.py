@@ -36,20 +36,9 @@ class Patches(Protocol):
 
 
 class PatchDataset(Dataset):
-    """Patches of mammograms for training or validation.
+    """Patches of mammograms for training or validation; without validation data, validation has no patches.
 
-    Args:
-        data: items with "image" and "label" references (see scripts/data/lists/generic.py).
-        loader: chain that reads one item into image [1, rows, cols] in [0, 1] and label [1, rows, cols].
-        patches: which patches.
-        transform: chain applied to every patch.
-        cache_dir: folder of the decoded arrays; may be shared by runs.
-        section: "training" or "validation". Without validation data, validation has no patches.
-        seed: of everything drawn.
-        workers: threads that decode.
-
-    Attributes:
-        failures: records of files that could not be read; they are logged and left out.
+    Files that could not be read are logged and left out, their records are in `failures`.
 
     Raises:
         ValueError: an unknown section, or data that give no patch at all; says why.
@@ -57,14 +46,14 @@ class PatchDataset(Dataset):
 
     def __init__(
         self,
-        data: Sequence[Mapping[str, Any]],
-        loader: Callable,
+        data: Sequence[Mapping[str, Any]],  # items with "image" and "label" (see scripts/data/lists/generic.py)
+        loader: Callable,  # chain that reads one item into image [1, rows, cols] in [0, 1] and label [1, rows, cols]
         patches: Patches,
-        transform: Callable | None = None,
-        cache_dir: str | Path = ".cache/patches",
-        section: str = "training",
-        seed: int = 0,
-        workers: int = 2,
+        transform: Callable | None = None,  # chain applied to every patch
+        cache_dir: str | Path = ".cache/patches",  # of the decoded arrays; may be shared by runs
+        section: str = "training",  # or "validation"
+        seed: int = 0,  # of everything drawn
+        workers: int = 2,  # threads that decode
         progress: bool = True,
     ) -> None:
         check("section", section, section in SECTIONS, f"one of {', '.join(SECTIONS)}")
@@ -136,11 +125,9 @@ def window_starts(length: int, patch: int, stride: int) -> list[int]:
 
 
 def patch_grid(label: np.ndarray, patch_px: int, stride_px: int) -> tuple[list[Corner], list[Corner]]:
-    """Corners (row, col) of the patches of one mammogram (paper section IV-C).
+    """Corners (row, col) of one mammogram's patches with an MC pixel, and of those without any (paper section IV-C).
 
-    Returns:
-        Patches of a label, uint8 (rows, cols) {0, 1 = MC, 2 = ignore}, that hold an MC pixel, and patches without any;
-        those that hold no MC but touch an ignore region are in neither list.
+    Label: uint8 (rows, cols) {0, 1 = MC, 2 = ignore}. Patches without MC that touch an ignore region are in neither.
     """
     positive, negative = [], []
     for row, col in product(*(window_starts(length, patch_px, stride_px) for length in label.shape)):

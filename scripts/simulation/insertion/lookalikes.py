@@ -103,8 +103,7 @@ def _sample(rng: Rng, name: str, row: float, col: float, noise: float, settings:
         normal = np.array([math.cos(angle), -math.sin(angle)])
         lines = tuple(tuple(map(tuple, (middle + side * gap * normal).tolist())) for side in (-0.5, 0.5))
     width = between(rng, kind.width_range_px)
-    unit = {"faint": faint, "white": 1.0, "noise": noise}[kind.contrast_unit]
-    contrast = unit * between(rng, kind.contrast_range)
+    contrast = {"faint": faint, "white": 1.0, "noise": noise}[kind.contrast_unit] * between(rng, kind.contrast_range)
     return Lookalike(name, lines, width, contrast, between(rng, kind.blur_range_px))
 
 
@@ -140,8 +139,7 @@ def _draw(canvas: np.ndarray, item: Lookalike) -> None:
     for line in item.lines:
         points = np.round(np.array(line)[:, ::-1] * 2**_SHIFT).astype(np.int32)
         if len(points) == 1:
-            centre = (int(points[0, 0]), int(points[0, 1]))
-            cv2.circle(stamp, centre, int(item.width / 2 * 2**_SHIFT), 255, -1, cv2.LINE_AA, _SHIFT)
+            cv2.circle(stamp, points[0].tolist(), int(item.width / 2 * 2**_SHIFT), 255, -1, cv2.LINE_AA, _SHIFT)
         else:
             cv2.polylines(stamp, [points], False, 255, thickness, cv2.LINE_AA, _SHIFT)
     thin = min(1.0, item.width / thickness)

@@ -35,11 +35,7 @@ def local_noise(image: np.ndarray) -> np.ndarray:
 
 
 def mc_signal(mc: InsertedMc, bank: ShapeBank, blur_px: float) -> tuple[int, int, np.ndarray]:
-    """Attenuation (log units) of one MC on the pixel grid, behind the detector's blur and pixel aperture.
-
-    Returns:
-        (row, col) of the first pixel and float32 (side, side).
-    """
+    """First row, first column and attenuation (log units), float32 (side, side), of an MC behind blur and aperture."""
     map_diameter = float(bank.diameter_px[mc.shape])
     scale = map_diameter / (mc.diameter * SUBPIXELS)  # px of the map per subpixel
     half = int(np.ceil(MAP_PX / 2 / map_diameter * mc.diameter * np.sqrt(mc.aspect) + 3 * blur_px)) + 1

@@ -90,13 +90,9 @@ def sample_mcs(
     bank: ShapeBank,
     settings: InsertionSettings,
 ) -> list[InsertedMc]:
-    """Draw `clusters` clusters and `singles` single MCs.
+    """Draw clusters and single MCs with centres where `allowed`, bool (rows, cols); fewer where there is no room.
 
-    Centres lie where `allowed`, bool (rows, cols), is true; `spacing_mm` is the pixel size.
-
-    Returns:
-        MCs whose shapes do not overlap (centres farther apart than the sum of radii and `gap_px`); fewer than asked
-        for where there is no room.
+    Their shapes do not overlap: centres are farther apart than the sum of radii and `gap_px`.
     """
     places = Places(allowed)
     placed: list[InsertedMc] = []

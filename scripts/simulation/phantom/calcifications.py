@@ -54,8 +54,7 @@ def sample_mcs(rng: Rng, outline: OutlineSpec, field: tuple[float, float], range
 def _sample_mc(rng: Rng, row: float, col: float, cluster: int, shape: str, size: float, ranges: McRanges) -> McSpec:
     """One MC; `size` is the cluster's own shift of the mean log diameter (MCs of one cluster are alike)."""
     spread = math.sqrt(ranges.diameter_sd**2 - ranges.cluster_size_shift**2 / 3) if size else ranges.diameter_sd
-    deviation = float(rng.normal(size, spread))
-    diameter = float(np.clip(ranges.diameter_mm * math.exp(deviation), *ranges.diameter_range_mm))
+    diameter = float(np.clip(ranges.diameter_mm * math.exp(rng.normal(size, spread)), *ranges.diameter_range_mm))
     # The diameters are those of MCs that readers outline, the ratios those of all MCs of specimens: of a few draws
     # take the first that is thick enough to be outlined, else the thickest.
     ratios = ranges.thickness_ratio * np.exp(rng.normal(0.0, ranges.thickness_sd, ranges.outlined_draws))
@@ -166,14 +165,12 @@ def mc_thickness_mm(mc: McSpec, rows_mm: np.ndarray, cols_mm: np.ndarray) -> np.
 
 
 def mc_patch(mc: McSpec, spacing_mm: float, blur_px: float) -> McPatch:
-    """Render one MC through the detector's aperture and blur.
+    """Render one MC through the detector's aperture and blur: first row, first column, transmission, label.
 
-    Returns:
-        (row, col) of the patch's first pixel, its relative transmission (1 = no MC), and its label: the filled
-        pixels whose attenuation is over half of the MC's peak; never empty.
+    The transmission is relative (1 = no MC). The label has the filled pixels whose attenuation is over half of the
+    MC's peak; it is never empty.
     """
-    half_mm = 2.2 * mc.diameter_mm * math.sqrt(mc.aspect) + 3.0 * blur_px * spacing_mm
-    half = math.ceil(half_mm / spacing_mm) + 2
+    half = math.ceil((2.2 * mc.diameter_mm * math.sqrt(mc.aspect) + 3.0 * blur_px * spacing_mm) / spacing_mm) + 2
     top, left = round(mc.row_mm / spacing_mm) - half, round(mc.col_mm / spacing_mm) - half
     fine = (np.arange((2 * half + 1) * SUBPIXELS) + 0.5) / SUBPIXELS - 0.5
     rows = (fine + top) * spacing_mm - mc.row_mm

@@ -71,34 +71,25 @@ class PhantomJob:
 
 
 def phantom_datalist(
-    dataset_dir: str | Path,
-    training: int = 24,
+    dataset_dir: str | Path,  # made if missing
+    training: int = 24,  # images per split
     validation: int = 6,
     testing: int = 6,
-    seed: int = 0,
+    seed: int = 0,  # equal seeds and parameters give equal files
     shape: tuple[int, int] = (3328, 2560),
     spacing_mm: float = 0.07,
-    empty_fraction: float = 0.12,
-    workers: int | None = None,
+    empty_fraction: float = 0.12,  # share of images without any MC, in [0, 1]; spread over the splits
+    workers: int | None = None,  # processes; None for one per core (8 at most), 0 or 1 for this process
     detector: str = "a-Se",
     bits: int = 12,
     min_cnr: float = 4.5,
     settings: PhantomSettings | None = None,
     progress: bool = True,
 ) -> dict[str, list[dict[str, Any]]]:
-    """Make (or find) a phantom data set and return its datalist.
+    """Make (or find) a phantom data set; returns {split: [item, ...]}, paths joined with `dataset_dir`.
 
-    Args:
-        dataset_dir: folder of the data set; made if missing.
-        training, validation, testing: images per split. Two images (CC and MLO of one breast) make a patient, and
-            a patient is in one split only; an odd number leaves a patient with a single image.
-        seed: equal seeds and parameters give equal files.
-        shape, spacing_mm, detector, bits, min_cnr, settings: see `sample_spec`.
-        empty_fraction: share of images without any MC, in [0, 1]; spread over the splits.
-        workers: processes; None for one per core (8 at most), 0 or 1 for this process.
-
-    Returns:
-        {"training": [item, ...], "validation": ..., "testing": ...}, paths joined with `dataset_dir`.
+    Two images (CC and MLO of one breast) make a patient, and a patient is in one split only; an odd number leaves a
+    patient with a single image. The arguments without a comment are those of `sample_spec`.
 
     Raises:
         ValueError: for a negative count or an `empty_fraction` outside [0, 1].

@@ -27,31 +27,20 @@ def phantom_uid(*parts: object) -> str:
 
 def write_phantom_dicom(
     path: str | Path,
-    image: np.ndarray,
+    image: np.ndarray,  # (rows, cols) uint16 stored values, MONOCHROME2
     *,
-    spacing_mm: float,
-    laterality: str,
-    view: str,
-    seed: int,
-    patient_id: str = "PHANTOM-0000",
-    bits: int = 12,
-    thickness_mm: float = 50.0,
-    detector_type: str = "DIRECT",
-    comment: str = "",
-    monochrome1: bool = False,
+    spacing_mm: float,  # pixel spacing at the detector
+    laterality: str,  # "L" or "R"
+    view: str,  # "CC" or "MLO"
+    seed: int,  # all UIDs and dates follow from it and from patient, side and view
+    patient_id: str = "PHANTOM-0000",  # PatientID; images of one id share one study
+    bits: int = 12,  # bits stored
+    thickness_mm: float = 50.0,  # of the compressed breast
+    detector_type: str = "DIRECT",  # or "SCINTILLATOR"
+    comment: str = "",  # appended to ImageComments
+    monochrome1: bool = False,  # store the inverted values, as some vendors do
 ) -> Path:
     """Write `image` atomically and return its path.
-
-    Args:
-        image: (rows, cols) uint16 stored values, MONOCHROME2.
-        spacing_mm: pixel spacing at the detector.
-        laterality, view: "L" or "R", "CC" or "MLO".
-        seed: all UIDs and dates follow from it and from patient, side and view.
-        patient_id: PatientID; images of one id share one study.
-        bits, thickness_mm: bits stored, compressed thickness.
-        detector_type: "DIRECT" or "SCINTILLATOR".
-        comment: appended to ImageComments.
-        monochrome1: store the inverted values, as some vendors do.
 
     Raises:
         ValueError: if `image` is not 2-D uint16 within `bits`, or side or view is unknown.

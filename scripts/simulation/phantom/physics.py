@@ -84,20 +84,13 @@ def log_image(quanta: np.ndarray, air_quanta: float) -> np.ndarray:
 
 def present(
     log_units: np.ndarray,
-    rolloff: np.ndarray,
-    level: float,
-    weight: np.ndarray,
+    rolloff: np.ndarray,  # attenuation (log units) missing at the breast's rim because it is thinner there
+    level: float,  # log value of plain fat of full thickness, shown at `window.fat_level`
+    weight: np.ndarray,  # 1 in the breast, 0 in air (which is shown black)
     window: PresentationSpec,
-    large_px: float,
+    large_px: float,  # sigma over which `window.compression` sees large areas
 ) -> np.ndarray:
-    """Remove the thickness roll-off from a -log image, then map `window` log units to [0, 1].
-
-    Args:
-        rolloff: attenuation (log units) missing at the breast's rim because it is thinner there.
-        level: log value of plain fat of full thickness, shown at `window.fat_level`.
-        weight: 1 in the breast, 0 in air (which is shown black).
-        large_px: sigma over which `window.compression` sees large areas.
-    """
+    """Remove the thickness roll-off from a -log image, then map `window` log units to [0, 1]."""
     out = log_units + np.float32(window.equalisation) * rolloff
     out -= np.float32(level)
     out -= np.float32(window.compression) * (large_areas(out, weight, large_px) * weight)
@@ -111,8 +104,7 @@ def large_areas(image: np.ndarray, weight: np.ndarray, sigma_px: float) -> np.nd
     """Weighted Gaussian mean of `image` over `sigma_px`, at 1/16 resolution; 0 where nothing has weight."""
     small = (max(2, image.shape[1] // 16), max(2, image.shape[0] // 16))
     maps = [cv2.resize(part, small, interpolation=cv2.INTER_AREA) for part in (image * weight, weight)]
-    total, share = (
-        cv2.GaussianBlur(part, (0, 0), max(0.3, sigma_px / 16), borderType=cv2.BORDER_REPLICATE) for part in maps
-    )
+    sigma = max(0.3, sigma_px / 16)
+    total, share = (cv2.GaussianBlur(part, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE) for part in maps)
     mean = np.where(share > 1e-3, total / np.maximum(share, 1e-3), 0.0).astype(np.float32)
     return cv2.resize(mean, image.shape[::-1], interpolation=cv2.INTER_LINEAR)

@@ -64,7 +64,11 @@ def render(spec: PhantomSpec) -> Phantom:
     level = (MU_ADIPOSE * (spec.thickness_mm - 2 * spec.skin_mm) + MU_SKIN * 2 * spec.skin_mm) / 10.0
     air = float(spec.detector.quanta * math.exp(level))
     primary = physics.detector_blur(np.exp(-_attenuation(spec, breast)), spec.detector.blur_px)
-    patches = _apply_mcs(spec, primary)
+    # each MC's transmission is multiplied into the primary image
+    patches = [mc_patch(mc, spec.spacing_mm, spec.detector.blur_px) for mc in spec.mcs]
+    for top, left, transmission, _ in patches:
+        window, part = clip_window(top, left, transmission.shape, primary.shape)
+        primary[window] *= transmission[part]
     fraction = np.float32(spec.detector.scatter_fraction)
     direct = (1 - fraction) * primary
     weight, sigma_px = breast.total / np.float32(spec.thickness_mm), spec.detector.scatter_mm / spec.spacing_mm
@@ -111,15 +115,6 @@ def _attenuation(spec: PhantomSpec, breast: BreastMaps) -> np.ndarray:
     out += np.float32(MU_GLANDULAR / 10) * breast.nipple
     out += draw_structures(spec, breast, _stream(spec, 2))
     return out
-
-
-def _apply_mcs(spec: PhantomSpec, primary: np.ndarray) -> list[McPatch]:
-    """Multiply each MC's transmission into the primary image, in place; returns their `mc_patch`es."""
-    patches = [mc_patch(mc, spec.spacing_mm, spec.detector.blur_px) for mc in spec.mcs]
-    for top, left, transmission, _ in patches:
-        window, part = clip_window(top, left, transmission.shape, primary.shape)
-        primary[window] *= transmission[part]
-    return patches
 
 
 def _label(

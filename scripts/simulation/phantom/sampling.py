@@ -14,31 +14,18 @@ from scripts.simulation.phantom.parameters import DetectorSpec, PhantomSettings
 def sample_spec(
     rng: Rng,
     *,
-    view: str = "CC",
-    density: str = "scattered",
-    laterality: str = "L",
-    shape: tuple[int, int] = (3328, 2560),
+    view: str = "CC",  # or "MLO"
+    density: str = "scattered",  # a class of `settings.densities`; also "fatty", "heterogeneous" and "dense"
+    laterality: str = "L",  # or "R"
+    shape: tuple[int, int] = (3328, 2560),  # rows, columns; the breast fills it, so a small image is a small breast
     spacing_mm: float = 0.07,
-    with_mcs: bool = True,
-    detector: str = "a-Se",
-    bits: int = 12,
-    min_cnr: float = 4.5,
-    settings: PhantomSettings | None = None,
+    with_mcs: bool = True,  # False gives an image without any MC
+    detector: str = "a-Se",  # or "CsI"
+    bits: int = 12,  # bits stored, 12 or 14
+    min_cnr: float = 4.5,  # least contrast-to-noise ratio of an MC's brightest pixel for it to be labelled
+    settings: PhantomSettings | None = None,  # what is drawn from
 ) -> parameters.PhantomSpec:
     """Draw one phantom.
-
-    Args:
-        rng: source of all randomness.
-        view: "CC" or "MLO".
-        density: a class of `settings.densities`: "fatty", "scattered", "heterogeneous" or "dense".
-        laterality: "L" or "R".
-        shape: rows and columns of the image; the breast fills it, so a small image is a small breast.
-        spacing_mm: pixel spacing.
-        with_mcs: False gives an image without any MC.
-        detector: "a-Se" or "CsI".
-        bits: bits stored, 12 or 14.
-        min_cnr: least contrast-to-noise ratio of an MC's brightest pixel for it to be labelled.
-        settings: what is drawn from.
 
     Raises:
         ValueError: for an unknown view, density, laterality, detector or number of bits, or a field under 8 mm.
@@ -86,12 +73,9 @@ def _sample_outline(rng: Rng, view: str, field: Range, ranges: parameters.Outlin
     if ours.pectoral_length_range[1]:
         pectoral_width = min(uniform(rng, ours.pectoral_width_range_mm) * 1.4, 0.42 * depth)
         pectoral = (pectoral_width, height * uniform(rng, ours.pectoral_length_range))
-    waves = tuple(
-        (float(order), float(rng.normal(0.0, ranges.wave_sd / order)), uniform(rng, (0, 2 * math.pi)))
-        for order in (2, 3, 5)
-    )
-    in_profile = rng.random() < ranges.nipple_share
-    nipple = min(uniform(rng, ranges.nipple_range_mm), 0.08 * depth) if in_profile else 0.0
+    orders = (2.0, 3.0, 5.0)
+    waves = tuple((n, rng.normal(0.0, ranges.wave_sd / n), uniform(rng, (0, 2 * math.pi))) for n in orders)
+    nipple = min(uniform(rng, ranges.nipple_range_mm), 0.08 * depth) if rng.random() < ranges.nipple_share else 0.0
     rolloff = min(uniform(rng, ranges.rolloff_range_mm), 0.4 * depth)
     edge = uniform(rng, ranges.pectoral_power_range)
     return parameters.OutlineSpec(centre, upper, lower, depth, *powers, waves, nipple, rolloff, pectoral, edge)
