@@ -6,6 +6,8 @@ import pytest
 import torch
 from monai.bundle import ConfigWorkflow
 
+from tests.tiny import PATCHES, PHANTOMS
+
 INFERENCE = ["ciecholewski", "hdog_alone", "network_alone", "context_cnn_inference", "deeplab_v3_inference"]
 
 
@@ -53,20 +55,7 @@ def test_a_mammogram_goes_through_every_baseline(configs, phantoms, tmp_path, na
         assert len(scores) == image["count"] and min(scores) >= 0 and max(scores) <= 1 and len(set(scores)) > 1
 
 
-TINY = {
-    "source::training": 3,
-    "source::validation": 1,
-    "source::testing": 1,
-    "source::seed": 5,
-    "source::shape": [416, 320],
-    "source::empty_fraction": 0.0,
-    "source::workers": 0,
-    "batch_size": 4,
-    "max_epochs": 1,
-    "precision": "float32",
-    "device": "$torch.device('cpu')",
-}
-SMALL_PATCHES = {"patches::patch_px": 96, "patches::stride_px": 96, "warp::crop_px": 64}
+TINY = PHANTOMS | {"batch_size": 4, "max_epochs": 1, "precision": "float32", "device": "$torch.device('cpu')"}
 
 
 def prepare_training(configs, phantoms, tmp_path, name, **more):
@@ -98,7 +87,7 @@ def test_the_context_cnn_trains_and_publishes_weights_that_inference_loads(confi
 
 
 def test_a_step_of_deeplab_v3_lowers_its_loss(configs, phantoms, tmp_path):
-    parser = prepare_training(configs, phantoms, tmp_path, "deeplab_v3", **SMALL_PATCHES).parser
+    parser = prepare_training(configs, phantoms, tmp_path, "deeplab_v3", **PATCHES).parser
     network, loss, optimizer = (parser.get_parsed_content(key) for key in ("network", "loss", "optimizer"))
     batch = next(iter(parser.get_parsed_content("train::dataloader")))
     network.train()

@@ -18,23 +18,9 @@ from scipy import ndimage
 
 from scripts.data.labels.annotations import load_label
 from scripts.data.reader.mammogram_reader import read_mammogram
+from tests.tiny import PATCHES, PHANTOMS
 
-PHANTOMS = {
-    "source::training": 3,
-    "source::validation": 1,
-    "source::testing": 1,
-    "source::seed": 5,
-    "source::shape": [416, 320],
-    "source::empty_fraction": 0.0,
-    "source::workers": 0,
-}
-SIZES = {
-    "patches::patch_px": 96,
-    "patches::stride_px": 96,
-    "warp::crop_px": 64,
-    "batch_size": 2,
-    "precision": "float32",
-}
+SIZES = PATCHES | {"batch_size": 2, "precision": "float32"}
 
 
 def bundle(root, *arguments, check=True):

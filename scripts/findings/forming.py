@@ -36,9 +36,8 @@ class ScoredObjects(NamedTuple):
     """Objects and how sure a method is of them."""
 
     labels: np.ndarray  # int32 (rows, cols), 0 background, else numbers; numbers may have gaps
-    scores: (
-        np.ndarray
-    )  # float32 (n + 1,), the score of object i at index i, [0, 1]: the highest threshold that keeps it
+    #: float32 (n + 1,), the score of object i at index i, [0, 1]: the highest threshold that keeps it
+    scores: np.ndarray
     map: np.ndarray  # float32 (rows, cols), [0, 1], what the scores come from
 
 
