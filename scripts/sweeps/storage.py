@@ -14,6 +14,7 @@ import optuna
 from optuna.exceptions import ExperimentalWarning
 from optuna.storages import BaseStorage, RDBStorage, RetryHeartbeatStaleTrialCallback
 from optuna.study import Study
+from sqlalchemy import Connection, event
 
 from scripts.common.stage import differences_text, locked
 
@@ -29,7 +30,13 @@ class _Connection(sqlite3.Connection):
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
+        self.isolation_level = None  # `_begin` opens the transactions
         self.execute("PRAGMA synchronous=NORMAL")
+
+
+def _begin(connection: Connection) -> None:
+    """Reserve the file before the first look at it: else two processes see a trial waiting, and both take it."""
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
 def open_storage(url: str, heartbeat_s: int = 10, grace_s: int = 60, max_retries: int = 3) -> BaseStorage:
@@ -57,13 +64,16 @@ def open_storage(url: str, heartbeat_s: int = 10, grace_s: int = 60, max_retries
             connection = sqlite3.connect(path)
             connection.execute("PRAGMA journal_mode=WAL")
             connection.close()
-        return RDBStorage(
+        storage = RDBStorage(
             url,
             engine_kwargs={} if path is None else {"connect_args": {"timeout": 120, "factory": _Connection}},
             heartbeat_interval=heartbeat_s,
             grace_period=grace_s,
             heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(max_retry=max_retries),
         )
+    if path is not None:
+        event.listen(storage.engine, "begin", _begin)
+    return storage
 
 
 def open_study(storage: BaseStorage, name: str, direction: Direction, settings: Mapping[str, Any]) -> Study:
