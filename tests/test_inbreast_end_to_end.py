@@ -75,7 +75,7 @@ def evaluate(root, dataset, out, monkeypatch, *method, **overrides):
     monkeypatch.chdir(root)
     monkeypatch.syspath_prepend(str(root))
     names = ["inference.json", *method, "evaluate.json", "data_inbreast.json"]
-    values = {"dataset_dir": str(dataset), "output_dir": str(out), "bootstrap_samples": 30, "progress": False}
+    values = {"dataset_dir": str(dataset), "output_dir": str(out), "bootstrap::samples": 30, "progress": False}
     values |= {"source::validation_fraction": 0.0, "source::test_fraction": 1.0}
     values |= {"source::annotations": ["full", "clusters_only", "none"]}
     files = [str(root / "configs" / name) for name in names]

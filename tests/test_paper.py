@@ -9,7 +9,13 @@ from scripts.findings.components import ComponentObjects
 
 HDOGREG = ["train.json", "data_inbreast.json", "hdogreg_paper_train.json"]
 SLIM_FCN = ["train.json", "data_inbreast.json", "slim_fcn_train.json", "slim_fcn_paper_train.json"]
-BOTH = {"precision": "float32", "voi": "none", "working_grid::spacing_mm": 0.0, "batch_size": 8, "warp::crop_px": 320}
+BOTH = {
+    "precision": "float32",
+    "reading::voi": "none",
+    "working_grid::spacing_mm": 0.0,
+    "batch_size": 8,
+    "warp::crop_px": 320,
+}
 BOTH |= {"patches::patch_px": 512, "patches::stride_px": 480, "patches::negatives_per_positive": 0.0}
 CHOICES = {
     "HDoGReg": (HDOGREG, BOTH)
@@ -89,7 +95,7 @@ def test_optimizers_defaults_are_those_that_the_paper_states(root):
 @pytest.mark.parametrize("method", ["hdogreg", "slim_fcn"])
 def test_inference_is_the_papers(root, method):
     parser = configured(root, ["inference.json", f"{method}_paper_inference.json"])
-    for key, value in {"precision": "float32", "voi": "none", "working_grid::spacing_mm": 0.0}.items():
+    for key, value in {"precision": "float32", "reading::voi": "none", "working_grid::spacing_mm": 0.0}.items():
         assert parser[key] == value, key
     objects = parser.get_parsed_content("objects")
     if method == "slim_fcn":

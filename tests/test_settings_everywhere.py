@@ -10,7 +10,7 @@ from monai.bundle import ConfigParser
 from monai.data import DataLoader
 
 from scripts.common.settings import describe
-from scripts.findings.presets import preset_threshold, publish_presets
+from scripts.findings.presets import OperatingPoints, publish_presets
 from scripts.training.handlers import fingerprint_of
 from scripts.training.patches import PatchDataset
 
@@ -74,7 +74,7 @@ def test_run_report_and_preset_check_see_it(root, tmp_path, caplog, monkeypatch,
     assert {"objects", "reading", "breast", "working_grid", "tiles"} <= {path for path, _ in objects}
     unused = {"tiles", "working_grid"} if method in ("HDoG alone", "morphology", "context CNN") else set()
     for path, cls in objects:
-        if path in unused:  # by a method that does not infer in tiles
+        if path in unused or path == "operating_points":  # a method may not infer in tiles; points are no setting
             continue
         target = with_a_made_up_setting(cls)
         scoring, other = (
@@ -87,11 +87,10 @@ def test_run_report_and_preset_check_see_it(root, tmp_path, caplog, monkeypatch,
         assert "'made_up': 1.0" in str(describe(report)), path
         points = {"presets": {"balanced": {"threshold": 0.4}}, "provenance": {"scoring": described}}
         file = publish_presets(tmp_path / "points.json", method, points)
-        preset = {"path": file, "method": method, "weights": ""}
         caplog.clear()
-        assert preset_threshold(**preset, settings=scoring.get_parsed_content("scoring")) == 0.4
+        assert OperatingPoints(file, method, settings=scoring.get_parsed_content("scoring")).threshold() == 0.4
         assert not caplog.records
-        preset_threshold(**preset, settings=other.get_parsed_content("scoring"))
+        OperatingPoints(file, method, settings=other.get_parsed_content("scoring")).threshold()
         assert "made_up 1.0 (here: 2.0)" in caplog.text, path
 
 

@@ -36,7 +36,7 @@ HDOGREG_CANDIDATES = Method(
 )
 SLIM_FCN = Method("slim FCN", ("configs/inference.json", "configs/slim_fcn_inference.json"))
 METHODS = (HDOGREG, HDOGREG_CANDIDATES, SLIM_FCN)
-PREFETCH = "prefetch"  # config key: read and write beside the network of the next image
+PREFETCH = "evaluator::prefetch"  # config key: read and write beside the network of the next image
 
 
 class StagedMethod:
@@ -59,7 +59,7 @@ class StagedMethod:
             parser.get_parsed_content("initialize")
         self.parser = parser
         self.network: torch.nn.Module = parser.get_parsed_content("network")
-        LoadWeights(parser.get_parsed_content("weights"), self.network)(None)
+        LoadWeights(parser.get_parsed_content("weights")).load(self.network)
         self.network.eval()
         self.inferer = parser.get_parsed_content("inferer")
         self.device = torch.device(parser.get_parsed_content("device"))

@@ -137,7 +137,7 @@ def inputs(files: Sequence[str], overrides: Mapping[str, Any], parser: ConfigPar
     """What an evaluation's numbers depend on, as digests: of the operating points those of this method; of images the
     names, sizes and times of all files under `dataset_dir`.
     """
-    keys = ("weights", "operating_points", "dataset_dir", "method")
+    keys = ("weights", "operating_points::path", "dataset_dir", "method")
     weights, points, data, method = (str(parser.get_parsed_content(key) or "") for key in keys)
     scripts = ROOT / "scripts"
     code = {path.relative_to(scripts).as_posix(): path for path in sorted(scripts.rglob("*.py"))}

@@ -57,8 +57,8 @@ class Bootstrap:
     seed: int = 0  # equal seeds give equal samples
 
     def __post_init__(self) -> None:
-        check("bootstrap_samples", self.samples, self.samples >= 1, "1 or more")
-        check("bootstrap_unit", self.unit, self.unit in (IMAGE, PATIENT), f"{IMAGE!r} or {PATIENT!r}")
+        check("bootstrap::samples", self.samples, self.samples >= 1, "1 or more")
+        check("bootstrap::unit", self.unit, self.unit in (IMAGE, PATIENT), f"{IMAGE!r} or {PATIENT!r}")
 
     def weights(self, patients: Sequence[str]) -> np.ndarray:
         """`bootstrap_weights` of images, given the patient of each."""

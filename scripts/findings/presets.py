@@ -7,6 +7,7 @@
 import json
 import logging
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,62 +18,63 @@ from scripts.findings.forming import Objects
 logger = logging.getLogger(__name__)
 
 
-def preset_threshold(
-    path: str | Path,
-    method: str,
-    preset: str = "balanced",
-    optional: bool = False,
-    weights: str | Path | None = None,
-    settings: Mapping[str, Any] | None = None,
-) -> float | None:
-    """Score threshold of a method's preset.
+@dataclass(frozen=True)
+class OperatingPoints:
+    """The operating points of a method, and the preset that is wanted of them.
 
     A threshold means something for the weights and settings that it was chosen with only: with others, a warning is
     logged. No file at `path` is a FileNotFoundError; a damaged one, or one without the method or preset, a ValueError.
-
-    Args:
-        method: as in the config's key `method`.
-        preset: "sensitive", "balanced" or "specific".
-        optional: None instead of an error when the file is not there or does not know the method, and instead of a
-            warning when it knows it with other weights or settings.
-        weights: file of the weights in use; compared with the SHA-256 that the points were chosen with.
-        settings: the objects in use that decide what a score means (the config's `scoring`), as `describe` takes them;
-            what both they and those that the points were chosen with hold is compared.
     """
-    file = Path(path)
-    methods = _read(file) if file.is_file() else {}
-    if method not in methods:
-        if optional:
-            return None
-        if not file.is_file():
-            raise FileNotFoundError(f"operating_points: {file} does not exist; give --score_threshold, or run choosing")
-        known = ", ".join(methods) or "none"
-        raise ValueError(f"operating_points: {file} holds no points of {method!r} (but of {known}); run choosing")
-    presets = methods[method].get("presets", {})
-    if preset not in presets:
-        raise ValueError(f"preset: got {preset!r}; want one of {', '.join(presets)} (of {method} in {file})")
-    if problem := _difference(methods[method], weights, describe(settings or {})):
-        problem = f"the points of {method} in {file} were chosen with {problem}"
-        if optional:
-            logger.info("operating_points: %s; they are not used", problem)
-            return None
-        logger.warning("operating_points: %s; run choosing with yours, or give --score_threshold", problem)
-    return float(presets[preset]["threshold"])
 
+    path: str | Path
+    method: str  # as in the config's key `method`
+    preset: str = "balanced"  # or "sensitive", "specific"
+    weights: str | Path | None = None  # file in use; compared with the SHA-256 that the points were chosen with
+    settings: Mapping[str, Any] | None = None  # objects in use that decide what a score means (`scoring`); compared too
 
-def preset_in_force(path: str | Path, method: str, preset: str, score_threshold: float) -> str | None:
-    """The preset, if it is what the threshold comes from; None where a threshold was given instead."""
-    presets = _read(Path(path)).get(method, {}).get("presets", {}) if Path(path).is_file() else {}
-    return preset if preset in presets and presets[preset]["threshold"] == score_threshold else None
+    def threshold(self, optional: bool = False) -> float | None:
+        """Score threshold of the preset.
 
+        With `optional`, None instead of an error where the file is not there or does not know the method, and instead
+        of a warning where it knows it with other weights or settings.
+        """
+        file = Path(self.path)
+        methods = _read(file) if file.is_file() else {}
+        if self.method not in methods:
+            if optional:
+                return None
+            if not file.is_file():
+                remedy = "give --score_threshold, or run choosing"
+                raise FileNotFoundError(f"operating_points: {file} does not exist; {remedy}")
+            known = ", ".join(methods) or "none"
+            got = f"no points of {self.method!r} (but of {known})"
+            raise ValueError(f"operating_points: {file} holds {got}; run choosing")
+        presets = methods[self.method].get("presets", {})
+        if self.preset not in presets:
+            wanted = f"one of {', '.join(presets)} (of {self.method} in {file})"
+            raise ValueError(f"preset: got {self.preset!r}; want {wanted}")
+        if problem := _difference(methods[self.method], self.weights, describe(self.settings or {})):
+            problem = f"the points of {self.method} in {file} were chosen with {problem}"
+            if optional:
+                logger.info("operating_points: %s; they are not used", problem)
+                return None
+            logger.warning("operating_points: %s; run choosing with yours, or give --score_threshold", problem)
+        return float(presets[self.preset]["threshold"])
 
-def operating_threshold(objects: Objects, **preset: Any) -> float | None:
-    """Score threshold at which a method is evaluated: that of its own mask, else of a preset (see `preset_threshold`).
+    def preset_of(self, score_threshold: float) -> str | None:
+        """The preset, if it is what the threshold comes from; None where a threshold was given instead."""
+        file = Path(self.path)
+        presets = _read(file).get(self.method, {}).get("presets", {}) if file.is_file() else {}
+        named = presets.get(self.preset)
+        return self.preset if named is not None and named["threshold"] == score_threshold else None
 
-    None where the method has no preset that holds: the evaluation then chooses a threshold on its images.
-    """
-    own = objects.own_threshold
-    return own if own is not None else preset_threshold(**preset, optional=True)
+    def threshold_of(self, objects: Objects) -> float | None:
+        """Score threshold at which a method is evaluated: that of its own mask, else of the preset.
+
+        None where the method has no preset that holds: the evaluation then chooses a threshold on its images.
+        """
+        own = objects.own_threshold
+        return own if own is not None else self.threshold(optional=True)
 
 
 def _difference(entry: Mapping[str, Any], weights: str | Path | None, settings: Mapping[str, Any]) -> str:

@@ -16,16 +16,15 @@ class WeightsError(ValueError):
 
 
 class LoadWeights:
-    """Fill a network, on whatever device it is, from a state dict when the engine starts.
+    """Fill an engine's network, on whatever device it is, from a state dict when the engine starts.
 
     Args:
         path: file with a plain state dict, or with one under "network" (as in a training checkpoint) or "model".
-        network: the network to fill.
         optional: "" or None as `path` then loads nothing; else it is an error.
     """
 
-    def __init__(self, path: str | Path | None, network: nn.Module, optional: bool = False) -> None:
-        self.path, self.network, self.optional = Path(path) if path else None, network, optional
+    def __init__(self, path: str | Path | None, optional: bool = False) -> None:
+        self.path, self.optional = Path(path) if path else None, optional
 
     def attach(self, engine: Engine) -> None:
         """Register with a trainer or an evaluator."""
@@ -33,7 +32,11 @@ class LoadWeights:
 
     def __call__(self, engine: Engine) -> None:
         """Load the weights; FileNotFoundError, or WeightsError where the file does not hold this network's."""
-        name = type(self.network).__name__
+        self.load(engine.network)
+
+    def load(self, network: nn.Module) -> None:
+        """What an engine's start does, for a network without one."""
+        name = type(network).__name__
         wanted = f"a state dict (.pt) of {name}"
         if self.path is None:
             if self.optional:
@@ -42,7 +45,7 @@ class LoadWeights:
         if not self.path.exists():
             example = "e.g. train one with configs/train.json"
             raise FileNotFoundError(f"weights: {self.path} does not exist; want {wanted}, {example}")
-        state, own = _read(self.path, wanted), self.network.state_dict()
+        state, own = _read(self.path, wanted), network.state_dict()
         missing, unexpected = [key for key in own if key not in state], [key for key in state if key not in own]
         reshaped = [key for key in own if key in state and getattr(state[key], "shape", None) != own[key].shape]
         if misfits := missing + unexpected + reshaped:
@@ -51,7 +54,7 @@ class LoadWeights:
                 f"{len(unexpected)} unexpected, {len(reshaped)} of another shape; first: {misfits[0]}); want {name}: "
                 "pass the overlay that belongs to the weights"
             )
-        self.network.load_state_dict(state)
+        network.load_state_dict(state)
         logger.info("weights of %s loaded from %s", name, self.path)
 
 

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import torch
 from ignite.engine import Engine, Events
-from monai.data import DataLoader
 from monai.transforms import Randomizable
 
 from scripts.common.checks import check
@@ -27,11 +26,11 @@ class SeedEveryEpoch:
     """Seed all generators from (seed, epoch) when an epoch starts.
 
     So an epoch draws the same numbers whether training ran through or was resumed before it. The data set of the
-    training `loader` is told the epoch if it has `set_epoch`, and its transforms are seeded, too.
+    trainer's loader is told the epoch if it has `set_epoch`, and its transforms are seeded, too.
     """
 
-    def __init__(self, seed: int, loader: DataLoader | None = None) -> None:
-        self.seed, self.loader = seed, loader
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
 
     def attach(self, engine: Engine) -> None:
         """Register with a trainer."""
@@ -43,7 +42,7 @@ class SeedEveryEpoch:
         random.seed(seed)
         np.random.seed(seed)  # noqa: NPY002 - MONAI's transforms draw from it
         torch.manual_seed(seed)
-        dataset: Any = getattr(self.loader, "dataset", None)
+        dataset: Any = getattr(engine.state.dataloader, "dataset", None)
         if hasattr(dataset, "set_epoch"):
             dataset.set_epoch(engine.state.epoch)
         transform = getattr(dataset, "transform", None)
@@ -150,7 +149,7 @@ def fingerprint_of(
         dataset = getattr(loader, "dataset", None)
         if dataset is not None:  # an empty one says something too
             own |= {"dataset": dataset, "batch_size": getattr(loader, "batch_size", None)}
-        repeated = [part for part, thing in own.items() if any(thing is other for other in things.values())]
+        repeated = [part for part in ENGINE_PARTS if any(own.get(part) is other for other in things.values())]
         parts |= {f"{name}.{part}": thing for part, thing in own.items() if part not in repeated}
     for name, thing in parts.items():
         found |= _flat(name, describe(thing))
@@ -170,8 +169,8 @@ class MetricsTable:
     (after a resume) are replaced; validation cells of epochs in which the evaluator did not run stay empty.
     """
 
-    def __init__(self, path: str | Path, optimizer: torch.optim.Optimizer, evaluator: Engine | None = None) -> None:
-        self.path, self.optimizer, self.evaluator = Path(path), optimizer, evaluator
+    def __init__(self, path: str | Path, evaluator: Engine | None = None) -> None:
+        self.path, self.evaluator = Path(path), evaluator
         self.losses: list[float] = []
 
     def attach(self, engine: Engine) -> None:
@@ -182,7 +181,7 @@ class MetricsTable:
 
     def _start(self, engine: Engine) -> None:
         self.losses.clear()
-        self.learning_rate = float(self.optimizer.param_groups[0]["lr"])
+        self.learning_rate = float(engine.optimizer.param_groups[0]["lr"])
 
     def _note(self, engine: Engine) -> None:
         output = engine.state.output
@@ -211,7 +210,6 @@ class PublishWeights:
 
     def __init__(
         self,
-        network: torch.nn.Module,
         evaluator: Engine | None,
         best_path: str | Path,
         publish_path: str | Path | None = None,
@@ -221,7 +219,7 @@ class PublishWeights:
         if evaluator is None:
             logger.warning("the data list has no validation section: no validation runs, the last epoch is published")
             epoch = "last"
-        self.network, self.evaluator, self.epoch = network, evaluator, epoch
+        self.evaluator, self.epoch = evaluator, epoch
         self.best_path, self.publish_path = Path(best_path), Path(publish_path) if publish_path else None
         self.trained = False
 
@@ -234,7 +232,7 @@ class PublishWeights:
         self.trained = True
         best = None if self.evaluator is None else self.evaluator.state.best_metric_epoch
         if self.epoch == "last" or best == engine.state.epoch:
-            module = getattr(self.network, "module", self.network)
+            module = getattr(engine.network, "module", engine.network)
             state = {key: value.detach().cpu() for key, value in module.state_dict().items()}
             _save(self.best_path, state)
             logger.info("epoch %d is the %s so far: %s", engine.state.epoch, self.epoch, self.best_path)

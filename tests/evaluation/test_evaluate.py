@@ -149,7 +149,7 @@ def test_resampling_patients_is_wider_than_resampling_their_equal_images(make_ca
         widths[unit] = tpr["high"] - tpr["low"]
         assert tpr["value"] == 0.5
     assert widths["patient"] > 1.4 * widths["image"] > 0
-    with pytest.raises(ValueError, match="bootstrap_unit"):
+    with pytest.raises(ValueError, match="bootstrap::unit"):
         Bootstrap(unit="breast")
 
 

@@ -32,7 +32,7 @@ def configured(root, monkeypatch, phantoms, tiny_weights, tmp_path):
         values = {"output_dir": str(tmp_path), "weights": str(tiny_weights / "model.pt"), "progress": False}
         values |= {"device": "$torch.device('cpu')"}
         if "evaluate.json" in overlays:
-            values |= {"dataset_dir": str(phantoms[0]), "datalist": phantoms[1], "bootstrap_samples": 20}
+            values |= {"dataset_dir": str(phantoms[0]), "datalist": phantoms[1], "bootstrap::samples": 20}
         for key, value in (values | overrides).items():
             parser[key.replace("__", "::")] = value
         parser.parse()
@@ -133,10 +133,12 @@ def test_choosing_writes_presets_that_inference_can_use(configured, phantoms, tm
     publish_presets(published, "HDoGReg (candidates)", content)
     caplog.clear()
     for preset, point in content["presets"].items():
-        parser = configured(operating_points=str(published), preset=preset)
+        parser = configured(operating_points__path=str(published), preset=preset)
         assert parser.get_parsed_content("score_threshold") == point["threshold"]
         assert "chosen with" not in caplog.text
-    configured(operating_points=str(published), objects__overlap_fraction=0.9).get_parsed_content("score_threshold")
+    configured(operating_points__path=str(published), objects__overlap_fraction=0.9).get_parsed_content(
+        "score_threshold"
+    )
     assert "chosen with objects.overlap_fraction 0.3 (here: 0.9)" in caplog.text
 
 

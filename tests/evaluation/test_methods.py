@@ -102,7 +102,7 @@ def test_what_changes_numbers_makes_it_run_again(world, what):
 
 def test_only_the_operating_points_of_the_method_itself_count(world):
     points = world.folder / "operating_points.json"
-    world.overrides["operating_points"] = str(points)
+    world.overrides["operating_points::path"] = str(points)
     points.write_text(json.dumps({"HDoGReg": {"presets": 1}, "slim FCN": {"presets": 1}}))
     assert world.evaluate()[1] == 1
     points.write_text(json.dumps({"HDoGReg": {"presets": 1}, "slim FCN": {"presets": 2}}))

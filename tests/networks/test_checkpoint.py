@@ -13,7 +13,8 @@ def small(out=2):
 
 def load(path, network, **more):
     engine = Engine(lambda engine, batch: None)
-    LoadWeights(path, network, **more).attach(engine)
+    engine.network = network
+    LoadWeights(path, **more).attach(engine)
     engine.run([0])
 
 

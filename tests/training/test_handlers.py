@@ -64,14 +64,15 @@ class Toy:
         self.loader = DataLoader(data, batch_size=2, shuffle=True)
         self.evaluator = Evaluator() if validated else None
         self.trainer = Engine(self.step)
+        self.trainer.network, self.trainer.optimizer = self.network, self.optimizer
         self.rates = []
         objects = {"network": self.network, "optimizer": self.optimizer, "scheduler": self.scheduler}
         for handler in (
-            SeedEveryEpoch(seed, self.loader),
+            SeedEveryEpoch(seed),
             LrScheduleHandler(self.scheduler, print_lr=False),
             *([ValidationHandler(interval, self.evaluator)] if validated else []),
-            MetricsTable(folder / "metrics.csv", self.optimizer, self.evaluator),
-            PublishWeights(self.network, self.evaluator, folder / "model.pt", publish),
+            MetricsTable(folder / "metrics.csv", self.evaluator),
+            PublishWeights(self.evaluator, folder / "model.pt", publish),
             TrainingState(folder / "checkpoint.pt", objects, self.evaluator, resume, settings, datalist),
         ):
             handler.attach(self.trainer)
@@ -187,8 +188,8 @@ def test_published_weights_are_on_the_cpu(tmp_path):
     evaluator = Evaluator()
     evaluator.state.best_metric_epoch = 1
     trainer = Engine(lambda engine, batch: None)
-    network = Elsewhere(3, 1)
-    PublishWeights(network, evaluator, tmp_path / "model.pt").attach(trainer)
+    trainer.network = network = Elsewhere(3, 1)
+    PublishWeights(evaluator, tmp_path / "model.pt").attach(trainer)
     trainer.run([0], max_epochs=1)
     assert torch.equal(torch.load(tmp_path / "model.pt", weights_only=True)["weight"], network.weight)
 
@@ -197,12 +198,13 @@ def test_published_weights_are_on_the_cpu(tmp_path):
 def test_the_best_or_the_last_epoch_is_published(tmp_path, epoch, kept):
     evaluator, network = Evaluator(), torch.nn.Linear(1, 1)
     trainer = Engine(lambda engine, batch: torch.nn.init.constant_(network.weight, engine.state.epoch))
+    trainer.network = network
     ValidationHandler(1, evaluator).attach(trainer)
-    PublishWeights(network, evaluator, tmp_path / "model.pt", tmp_path / "published.pt", epoch).attach(trainer)
+    PublishWeights(evaluator, tmp_path / "model.pt", tmp_path / "published.pt", epoch).attach(trainer)
     trainer.run([0], max_epochs=4)
     assert torch.load(tmp_path / "published.pt", weights_only=True)["weight"].item() == kept
     with pytest.raises(ValueError, match="epoch: got 'first'"):
-        PublishWeights(network, evaluator, tmp_path / "model.pt", epoch="first")
+        PublishWeights(evaluator, tmp_path / "model.pt", epoch="first")
 
 
 SETTINGS = {"dataset_dir": Path("data"), "patch_px": [512, 512], "seed": np.int64(3)}

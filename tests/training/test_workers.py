@@ -25,7 +25,7 @@ def test_workers_make_the_patches_of_the_running_epoch(workers):
     loader = DataLoader(EpochDataset(list(range(3))), batch_size=1, shuffle=True, num_workers=workers)
     seen = []
     trainer = Engine(lambda engine, batch: seen.append(batch[0].tolist()))
-    SeedEveryEpoch(0, loader).attach(trainer)
+    SeedEveryEpoch(0).attach(trainer)
     trainer.run(loader, max_epochs=3)
     assert [epoch for epoch, _ in seen] == [1, 1, 1, 2, 2, 2, 3, 3, 3]
     assert [place for _, place in seen] == ORDER
@@ -36,7 +36,7 @@ def _order():
     seen = []
     loader = DataLoader(EpochDataset(list(range(3))), batch_size=1, shuffle=True)
     trainer = Engine(lambda engine, batch: seen.append(int(batch[0][1])))
-    SeedEveryEpoch(0, loader).attach(trainer)
+    SeedEveryEpoch(0).attach(trainer)
     trainer.run(loader, max_epochs=3)
     return seen
 
