@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+PARTIAL = ".partial-"  # begins the names of files that are being written
 UMASK = os.umask(0)  # read once: reading sets it for a moment, which threads must not see
 os.umask(UMASK)
 
@@ -24,7 +25,7 @@ def write_atomically(path: str | Path, write: Callable[[Path], object]) -> Path:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     suffix = "".join(path.suffixes[-2:]) if path.name.endswith(".gz") else path.suffix
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".partial-", suffix=suffix)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=PARTIAL, suffix=suffix)
     os.close(handle)
     temporary = Path(name)
     try:
@@ -37,9 +38,9 @@ def write_atomically(path: str | Path, write: Callable[[Path], object]) -> Path:
 
 
 def write_json(path: str | Path, content: Any) -> Path:
-    """Write JSON with two-space indents, UTF-8, no NaN."""
+    """Write JSON with two-space indents, UTF-8, no NaN; undecodable bytes of file names as escapes (\\udcff)."""
     text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
-    return write_atomically(path, lambda p: p.write_text(text + "\n", encoding="utf-8"))
+    return write_atomically(path, lambda p: p.write_text(text + "\n", encoding="utf-8", errors="backslashreplace"))
 
 
 def json_values(value: Any) -> Any:

@@ -1,6 +1,7 @@
 """Where a result comes from: versions, commit, weights; and how much memory it took."""
 
 import importlib.metadata
+import json
 import platform
 import subprocess
 import sys
@@ -19,13 +20,19 @@ PACKAGES = ("monai", "torch", "numpy", "pydicom", "scikit-image", "opencv-python
 
 def package_versions() -> dict[str, str]:
     """Versions of Python and of the packages that decide a result."""
-    versions = {"python": platform.python_version()}
+    versions = {"bundle": bundle_version(), "python": platform.python_version()}
     for name in PACKAGES:
         try:
             versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             versions[name] = "not installed under this name"
     return versions
+
+
+def bundle_version() -> str:
+    """Version of this bundle, as metadata.json tells it."""
+    file = Path(__file__).resolve().parents[2] / "metadata.json"
+    return str(json.loads(file.read_text(encoding="utf-8"))["version"]) if file.is_file() else "unknown"
 
 
 def source_commit() -> str | None:

@@ -17,7 +17,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from scripts.common.files import write_json
 
@@ -84,6 +84,23 @@ def differences_text(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
     """The first five settings that two descriptions do not share, each with both values."""
     differing = sorted(key for key in there.keys() | here.keys() if there.get(key) != here.get(key))
     return "; ".join(f"{key} {there.get(key)!r} there, {here.get(key)!r} here" for key in differing[:5])
+
+
+def try_lock(path: Path) -> TextIO | None:
+    """An open file whose lock the system gives back when it is closed or this process ends; None: another one has it.
+
+    Where the system has no such locks, nobody is kept out.
+    """
+    file = path.open("a")
+    try:
+        if fcntl is not None:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        return None
+    except OSError:  # a file system without locks
+        pass
+    return file
 
 
 @contextlib.contextmanager

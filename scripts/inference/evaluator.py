@@ -10,6 +10,7 @@ from monai.engines import IterationEvents, SupervisedEvaluator
 from monai.utils import CommonKeys as Keys
 
 from scripts.common.checks import check
+from scripts.common.interrupt import second_interrupt_leaves
 from scripts.common.memory import give_back_freed_memory
 from scripts.data.lists.folder import FAILURE, describe_failure
 
@@ -65,6 +66,11 @@ class TolerantEvaluator(SupervisedEvaluator):
         super().__init__(*args, **kwargs)
         if prefetch:
             self.data_loader: Any = LookAhead(self.data_loader, self._forward)
+
+    def run(self, *args: Any, **kwargs: Any) -> None:
+        """Run over all images; Ctrl-C ends it in order, a second one at once."""
+        with second_interrupt_leaves():
+            super().run(*args, **kwargs)
 
     def _iteration(self, engine: Any, batchdata: Any) -> Any:
         engine.state.failure, engine.state.output = None, []

@@ -9,27 +9,29 @@ import numpy as np
 
 from scripts.common.files import write_atomically
 from scripts.common.tensors import plane
+from scripts.data.lists.folder import NIFTI_DESCRIPTION
 from scripts.data.reader.geometry import to_file_axes
 
 
 def write_mask(path: Path, item: Mapping[str, Any]) -> Path:
     """uint8 {0, 1 = MC}; `pred` is in the file's axes already."""
-    return _write_nifti(path, np.asarray(item["pred"])[0].astype(np.uint8), item)
+    return _write_nifti(path, np.asarray(item["pred"])[0].astype(np.uint8), item, "mask")
 
 
 def write_instances(path: Path, item: Mapping[str, Any]) -> Path:
     """uint16 or uint32: each MC its id."""
     labels = plane(item["instances"])
     wide = np.uint16 if labels.max(initial=0) < 65536 else np.uint32
-    return _write_nifti(path, to_file_axes(labels.astype(wide), item["image"].meta), item)
+    return _write_nifti(path, to_file_axes(labels.astype(wide), item["image"].meta), item, "instances")
 
 
 def write_map(path: Path, item: Mapping[str, Any]) -> Path:
     """float32 [0, 1]: proximity or probability."""
-    return _write_nifti(path, to_file_axes(plane(item["map"]).astype(np.float32), item["image"].meta), item)
+    return _write_nifti(path, to_file_axes(plane(item["map"]).astype(np.float32), item["image"].meta), item, "map")
 
 
-def _write_nifti(path: Path, array: np.ndarray, item: Mapping[str, Any]) -> Path:
+def _write_nifti(path: Path, array: np.ndarray, item: Mapping[str, Any], name: str) -> Path:
     image = nibabel.Nifti1Image(array, np.asarray(item["image"].meta["file_affine"], dtype=np.float64))
     image.header.set_xyzt_units("mm")
+    image.header["descrip"] = f"{NIFTI_DESCRIPTION} {name}"  # by which it is known as no mammogram
     return write_atomically(path, lambda temporary: nibabel.save(image, temporary))

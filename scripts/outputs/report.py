@@ -13,6 +13,7 @@ from scripts.common.objects import Microcalcification, summarise
 from scripts.common.settings import describe
 from scripts.common.tables import write_csv
 from scripts.common.tensors import spacing_of
+from scripts.common.text import printable
 
 COLUMNS = ("id", "row", "col", "y_mm", "x_mm", "area_px", "area_mm2", "equivalent_diameter_mm", "score")
 IDENTITY = ("patient_id", "study_uid", "series_uid", "sop_uid", "laterality", "view", "manufacturer")
@@ -37,8 +38,8 @@ def build_report(
     file = str(image.meta.get("filename_or_obj", ""))
     return {
         "schema": "microcalcification-findings-2",
-        "file": file,
-        "name": Path(file).name,
+        "file": printable(file),
+        "name": printable(Path(file).name),
         "status": "found" if findings else "nothing found",
         "method": method,
         "operating_point": describe(operating_point),

@@ -1,18 +1,24 @@
-"""The machine-readable report of a run over many images."""
+"""The machine-readable report of a run over many images; what is finished in it is not done again."""
 
+import contextlib
 import logging
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from ignite.engine import Engine, Events
 from tqdm import tqdm
 
-from scripts.common.files import write_json
+from scripts.common.files import PARTIAL, sha256_of, write_json
+from scripts.common.identity import Identity, read_key
 from scripts.common.provenance import describe_weights, package_versions, peak_memory_mb
 from scripts.common.settings import describe
+from scripts.common.stage import try_lock
+from scripts.common.text import printable
 from scripts.data.lists.folder import REPORT_NAME
+from scripts.outputs.manifest import SCHEMA, digest_of, entry_differences, file_digests, read_report, seal
 
 logger = logging.getLogger(__name__)
 
@@ -22,75 +28,197 @@ class RunReport:
 
     The report holds the settings that decided the results (method, threshold, the objects of the chain, as `describe`
     takes them), versions, the SHA-256 of the weight file in use, and per image the status ("found", "nothing found" or
-    "failed"), seconds, and where results lie. `total` images make the bar that `progress` shows.
+    "failed"), seconds, where results lie, and the SHA-256 of the input and of each file (see manifest.py).
+
+    One run at a time writes into a folder. An image of an earlier run there is kept instead of being done again, where
+    its input, weights and settings are the same and its files are as they were written (`remaining`).
+
+    Args:
+        output_dir: folder of the results.
+        settings: what decided the results; `inputs` besides, which do not.
+        inputs: where the images come from, for the record.
+        weights: file of the weights in use.
+        progress: show a bar.
+        redo: do images again that an earlier run has finished.
+        identity: how patients and files are named.
+        key_file: secret that the report is signed with; "" for none.
     """
 
     def __init__(
         self,
         output_dir: str | Path,
-        settings: dict[str, Any] | None = None,
+        settings: Mapping[str, Any] | None = None,
+        inputs: Mapping[str, Any] | None = None,
         weights: str | Path | None = None,
-        total: int | None = None,
         progress: bool = True,
+        redo: bool = False,
+        identity: Identity | None = None,
+        key_file: str = "",
     ) -> None:
         self.path = Path(output_dir).expanduser() / REPORT_NAME
-        self.settings = describe(settings or {})
+        self.identity = identity or Identity()
+        self.settings = describe(dict(settings or {}))
+        self.inputs = {} if self.identity.hidden else describe(dict(inputs or {}))
         self.weights, self.versions = describe_weights(weights), package_versions()
-        self.total, self.progress = total, progress
+        self.progress, self.redo, self.key = progress, redo, read_key("key_file", key_file) if key_file else b""
         self.images: list[dict[str, Any]] = []
+        self.kept: list[dict[str, Any]] = []
+        self.earlier: list[dict[str, Any]] = []  # of other inputs
         self.started = self.last = time.perf_counter()
+        self.state, self.unwritten = "", ""
         self.bar = tqdm(disable=True)
+        self._lock: TextIO | None = None
+
+    @property
+    def basis(self) -> str:
+        """Digest of what the results of an image depend on, besides the image."""
+        weights = None if self.weights is None else self.weights["sha256"]
+        return digest_of([self.settings, weights, self.versions.get("bundle"), describe(self.identity)])
 
     def attach(self, engine: Engine) -> None:
-        """Register with an evaluator."""
+        """Register with an evaluator, as its last handler."""
         engine.add_event_handler(Events.STARTED, self._start)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._record)
         engine.add_event_handler(Events.COMPLETED, self._complete)
+        engine.add_event_handler(Events.EXCEPTION_RAISED, self._end_early)
+
+    def remaining(self, items: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+        """The items of a data list that are still to be done; entries of the others are kept, and said so."""
+        self._look()
+        known = {str(entry.get("image_id")): entry for entry in self.earlier}
+        left: list[Mapping[str, Any]] = []
+        for item in items:
+            entry = known.get(item["image_id"])
+            if entry is not None and not self.redo and self._is_done(entry, item):
+                self.kept.append(entry | {"kept": True})
+            else:
+                left.append(item)
+                if entry is not None and self._other_input(entry, item):
+                    logger.warning("%s: its results replace those of another file", item["image_id"])
+        names = {item["image_id"] for item in items}
+        self.earlier = [entry for entry in self.earlier if entry.get("image_id") not in names]
+        if self.kept:
+            told = (len(self.kept), len(items), self.path.parent)
+            logger.warning("%d of %d images are finished in %s and kept (--redo True does them again)", *told)
+        return left
 
     def finish(self) -> None:
         """Log the summary; end the process with exit status 1 when any image failed."""
+        if self.state != "finished":  # every image was finished before
+            self._take()
+            self._write("finished")
+        self._close()
         failed = [entry for entry in self.images if entry["status"] == "failed"]
-        logger.info("%d of %d images done; report: %s", len(self.images) - len(failed), len(self.images), self.path)
+        done = len(self.images) + len(self.kept) - len(failed)
+        logger.info("%d of %d images done; report: %s", done, done + len(failed), self.path)
         for entry in failed:
             file, reason = entry["file"], entry["reason"]
             logger.error("failed: %s", reason if file in reason else f"{file}: {reason}")
-        if failed:
+        if self.unwritten:
+            logger.error("failed: %s: %s", self.path, self.unwritten)
+        if failed or self.unwritten:
             sys.exit(1)
 
+    def _look(self) -> None:
+        """See what an earlier run left in the folder."""
+        report = read_report(self.path.parent) or {}
+        self.earlier = [*report.get("images", []), *report.get("earlier_images", [])]
+        if report and report.get("state") != "finished":
+            logger.warning("%s: the run before this one was cut off", self.path.parent)
+
+    def _take(self) -> None:
+        """Take the folder for this run, and remove what a killed one left half written."""
+        if self._lock is not None:
+            return
+        folder = self.path.parent
+        folder.mkdir(parents=True, exist_ok=True)
+        self._lock = try_lock(folder / ".run.lock")
+        if self._lock is None:
+            want = "a folder of its own for each run, or a run that waits for the other one's end"
+            raise ValueError(f"output_dir: got {folder}, which another run is writing into; want {want}")
+        for leftover in folder.rglob(f"{PARTIAL}*"):
+            with contextlib.suppress(OSError):
+                leftover.unlink()
+
+    def _close(self) -> None:
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def _is_done(self, entry: Mapping[str, Any], item: Mapping[str, Any]) -> bool:
+        finished = entry.get("status") in ("found", "nothing found") and entry.get("basis") == self.basis
+        if not finished or self._other_input(entry, item) or not Path(item["image"]).is_file():
+            return False
+        same = (entry.get("sha256") or {}).get("input") == sha256_of(item["image"])
+        return same and next(entry_differences(self.path.parent, entry), None) is None
+
+    def _other_input(self, entry: Mapping[str, Any], item: Mapping[str, Any]) -> bool:
+        return entry.get("file") != self.identity.file(str(item["image"]), str(item["image_id"]))
+
     def _start(self, engine: Engine) -> None:
+        self._take()
         self.images.clear()
         self.started = self.last = time.perf_counter()
-        self.bar = tqdm(total=self.total, unit="image", desc="mammograms", disable=not self.progress)
+        total = engine.state.epoch_length
+        self.bar = tqdm(total=total, unit="image", desc="mammograms", disable=not self.progress)
         self._write("running")
 
     def _record(self, engine: Any) -> None:
         now = time.perf_counter()
-        failure = getattr(engine.state, "failure", None)
+        batch, failure = engine.state.batch, getattr(engine.state, "failure", None)
+        image_id = str(batch["image_id"][0] if isinstance(batch, Mapping) else batch[0].get("image_id", ""))
+        if failure is None:
+            try:
+                entry = self._entry(engine.state.output[0])
+            except OSError as error:  # the input vanished, a result was removed
+                failure = {"file": "", "stage": "recording", "reason": f"{type(error).__name__}: {error}"}
         if failure is not None:
-            entry = {"status": "failed", **failure}
-        else:
-            item = engine.state.output[0]
-            report = item["report"]
-            entry = {"status": report["status"], "file": report["file"], "count": report["summary"]["count"]}
-            entry["outputs"] = item.get("outputs", {})
-        self.images.append(entry | {"seconds": round(now - self.last, 3)})
+            entry = {"status": "failed", **self.identity.failure(failure, image_id)}
+        self.images.append({"image_id": image_id, **entry, "seconds": round(now - self.last, 3)})
         self.last = now
         self.bar.update()
         self._write("running")
+
+    def _entry(self, item: Mapping[str, Any]) -> dict[str, Any]:
+        report, outputs = item["report"], item.get("outputs", {})
+        entry = {"status": report["status"], "file": printable(report["file"]), "count": report["summary"]["count"]}
+        source = str(item["image"].meta["filename_or_obj"])
+        digests = file_digests(self.path.parent, source, outputs)
+        return entry | {"outputs": outputs, "sha256": digests, "basis": self.basis}
 
     def _complete(self, engine: Engine) -> None:
         self.bar.close()
         self._write("finished")
 
+    def _end_early(self, engine: Engine, error: BaseException) -> None:
+        self.bar.close()
+        if self._lock is not None:  # else another run is at work in this folder
+            self._write("interrupted" if isinstance(error, KeyboardInterrupt) else "broken off")
+            self._close()
+        raise error
+
     def _write(self, state: str) -> None:
+        """A full disk or the like costs no image: it is told at the end."""
+        self.state = state
         failed = sum(entry["status"] == "failed" for entry in self.images)
         content = {
+            "schema": SCHEMA,
             "state": state,
             "exit_status": int(failed > 0),
-            "images_done": len(self.images) - failed,
+            "images_done": len(self.images) + len(self.kept) - failed,
+            "images_kept": len(self.kept),
             "images_failed": failed,
             "seconds": round(time.perf_counter() - self.started, 3),
             "peak_memory_mb": peak_memory_mb(),
         }
-        lasting = {"settings": self.settings, "weights": self.weights, "versions": self.versions}
-        write_json(self.path, content | lasting | {"images": self.images})
+        lasting = {"inputs": self.inputs, "settings": self.settings, "settings_sha256": digest_of(self.settings)}
+        lasting |= {"weights": self.weights, "versions": self.versions}
+        images = [*self.kept, *self.images]
+        names = {entry["image_id"] for entry in images}
+        lasting |= {"images": images}
+        lasting |= {"earlier_images": [entry for entry in self.earlier if entry.get("image_id") not in names]}
+        try:
+            write_json(self.path, seal(content | lasting, self.key))
+            self.unwritten = ""
+        except (OSError, ValueError) as error:
+            self.unwritten = f"{type(error).__name__}: {error}"

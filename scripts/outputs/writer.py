@@ -1,8 +1,10 @@
 """Handler that writes what was found in an image, every file atomically.
 
-To add an output: write a function (path, item) -> path in a file of its own, and give it a line in `WRITERS`.
+To add an output: write a function (path, item) -> path in a file of its own, and give it a line in `WRITERS` (its
+file's name also belongs to `RESULT_FILES` in scripts/data/lists/folder.py).
 """
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,9 +13,13 @@ from ignite.engine import Engine, Events
 from monai.engines import IterationEvents
 
 from scripts.common.checks import check
+from scripts.common.files import write_json
+from scripts.common.identity import Identity
 from scripts.outputs.label_maps import write_instances, write_map, write_mask
 from scripts.outputs.pictures import write_heat_map, write_picture
 from scripts.outputs.report import write_findings, write_table
+
+logger = logging.getLogger(__name__)
 
 #: name in the config's `outputs` -> name of the file, and what writes it; `findings` last, as it vouches for the rest
 WRITERS: dict[str, tuple[str, Callable[[Path, Mapping[str, Any]], Path]]] = {
@@ -25,46 +31,85 @@ WRITERS: dict[str, tuple[str, Callable[[Path, Mapping[str, Any]], Path]]] = {
     "table": ("findings.csv", write_table),
     "findings": ("findings.json", write_findings),
 }
+FAILURE_FILE = "failure.json"
 
 
 class FindingsWriter:
-    """Write the results of each image into `output_dir/<image_id>/`.
+    """Write the results of each image into `output_dir/<image_id>/`, or a `failure.json` where there are none.
 
-    It runs inside the evaluator's iteration, after postprocessing: a failure to write is a failure of that image.
-    `outputs` are some of `WRITERS`; `findings` is always among them.
+    It runs inside the evaluator's iteration, after postprocessing: a failure to write is a failure of that image. What
+    an earlier run left of the image is removed first, and so is what was written before the failure.
+    `outputs` are some of `WRITERS`; `findings` is always among them. `identity` says how patients and files are named.
     """
 
     def __init__(
-        self, output_dir: str | Path, outputs: Sequence[str] = ("mask", "instances", "picture", "table", "findings")
+        self,
+        output_dir: str | Path,
+        outputs: Sequence[str] = ("mask", "instances", "picture", "table", "findings"),
+        identity: Identity | None = None,
     ) -> None:
         for name in outputs:
             check("outputs", name, name in WRITERS, f"some of {', '.join(WRITERS)}")
-        self.output_dir = Path(output_dir).expanduser()
+        self.output_dir, self.identity = Path(output_dir).expanduser(), identity or Identity()
         self.outputs = [name for name in WRITERS if name in (*outputs, "findings")]
 
     def attach(self, engine: Engine) -> None:
-        """Register with an evaluator."""
+        """Register with an evaluator, before the run report."""
         engine.add_event_handler(Events.ITERATION_STARTED, self._clear)
         engine.add_event_handler(IterationEvents.MODEL_COMPLETED, self)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self._record_failure)
 
     def __call__(self, engine: Any) -> None:
         """Write the results of the image just done, and note the files in its output."""
         for batch, item in zip(engine.state.batch, engine.state.output, strict=True):
             image_id = batch.get("image_id") or Path(item["report"]["file"]).stem
+            item["report"] = self.identity.report(item["report"], image_id)
             item["outputs"] = self.write(image_id, item)
-
-    def _clear(self, engine: Any) -> None:
-        """Remove an earlier run's results of the image at hand, so that none is left should it fail now."""
-        for image_id in engine.state.batch.get("image_id", []):
-            for file, _ in WRITERS.values():
-                (self.output_dir / image_id / file).unlink(missing_ok=True)
 
     def write(self, image_id: str, item: Mapping[str, Any]) -> dict[str, str]:
         """Write one image's results into the folder `image_id`; gives output -> path relative to `output_dir`.
 
         `item` is what postprocessing left: image, pred, instances, findings, report, breast, map.
         """
+        folder = self._folder(image_id)
         for name in self.outputs:
             file, write = WRITERS[name]
-            write(self.output_dir / image_id / file, item)
+            write(folder / file, item)
         return {name: f"{image_id}/{WRITERS[name][0]}" for name in self.outputs}
+
+    def _folder(self, image_id: str) -> Path:
+        inside = Path(image_id).parts and not Path(image_id).is_absolute() and ".." not in Path(image_id).parts
+        check("image_id", image_id, inside, "a name or path below the output folder")
+        return self.output_dir / image_id
+
+    def _clear(self, engine: Any) -> None:
+        for image_id in _image_ids(engine.state.batch):
+            self._remove(image_id)
+
+    def _remove(self, image_id: str) -> None:
+        """Remove what is there of an image; what cannot be removed shows when it is written, or is told."""
+        try:
+            folder = self._folder(image_id)
+            for file in (*(file for file, _ in WRITERS.values()), FAILURE_FILE):
+                (folder / file).unlink(missing_ok=True)
+        except (OSError, ValueError) as error:
+            logger.warning("earlier results of %s stay: %s", image_id, error)
+
+    def _record_failure(self, engine: Any) -> None:
+        failure = getattr(engine.state, "failure", None)
+        if failure is None:
+            return
+        for image_id in _image_ids(engine.state.batch):
+            self._remove(image_id)
+            content = {"schema": "microcalcification-failure-1", **self.identity.failure(failure, image_id)}
+            try:
+                write_json(self._folder(image_id) / FAILURE_FILE, content)
+            except (OSError, ValueError) as error:
+                logger.warning("no %s of %s could be written: %s", FAILURE_FILE, image_id, error)
+
+
+def _image_ids(batch: Any) -> list[str]:
+    """Names of the images of a batch, decollated or not."""
+    if isinstance(batch, Mapping):
+        return list(batch.get("image_id", []))
+    return [item["image_id"] for item in batch if "image_id" in item]

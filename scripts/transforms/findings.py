@@ -49,6 +49,8 @@ class FormObjectsd(MapTransform):
         item, image = dict(data), data["image"]
         key = self.first_key(item)
         logits = torch.as_tensor(item[key]).detach().float().cpu().numpy()
+        if not np.isfinite(logits).all():
+            raise ValueError(f"{key}: got a map that holds NaN or infinity; want weights of a training that converged")
         within = None if self.within_key is None else plane(item[self.within_key])
         scene = Scene(plane(image), logits, within, spacing_of(image))
         labels, item["scores"], probability = self.objects.form(scene, self.score_threshold)

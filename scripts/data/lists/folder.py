@@ -1,11 +1,17 @@
 """Files and folders of mammograms as a data set that survives a bad file."""
 
 import logging
+import os
+import zlib
 from collections import Counter
-from pathlib import Path
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from monai.data import Dataset
+
+from scripts.common.identity import Identity
+from scripts.common.text import printable
 
 logger = logging.getLogger(__name__)
 
@@ -14,37 +20,54 @@ IGNORED_SUFFIXES = {".csv", ".doc", ".docx", ".gif", ".htm", ".html", ".ini", ".
 IGNORED_SUFFIXES |= {".toml", ".tsv", ".txt", ".xls", ".xlsx", ".xml", ".yaml", ".yml", ".zip"}
 FAILURE = "failure"
 REPORT_NAME = "run_report.json"
+#: Files of results: one that lies beside a report or a mask of ours is no input; no result folder has such a name.
+RESULT_FILES = frozenset(
+    {"mask.nii.gz", "instances.nii.gz", "map.nii.gz", "heat_map.png", "picture.png", "findings.csv", "findings.json"}
+    | {"failure.json", REPORT_NAME}
+)
+SCHEMA_PREFIX = "microcalcification-"  # of the "schema" that our JSON files begin with
+NIFTI_DESCRIPTION = "microcalcification"  # begins the header's `descrip` of our label maps
 
 
-def list_mammograms(path: str | int | Path) -> list[dict[str, str]]:
-    """Find the files to work on: one file, or a folder that is searched with its sub-folders.
+def list_mammograms(path: str | int | Path, identity: Identity | None = None) -> list[dict[str, str]]:
+    """Find the files to work on: one file, or a folder that is searched with its sub-folders, also linked ones.
 
-    Hidden files, DICOMDIR and files whose suffix cannot be an image (text, tables, documents) are passed over in
-    folders; every other file is tried, because DICOM files often have no suffix. Folders of earlier results (with a run
-    report) are passed over. Nothing found is a FileNotFoundError.
+    Passed over in folders, and told in one line of the log, are hidden files, DICOMDIR, files whose suffix cannot be an
+    image (text, tables, documents), broken links, and results of this bundle (known by what they hold). Every other
+    file is tried, because DICOM files often have no suffix. Nothing found is a FileNotFoundError.
 
-    The items {"image": path, "image_id": name for outputs} are sorted by path. The name is the path below the folder
-    without its suffix; files that differ only in the suffix keep it.
+    The items {"image": path, "image_id": name for outputs} are sorted by path; see `result_ids` and `Identity`.
     """
     if not isinstance(path, str | int | Path):
         raise TypeError(f"input_dir: got {path!r}; want one path (a name with commas or brackets needs inner quotes)")
-    root = Path(str(path)).expanduser()
+    root, identity = Path(str(path)).expanduser(), identity or Identity()
     if root.is_file():
-        return [{"image": str(root), "image_id": _without_suffix(root).name}]
-    if not root.is_dir():
-        want = "a mammogram file or a folder of them"
-        raise FileNotFoundError(f"input_dir: got {root}, which does not exist; want {want}")
-    results = {p.parent for p in root.rglob(REPORT_NAME)}  # earlier results below the input are no input
-    candidates = (p for p in sorted(root.rglob("*")) if p.is_file() and _is_candidate(p.relative_to(root)))
-    files = [p for p in candidates if results.isdisjoint(p.parents)]
-    if not files:
-        want = "DICOM, PNG, TIFF, JPEG or NIfTI"
-        raise FileNotFoundError(f"input_dir: got {root}, which holds no image file; want {want}")
-    full = [p.relative_to(root).as_posix() for p in files]
-    short = [_without_suffix(Path(name)).as_posix() for name in full]
-    shared = Counter(name.casefold() for names in zip(full, short, strict=True) for name in set(names))
-    names = [f if shared[s.casefold()] > 1 else s for f, s in zip(full, short, strict=True)]
-    return [{"image": str(p), "image_id": name} for p, name in zip(files, names, strict=True)]
+        names, files = [root.name], [root]
+    else:
+        names, files = _search(root)
+    ids = [identity.image_id(name, number) for number, name in enumerate(result_ids(names), start=1)]
+    return [{"image": str(file), "image_id": name} for file, name in zip(files, ids, strict=True)]
+
+
+def result_ids(names: Sequence[str]) -> list[str]:
+    """The folder of each file's results, of its path below the input folder ("a/b.dcm" -> "a/b"): no two collide.
+
+    Files that differ only in the suffix keep it. Bytes that are no UTF-8 and control characters become %FF; a part that
+    is called as a file of results gets "_"; names that are still the same but for upper and lower case get ~2, ~3.
+    """
+    full = [_safe(name) for name in names]
+    short = [_safe(_without_suffix(PurePosixPath(name)).as_posix()) for name in names]
+    shared = Counter(name.casefold() for pair in zip(full, short, strict=True) for name in set(pair))
+    ids: list[str] = []
+    taken: set[str] = set()
+    for long, brief in zip(full, short, strict=True):
+        name = wish = long if shared[brief.casefold()] > 1 else brief
+        number = 2
+        while name.casefold() in taken:
+            name, number = f"{wish}~{number}", number + 1
+        taken.add(name.casefold())
+        ids.append(name)
+    return ids
 
 
 class TolerantDataset(Dataset):
@@ -71,13 +94,96 @@ def describe_failure(file: str | Path, stage: str, error: BaseException) -> dict
     return {"file": str(file), "stage": stage, "reason": f"{type(error).__name__}: {error}"}
 
 
-def _is_candidate(relative: Path) -> bool:
-    hidden = any(part.startswith(".") for part in relative.parts)
-    ignored = relative.suffix.lower() in IGNORED_SUFFIXES or relative.name.lower() in ("dicomdir", "thumbs.db")
-    return not hidden and not ignored
+def _search(root: Path) -> tuple[list[str], list[Path]]:
+    """Paths below the folder with "/" between their parts, and the files."""
+    if not root.is_dir():
+        want = "a mammogram file or a folder of them"
+        raise FileNotFoundError(f"input_dir: got {root}, which does not exist; want {want}")
+    found: dict[str, Path] = {}
+    passed_over: Counter[str] = Counter()
+    for file in sorted(_files(root, passed_over)):
+        relative = file.relative_to(root)
+        if reason := _no_input(file, relative):
+            passed_over[reason] += 1
+        else:
+            found[relative.as_posix()] = file
+    told = ", ".join(f"{count} {reason}" for reason, count in sorted(passed_over.items()))
+    if told:
+        logger.warning("%s: passed over: %s", printable(root), told)
+    if not found:
+        want = "DICOM, PNG, TIFF, JPEG or NIfTI"
+        got = f"{root}, which holds no image file" + (f" (passed over: {told})" if told else "")
+        raise FileNotFoundError(f"input_dir: got {got}; want {want}")
+    return list(found), list(found.values())
 
 
-def _without_suffix(path: Path) -> Path:
+def _files(root: Path, passed_over: Counter[str]) -> Iterator[Path]:
+    """All files below a folder; linked folders are entered, each real folder once."""
+    entered = {os.path.realpath(root)}
+
+    def unreadable(error: OSError) -> None:
+        passed_over[f"unreadable folders ({error.strerror})"] += 1
+
+    for folder, below, names in os.walk(root, onerror=unreadable, followlinks=True):
+        for name in sorted(below):
+            real = os.path.realpath(Path(folder, name))
+            if real in entered:
+                below.remove(name)
+                passed_over["folders linked to one that is searched already"] += 1
+            entered.add(real)
+        yield from (Path(folder, name) for name in names)
+
+
+def _no_input(file: Path, relative: Path) -> str:
+    """Why a file is passed over; "" for one that is tried."""
+    if any(part.startswith(".") for part in relative.parts):
+        return "hidden"
+    if relative.suffix.lower() in IGNORED_SUFFIXES:
+        return "whose suffix is no image's"
+    if relative.name.lower() in ("dicomdir", "thumbs.db"):
+        return "DICOMDIR or Thumbs.db"
+    if not file.is_file():
+        return "broken links, devices or pipes"
+    return "results of this bundle" if _is_result(file) else ""
+
+
+def _is_result(file: Path) -> bool:
+    """Whether a file has the name of a result, and lies beside a report or a label map of ours, or is one itself."""
+    if file.name not in RESULT_FILES:
+        return False
+    reports = (file.with_name(name) for name in ("findings.json", "failure.json"))
+    maps = (file.with_name(name) for name in ("mask.nii.gz", "instances.nii.gz", "map.nii.gz"))
+    return any(map(is_our_json, reports)) or any(map(is_our_nifti, maps))
+
+
+def is_our_json(file: Path) -> bool:
+    """Whether a JSON file of this bundle: its first key is "schema", with our prefix."""
+    return f'"schema": "{SCHEMA_PREFIX}'.encode() in _head(file)
+
+
+def is_our_nifti(file: Path) -> bool:
+    """Whether a compressed label map of this bundle, by its header's description."""
+    try:
+        header = zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(_head(file), 348)
+    except zlib.error:
+        return False
+    return header[148:228].startswith(NIFTI_DESCRIPTION.encode())
+
+
+def _head(file: Path, size: int = 1024) -> bytes:
+    try:
+        with file.open("rb") as stream:
+            return stream.read(size)
+    except OSError:
+        return b""
+
+
+def _safe(name: str) -> str:
+    parts = ("".join(f"%{b:02X}" for b in os.fsencode(c)) if printable(c) != c else c for c in name)
+    return "/".join(f"{part}_" if part.casefold() in RESULT_FILES else part for part in "".join(parts).split("/"))
+
+
+def _without_suffix(path: PurePosixPath) -> PurePosixPath:
     if path.name.lower().endswith(".nii.gz"):
         return path.with_name(path.name[:-7])
     return path.with_suffix("") if path.suffix.lower() in IMAGE_SUFFIXES else path

@@ -26,7 +26,7 @@ from scripts.evaluation.report.style import PAGE_WIDTH, new_figure, panels_of
 
 #: Most pictures beside each other.
 ACROSS = 4
-TITLE: dict[str, Any] = {"loc": "left", "fontsize": 10}
+TITLE: dict[str, Any] = {"loc": "left", "fontsize": 10, "parse_math": False}
 
 
 class Chosen(NamedTuple):
@@ -170,7 +170,7 @@ def _draw_failure(
     _ring(axes, (side // 2, side // 2), (radius_mm + 0.5) / spacing_mm, failure.ink)
     _scale_bar(axes, (side, side), spacing_mm)
     score = f", score {number(row['score']):.2f}" if failure.column == "score" else ""
-    axes.set_title(f"{row['case_id']}: {2 * radius_mm:.2f} mm{score}", fontsize=9, loc="left", pad=3)
+    axes.set_title(f"{row['case_id']}: {2 * radius_mm:.2f} mm{score}", fontsize=9, loc="left", pad=3, parse_math=False)
 
 
 def _marks(axes: Axes, run: Run, crop: Crop) -> tuple[int, int]:
