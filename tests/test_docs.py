@@ -6,6 +6,7 @@ commits: their links must lead somewhere, their commands and names are not check
 
 import ast
 import importlib
+import inspect
 import json
 import re
 import runpy
@@ -60,11 +61,17 @@ def bundle_commands():
                 yield pytest.param(line, id=f"{page}: {line[:60]}")
 
 
+#: Tools of the evaluation, which running text names alone: `compare --unit patient`.
+TOOLS = r"(?:methods|report|failures|compare|readers|summary) "
+
+
 def module_commands():
     for page in USER_PAGES:
         for line in code_blocks(text_of(page)) + inline_code(text_of(page)):
             if re.match(r"python -m scripts\.\w+", line):
                 yield pytest.param(line, id=f"{page}: {line[:60]}")
+            elif re.match(f"{TOOLS}.*--", line):
+                yield pytest.param(f"python -m scripts.evaluation {line}", id=f"{page}: {line[:60]}")
 
 
 def headings(page):
@@ -81,7 +88,7 @@ def load(names):
 
 
 def holds(config, key):
-    """Whether a config has `a::b::0`."""
+    """Whether a config has `a::b::0`, or the object at `a` takes an argument `b`."""
     node = config
     if "_overrides::" in key:  # tables that users fill
         key = key[: key.index("_overrides::") + len("_overrides")]
@@ -91,8 +98,17 @@ def holds(config, key):
         elif isinstance(node, dict) and part in node:
             node = node[part]
         else:
-            return False
+            return key.endswith(f"::{part}") and part in arguments_of(node)
     return True
+
+
+def arguments_of(node):
+    """Names of the arguments that an object of this bundle takes; of anything else none."""
+    target = node.get("_target_", "") if isinstance(node, dict) else ""
+    if not target.startswith("scripts."):
+        return set()
+    module, _, name = target.rpartition(".")
+    return set(inspect.signature(getattr(importlib.import_module(module), name)).parameters)
 
 
 @cache
@@ -175,11 +191,11 @@ def test_nested_options_in_the_text_exist_in_a_config(page):
             assert any(holds(config, key) for config in all_configs()), f"{page}: {key}"
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/results.md", "docs/train.md", "docs/performance.md", *CARDS])
+@pytest.mark.parametrize("page", USER_PAGES)
 def test_top_level_options_in_the_text_exist_in_a_config(page):
     for code in inline_code(text_of(page)):
-        if code.startswith("python -m scripts"):
-            continue
+        if re.match(f"python -m scripts|{TOOLS}", code):
+            continue  # checked as commands
         for key in re.findall(r"(?<![\w-])--(\w+)(?![\w:-])", code):
             assert key in RUN_OPTIONS | {"help"} or any(key in config for config in all_configs()), f"{page}: --{key}"
 
