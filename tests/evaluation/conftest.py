@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from scripts.evaluation.cases import score_case
+from tests.evaluation.hand_made import EDGE, FAR, NOTE, A, B, evaluated
 
 SPACING = (0.07, 0.07)
 
@@ -51,3 +52,14 @@ def random_image():
         return label, instances, scores, (0.07, 0.09) if rng.random() < 0.3 else SPACING
 
     return make
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """`good` hits both MCs (B in all images but the last); `bad` hits A alone, below a false mark of high score."""
+    root = tmp_path_factory.mktemp("evaluations")
+    evaluated(
+        root / "good", "good | method", lambda i: {A: 0.9, FAR: 0.1} | ({B: 0.8 - i / 100} if i < 5 else {}), note=NOTE
+    )
+    evaluated(root / "bad", "bad", lambda i: {A: 0.6, FAR: 0.95, EDGE: 0.7 - i / 100})
+    return root / "good", root / "bad"
