@@ -27,8 +27,9 @@ from scripts.evaluation.report.figures import PER_IMAGE, froc_figure, label_size
 from scripts.evaluation.report.pictures import choose_cases
 from scripts.evaluation.report.runs import load_runs
 from scripts.evaluation.report.tables import NONE, Cell, failure_tables, metric_tables, strata_tables, value
-from scripts.evaluation.sections.clusters import ClusterRule
+from scripts.evaluation.sections.clusters import FoundClusters
 from scripts.evaluation.statistics import Bootstrap
+from scripts.findings.clusters import SingleLinkageClusters
 
 SIDE, SPACING = 80, 0.5  # 16 cm^2 each
 A, B, FAR, EDGE = (20, 20), (30, 30), (60, 10), (70, 70)
@@ -67,7 +68,10 @@ def evaluated(folder, method, marks, images=6, note="", **options):
         handler,
         [
             *(parts.FrocSection(), parts.OperatingPointSection(), parts.IouSection(), parts.AgreementSection()),
-            *(parts.ClusterSection(ClusterRule(40.0, 2, 1)), parts.CalibrationSection(pixels=pixels)),
+            *(
+                parts.ClusterSection(FoundClusters(SingleLinkageClusters(40.0, 2), 1)),
+                parts.CalibrationSection(pixels=pixels),
+            ),
             *(parts.PixelSection(pixels), parts.FailureClassesSection(), parts.SizeSection((1.0, 3.0))),
             parts.StrataSection({"diameter_mm": [1.0, 3.0], "contrast_to_noise": [1.0]}),
         ],
