@@ -1,0 +1,246 @@
+"""The 24 features of a cluster of microcalcifications (MCs): eight of size, eight of shape, eight of density.
+
+HDoGReg (arXiv 2102.00754, section V-C) groups clusters by 24 features of "size, shape, and density" and does not
+publish which; these are the field's. Every function takes a `Group`, has its unit at the end of its name, and gives
+NaN where it is not defined. None depends on where the cluster lies or how it is turned or mirrored.
+"""
+
+import contextlib
+from collections.abc import Callable, Mapping
+from functools import cached_property
+
+import numpy as np
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import dijkstra, minimum_spanning_tree
+from scipy.spatial import Delaunay, QhullError, cKDTree
+from scipy.spatial.distance import pdist, squareform
+
+from scripts.findings.clusters.cluster import hull_of
+from scripts.findings.features.microcalcifications import FeatureRecord, rounded
+
+FEW = 50  # of so many points all distances are soon compared
+
+
+class Group:
+    """The MCs of a cluster and what several features need of them.
+
+    Args:
+        points_mm: centroids, (n, 2), n >= 1.
+        areas_mm2: (n,).
+        features: {name: (n,)} of the MCs (`MC_FEATURES`); without an image, those of contrast may be NaN or missing.
+    """
+
+    def __init__(self, points_mm: np.ndarray, areas_mm2: np.ndarray, features: Mapping[str, np.ndarray]) -> None:
+        self.points_mm, self.areas_mm2, self._features = np.asarray(points_mm, float), np.asarray(areas_mm2), features
+        self.count = len(self.points_mm)
+
+    def of_mcs(self, name: str) -> np.ndarray:
+        """A feature of those MCs for which it is defined, (k,)."""
+        values = self._features.get(name, np.zeros(0))
+        return values[np.isfinite(values)]
+
+    @cached_property
+    def hull_mm(self) -> np.ndarray:
+        """Corners of `hull_of`."""
+        return hull_of(self.points_mm, 2 * np.sqrt(self.areas_mm2 / np.pi))
+
+    @cached_property
+    def hull_area_mm2(self) -> float:
+        """See `hull_area_mm2`."""
+        y, x = (self.hull_mm - self.hull_mm[0]).T
+        return float(abs(y @ np.roll(x, -1) - x @ np.roll(y, -1)) / 2)
+
+    @cached_property
+    def neighbours_mm(self) -> np.ndarray:
+        """Distance of each MC to the nearest other one, (n,), empty for a single one."""
+        return cKDTree(self.points_mm).query(self.points_mm, k=[2])[0][:, 0] if self.count > 1 else np.zeros(0)
+
+    @cached_property
+    def eigenvalues(self) -> np.ndarray:
+        """Variances of the centroids along their principal axes, (2,), ascending, mm^2."""
+        offset = self.points_mm - self.points_mm.mean(axis=0)
+        return np.maximum(np.linalg.eigvalsh(offset.T @ offset / self.count), 0)
+
+
+def mc_count(group: Group) -> float:
+    """Number of MCs. Source: BI-RADS; slim FCN (arXiv 2102.00811), figures 1 and 7."""
+    return float(group.count)
+
+
+def mc_area_sum_mm2(group: Group) -> float:
+    """Sum of the MCs' areas, mm^2."""
+    return float(group.areas_mm2.sum())
+
+
+def mc_area_mean_mm2(group: Group) -> float:
+    """Mean area of an MC, mm^2. Source: slim FCN, figures 1 and 7."""
+    return float(group.areas_mm2.mean())
+
+
+def mc_area_std_mm2(group: Group) -> float:
+    """Population standard deviation of the MCs' areas, mm^2. Source: slim FCN, figures 1 and 7."""
+    return float(group.areas_mm2.std())
+
+
+def mc_area_max_mm2(group: Group) -> float:
+    """Area of the largest MC, mm^2."""
+    return float(group.areas_mm2.max())
+
+
+def hull_area_mm2(group: Group) -> float:
+    """Area of the convex hull of the MCs, each as the circle of its area (a polygon of 16 corners), mm^2."""
+    return group.hull_area_mm2
+
+
+def hull_perimeter_mm(group: Group) -> float:
+    """Length of the hull's border, mm; twice the distance for two points without an area."""
+    return float(np.linalg.norm(group.hull_mm - np.roll(group.hull_mm, -1, axis=0), axis=1).sum())
+
+
+def max_diameter_mm(group: Group) -> float:
+    """Largest distance of two of the hull's corners (maximum Feret diameter), mm: the extent that reports give."""
+    return float(pdist(group.hull_mm).max(initial=0))
+
+
+def eccentricity(group: Group) -> float:
+    """sqrt(1 - l_min / l_max), variances of the centroids along their principal axes; 0 round, 1 in a line.
+
+    NaN when all centroids are one point.
+    """
+    low, high = group.eigenvalues
+    return float(np.sqrt(1 - low / high)) if high > 1e-12 else float("nan")
+
+
+def elongation(group: Group) -> float:
+    """Maximum / minimum Feret diameter of the hull, 1 or more; NaN when the hull has no area."""
+    if group.hull_area_mm2 <= 0:
+        return float("nan")
+    hull = group.hull_mm
+    side = np.roll(hull, -1, axis=0) - hull
+    normal = np.stack([-side[:, 1], side[:, 0]], 1) / np.linalg.norm(side, axis=1, keepdims=True)
+    width = np.ptp(hull @ normal.T, axis=0).min()
+    return max_diameter_mm(group) / float(width)
+
+
+def hull_circularity(group: Group) -> float:
+    """4 pi area / perimeter^2 of the hull, 1 for a circle, 0 for a line; NaN for a single point."""
+    around = hull_perimeter_mm(group)
+    return 4 * np.pi * group.hull_area_mm2 / around**2 if around > 0 else float("nan")
+
+
+def tree_path_fraction(group: Group) -> float:
+    """Longest path in the minimum spanning tree of the centroids / length of the tree: 1 for a chain, (0, 1].
+
+    Also for a bent chain, and less the more it branches; NaN when the tree has no length.
+    """
+    points = np.unique(group.points_mm, axis=0)
+    if len(points) < 2:
+        return float("nan")
+    tree = minimum_spanning_tree(squareform(pdist(points)))
+    end = dijkstra(
+        tree, directed=False, indices=0
+    ).argmax()  # the farthest place from any is an end of the longest path
+    return float(dijkstra(tree, directed=False, indices=end).max() / tree.sum())
+
+
+def mc_circularity_mean(group: Group) -> float:
+    """Mean circularity of the MCs."""
+    return _mean(group.of_mcs("circularity"))
+
+
+def mc_circularity_std(group: Group) -> float:
+    """Population standard deviation of the MCs' circularity: how unlike each other they are (pleomorphism)."""
+    return _std(group.of_mcs("circularity"))
+
+
+def mc_eccentricity_mean(group: Group) -> float:
+    """Mean eccentricity of the MCs: high for rods (fine linear ones)."""
+    return _mean(group.of_mcs("eccentricity"))
+
+
+def mc_solidity_mean(group: Group) -> float:
+    """Mean solidity of the MCs: low for branching ones."""
+    return _mean(group.of_mcs("solidity"))
+
+
+def density_per_cm2(group: Group) -> float:
+    """Number of MCs / area of the hull, 1/cm^2; NaN when the hull has no area. Source: clinical rules, MCs per cm^2."""
+    return 100 * group.count / group.hull_area_mm2 if group.hull_area_mm2 > 0 else float("nan")
+
+
+def coverage(group: Group) -> float:
+    """Sum of the MCs' areas / area of the hull; NaN when the hull has no area."""
+    return float(group.areas_mm2.sum() / group.hull_area_mm2) if group.hull_area_mm2 > 0 else float("nan")
+
+
+def neighbour_mean_mm(group: Group) -> float:
+    """Mean distance of an MC's centroid to the nearest other one, mm; NaN for a single MC."""
+    return _mean(group.neighbours_mm)
+
+
+def neighbour_std_mm(group: Group) -> float:
+    """Population standard deviation of the distances to the nearest other MC, mm; NaN for a single MC."""
+    return _std(group.neighbours_mm)
+
+
+def neighbour_max_mm(group: Group) -> float:
+    """Distance of the most lonely MC to the nearest other one, mm; NaN for a single MC."""
+    return float(group.neighbours_mm.max()) if group.count > 1 else float("nan")
+
+
+def pairwise_mean_mm(group: Group) -> float:
+    """Mean distance of two MCs' centroids over all pairs, mm; NaN for a single MC."""
+    return _mean(pdist(group.points_mm))
+
+
+def mc_contrast_mean(group: Group) -> float:
+    """Mean contrast of the MCs (grey values, [0, 1]); NaN where none has one."""
+    return _mean(group.of_mcs("contrast"))
+
+
+def mc_contrast_std(group: Group) -> float:
+    """Population standard deviation of the MCs' contrast (grey values); NaN where none has one."""
+    return _std(group.of_mcs("contrast"))
+
+
+SIZE = (
+    *(mc_count, mc_area_sum_mm2, mc_area_mean_mm2, mc_area_std_mm2, mc_area_max_mm2),
+    *(hull_area_mm2, hull_perimeter_mm, max_diameter_mm),
+)
+SHAPE = (
+    *(eccentricity, elongation, hull_circularity, tree_path_fraction),
+    *(mc_circularity_mean, mc_circularity_std, mc_eccentricity_mean, mc_solidity_mean),
+)
+DENSITY = (
+    *(density_per_cm2, coverage, neighbour_mean_mm, neighbour_std_mm, neighbour_max_mm, pairwise_mean_mm),
+    *(mc_contrast_mean, mc_contrast_std),
+)
+#: name -> function of a `Group`, in the order of the outputs; 24
+CLUSTER_FEATURES: dict[str, Callable[[Group], float]] = {f.__name__: f for f in (*SIZE, *SHAPE, *DENSITY)}
+
+
+def cluster_features(group: Group) -> FeatureRecord:
+    """All 24 features of a cluster, ready for JSON: five significant digits, None where one is not defined."""
+    return {name: rounded(function(group)) for name, function in CLUSTER_FEATURES.items()}
+
+
+def _spanning_tree(points_mm: np.ndarray) -> csr_array | None:
+    """Minimum spanning tree of different points; None for fewer than two. Of many, only Delaunay's edges are asked."""
+    if len(points_mm) < 2:
+        return None
+    if len(points_mm) > FEW:
+        with contextlib.suppress(QhullError):  # all on a line
+            corners = Delaunay(points_mm - points_mm.mean(axis=0)).simplices
+            sides = np.sort(np.concatenate([corners[:, [0, 1]], corners[:, [1, 2]], corners[:, [2, 0]]]), axis=1)
+            a, b = np.unique(sides, axis=0).T
+            lengths = np.linalg.norm(points_mm[a] - points_mm[b], axis=1)
+            return minimum_spanning_tree(csr_array((lengths, (a, b)), shape=(len(points_mm), len(points_mm))))
+    return minimum_spanning_tree(squareform(pdist(points_mm)))
+
+
+def _mean(values: np.ndarray) -> float:
+    return float(values.mean()) if values.size else float("nan")
+
+
+def _std(values: np.ndarray) -> float:
+    return float(values.std()) if values.size else float("nan")
