@@ -64,6 +64,12 @@ def hull_of(points_mm: np.ndarray, diameters_mm: np.ndarray) -> np.ndarray:
     return np.roll(hull, -first, axis=0)
 
 
+def polygon_area(corners: np.ndarray) -> float:
+    """Area of a polygon without crossings, corners (k, 2) one way round, in the square of their unit."""
+    y, x = (corners - corners[0]).T
+    return float(abs(y @ np.roll(x, -1) - x @ np.roll(y, -1)) / 2)
+
+
 def _cluster(number: int, members: Sequence[Microcalcification], spacing_mm: Spacing) -> Cluster:
     points = points_of(members)
     hull = hull_of(points, np.array([mc.equivalent_diameter_mm for mc in members]))

@@ -5,20 +5,15 @@ publish which; these are the field's. Every function takes a `Group`, has its un
 NaN where it is not defined. None depends on where the cluster lies or how it is turned or mirrored.
 """
 
-import contextlib
 from collections.abc import Callable, Mapping
 from functools import cached_property
 
 import numpy as np
-from scipy.sparse import csr_array
-from scipy.sparse.csgraph import dijkstra, minimum_spanning_tree
-from scipy.spatial import Delaunay, QhullError, cKDTree
-from scipy.spatial.distance import pdist, squareform
+from scipy.spatial import cKDTree
+from scipy.spatial.distance import pdist
 
-from scripts.findings.clusters.cluster import hull_of
+from scripts.findings.clusters.cluster import hull_of, polygon_area
 from scripts.findings.features.microcalcifications import FeatureRecord, rounded
-
-FEW = 50  # of so many points all distances are soon compared
 
 
 class Group:
@@ -47,8 +42,7 @@ class Group:
     @cached_property
     def hull_area_mm2(self) -> float:
         """See `hull_area_mm2`."""
-        y, x = (self.hull_mm - self.hull_mm[0]).T
-        return float(abs(y @ np.roll(x, -1) - x @ np.roll(y, -1)) / 2)
+        return polygon_area(self.hull_mm)
 
     @cached_property
     def neighbours_mm(self) -> np.ndarray:
@@ -99,7 +93,8 @@ def hull_perimeter_mm(group: Group) -> float:
 
 def max_diameter_mm(group: Group) -> float:
     """Largest distance of two of the hull's corners (maximum Feret diameter), mm: the extent that reports give."""
-    return float(pdist(group.hull_mm).max(initial=0))
+    across = group.hull_mm[:, None] - group.hull_mm
+    return float(np.sqrt((across**2).sum(axis=-1)).max())
 
 
 def eccentricity(group: Group) -> float:
@@ -133,14 +128,15 @@ def tree_path_fraction(group: Group) -> float:
 
     Also for a bent chain, and less the more it branches; NaN when the tree has no length.
     """
-    points = np.unique(group.points_mm, axis=0)
-    if len(points) < 2:
+    before, lengths = spanning_tree(group.points_mm)
+    if not lengths.sum() > 0:
         return float("nan")
-    tree = minimum_spanning_tree(squareform(pdist(points)))
-    end = dijkstra(
-        tree, directed=False, indices=0
-    ).argmax()  # the farthest place from any is an end of the longest path
-    return float(dijkstra(tree, directed=False, indices=end).max() / tree.sum())
+    deepest, longest = [0.0] * group.count, 0.0  # longest way down from each point; longest path so far
+    for point in range(group.count - 1, 0, -1):
+        way = deepest[point] + float(lengths[point])
+        longest = max(longest, deepest[before[point]] + way)
+        deepest[before[point]] = max(deepest[before[point]], way)
+    return min(longest / float(lengths.sum()), 1.0)
 
 
 def mc_circularity_mean(group: Group) -> float:
@@ -224,18 +220,25 @@ def cluster_features(group: Group) -> FeatureRecord:
     return {name: rounded(function(group)) for name, function in CLUSTER_FEATURES.items()}
 
 
-def _spanning_tree(points_mm: np.ndarray) -> csr_array | None:
-    """Minimum spanning tree of different points; None for fewer than two. Of many, only Delaunay's edges are asked."""
-    if len(points_mm) < 2:
-        return None
-    if len(points_mm) > FEW:
-        with contextlib.suppress(QhullError):  # all on a line
-            corners = Delaunay(points_mm - points_mm.mean(axis=0)).simplices
-            sides = np.sort(np.concatenate([corners[:, [0, 1]], corners[:, [1, 2]], corners[:, [2, 0]]]), axis=1)
-            a, b = np.unique(sides, axis=0).T
-            lengths = np.linalg.norm(points_mm[a] - points_mm[b], axis=1)
-            return minimum_spanning_tree(csr_array((lengths, (a, b)), shape=(len(points_mm), len(points_mm))))
-    return minimum_spanning_tree(squareform(pdist(points_mm)))
+def spanning_tree(points_mm: np.ndarray) -> tuple[list[int], np.ndarray]:
+    """Minimum spanning tree of points (n, 2), n >= 1, by Prim's algorithm, numbered as they are reached.
+
+    Gives for each the number of the point that it hangs on, lower than its own, and the distance to it; 0 for point 0.
+    """
+    count = len(points_mm)
+    nearest, link = np.full(count, np.inf), np.zeros(count, np.int64)  # to the tree so far: distance, and to which
+    is_open, number = np.ones(count, bool), np.zeros(count, np.int64)
+    before, lengths, current = [0], np.zeros(count), 0
+    for reached in range(1, count):
+        is_open[current] = False
+        offset = points_mm - points_mm[current]
+        distance = np.sqrt(offset[:, 0] ** 2 + offset[:, 1] ** 2)
+        closer = is_open & (distance < nearest)
+        nearest[closer], link[closer] = distance[closer], number[current]
+        current = int(np.where(is_open, nearest, np.inf).argmin())
+        number[current], lengths[reached] = reached, nearest[current]
+        before.append(int(link[current]))
+    return before, lengths
 
 
 def _mean(values: np.ndarray) -> float:

@@ -36,7 +36,7 @@ def sample_mcs(rng: Rng, outline: OutlineSpec, field: tuple[float, float], range
         for row, col in points.tolist():
             if is_free(row, col):
                 shape = str(rng.choice(list(SHAPES), p=shares))
-                mcs.append(_sample_mc(rng, row, col, cluster, shape, size, ranges))
+                mcs.append(sample_mc(rng, row, col, cluster, shape, size, ranges))
 
     for cluster in range(1, 1 + whole(rng, (1, max(2, round(ranges.most_clusters * scale))))):
         least, most = ranges.count_range
@@ -51,7 +51,7 @@ def sample_mcs(rng: Rng, outline: OutlineSpec, field: tuple[float, float], range
     return tuple(mcs)
 
 
-def _sample_mc(rng: Rng, row: float, col: float, cluster: int, shape: str, size: float, ranges: McRanges) -> McSpec:
+def sample_mc(rng: Rng, row: float, col: float, cluster: int, shape: str, size: float, ranges: McRanges) -> McSpec:
     """One MC; `size` is the cluster's own shift of the mean log diameter (MCs of one cluster are alike)."""
     spread = math.sqrt(ranges.diameter_sd**2 - ranges.cluster_size_shift**2 / 3) if size else ranges.diameter_sd
     diameter = float(np.clip(ranges.diameter_mm * math.exp(rng.normal(size, spread)), *ranges.diameter_range_mm))
