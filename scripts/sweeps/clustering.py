@@ -94,8 +94,9 @@ class HomogeneityObjective:
 
     def grouping(self, parameters: Mapping[str, Any]) -> Grouping:
         """Clusters and groups of a trial; a SkipTrial when the parameters do not go together or clusters are few."""
+        values = {_field(key): value for key, value in parameters.items()}
         try:
-            rule = replace(self.optics, **{_field(key): value for key, value in parameters.items()})
+            rule = replace(self.optics, **values)
         except ValueError as error:
             raise SkipTrial(str(error)) from error
         analysis = ClusterAnalysis(rule, self.distribution)

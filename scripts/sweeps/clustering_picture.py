@@ -25,11 +25,12 @@ def draw_groups(
 ) -> None:
     """Write a PNG: a table (labels x columns) for each of `tables`, and the first image of each label alone.
 
-    MCs are dots, hulls have the colour of their group; mm, all examples at one scale.
+    MCs are dots, hulls have the colour of their group; axes in mm.
     """
     width = max(len(labels), 2)
     figure = Figure(figsize=(2.7 * width, 7.2), layout="constrained")
-    above, below = np.ravel(figure.subfigures(2, 1, height_ratios=(1, 1.15)))
+    grid = figure.add_gridspec(2, 1, height_ratios=(1, 1.15))
+    above, below = (figure.add_subfigure(grid[row]) for row in (0, 1))
     for axes, (name, (columns, table)) in zip(above.subplots(1, len(tables)), tables.items(), strict=True):
         _draw_table(axes, labels, columns, table)
         axes.set_title(f"labels and {name} (clusters)", fontsize=11)

@@ -10,8 +10,9 @@ from scripts.evaluation.evaluate import Evaluation
 from scripts.evaluation.handlers import FROCHandler
 from scripts.evaluation.measures import Contrast, Neighbourhood
 from scripts.evaluation.pixel_curves import PixelCurvesHandler
-from scripts.evaluation.sections.clusters import ClusterRule
+from scripts.evaluation.sections.clusters import FoundClusters
 from scripts.evaluation.statistics import Bootstrap
+from scripts.findings.clusters import SingleLinkageClusters
 
 SIDE, SPACING = 80, 0.5  # 16 cm^2 each
 A, B, FAR, EDGE = (20, 20), (30, 30), (60, 10), (70, 70)
@@ -50,7 +51,10 @@ def evaluated(folder, method, marks, images=6, note="", **options):
         handler,
         [
             *(parts.FrocSection(), parts.OperatingPointSection(), parts.IouSection(), parts.AgreementSection()),
-            *(parts.ClusterSection(ClusterRule(40.0, 2, 1)), parts.CalibrationSection(pixels=pixels)),
+            *(
+                parts.ClusterSection(FoundClusters(SingleLinkageClusters(40.0, 2), 1)),
+                parts.CalibrationSection(pixels=pixels),
+            ),
             *(parts.PixelSection(pixels), parts.FailureClassesSection(), parts.SizeSection((1.0, 3.0))),
             parts.StrataSection({"diameter_mm": [1.0, 3.0], "contrast_to_noise": [1.0]}),
         ],

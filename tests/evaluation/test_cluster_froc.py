@@ -9,7 +9,8 @@ from scipy.cluster.hierarchy import fcluster, linkage
 from scripts.evaluation.cases import HitRule, score_case
 from scripts.evaluation.froc import IMAGE
 from scripts.evaluation.matching import match, match_events
-from scripts.evaluation.sections.clusters import ClusterRule, ClusterTable, cluster_events, single_linkage
+from scripts.evaluation.sections.clusters import ClusterTable, FoundClusters, cluster_events
+from scripts.findings.clusters import CircleClusters, SingleLinkageClusters
 
 #: 1 mm pixels, hits within 1 mm
 MM = {"spacing": (1.0, 1.0), "rule": HitRule(distance_mm=1.0), "shape": (60, 60)}
@@ -19,19 +20,8 @@ def dots(*places):
     return [(row, col, 1, 1) for row, col in places]
 
 
-def test_single_linkage_is_a_chain_and_its_bound_is_inclusive():
-    points = np.array([[0, 0], [3, 4], [0, 10.001], [40, 40], [6, 8]])
-    assert single_linkage(points, 5.0).tolist() == [0, 0, 1, 2, 0]  # 5 mm apart each: joined, ends 10 mm apart
-    assert single_linkage(points, 4.9999).tolist() == [0, 1, 2, 3, 4]
-    assert single_linkage(np.zeros((0, 2)), 5.0).size == 0
-
-
-@pytest.mark.parametrize("seed", range(10))
-def test_single_linkage_equals_scipys(seed):
-    points = np.random.default_rng(seed).random((40, 2)) * 30
-    expected = fcluster(linkage(points, "single"), 3.0, "distance")
-    found = single_linkage(points, 3.0)
-    assert ((found[:, None] == found) == (expected[:, None] == expected)).all()
+def linked(distance_mm, least, hits):
+    return FoundClusters(SingleLinkageClusters(distance_mm, least), hits)
 
 
 def test_a_hand_worked_curve(make_case):
@@ -42,7 +32,7 @@ def test_a_hand_worked_curve(make_case):
         *[(false[0], 0.95), (truth[0], 0.9), (truth[3], 0.85), (truth[4], 0.84), (false[1], 0.8)],
         *[(truth[1], 0.7), (false[2], 0.6), (truth[2], 0.5)],
     ]
-    table = ClusterTable([make_case(truth, predicted, **MM), make_case(**MM)], ClusterRule(5.0, 3, 2))
+    table = ClusterTable([make_case(truth, predicted, **MM), make_case(**MM)], linked(5.0, 3, 2))
     curve = table.curve()
     assert table.annotated.tolist() == [1, 0]
     assert curve.threshold.tolist() == [math.inf, 0.95, 0.9, 0.85, 0.84, 0.8, 0.7, 0.6, 0.5]
@@ -56,7 +46,7 @@ def test_clusters_of_false_positives_that_join_are_not_forgiven(make_case):
     # two pairs 8 mm apart, then one between them joins both: 2 clusters become 1, the count stays 2
     false = dots((20, 10), (20, 12), (20, 20), (20, 22), (20, 16))
     case = make_case(dots((50, 50)), [(box, 0.9 - i / 10) for i, box in enumerate(false)], **MM)
-    rule = ClusterRule(5.0, 2, 1)
+    rule = linked(5.0, 2, 1)
     _, _, change = cluster_events(case, rule)
     assert change[:, 1].tolist() == [0, 1, 0, 1, -1]
     assert ClusterTable([case], rule).curve().fp.tolist() == [0, 0, 1, 1, 2, 2]
@@ -66,15 +56,16 @@ def test_what_a_cluster_needs_is_an_argument(make_case):
     truth = dots((5, 5), (5, 9), (5, 13))
     case = make_case(truth, [(truth[0], 0.9), (truth[1], 0.8), (truth[2], 0.7)], **MM)
     for hits, threshold in ((1, 0.9), (2, 0.8), (3, 0.7)):
-        curve = ClusterTable([case], ClusterRule(5.0, 3, hits)).curve()
+        curve = ClusterTable([case], linked(5.0, 3, hits)).curve()
         assert curve.threshold[np.flatnonzero(curve.tp)[0]] == threshold
-    assert ClusterTable([case], ClusterRule(3.9, 3, 1)).annotated.tolist() == [0]  # too far apart
-    assert ClusterTable([case], ClusterRule(5.0, 4, 1)).annotated.tolist() == [0]  # too few
-    assert ClusterTable([case], ClusterRule(3.9, 1, 1)).annotated.tolist() == [3]
+    assert ClusterTable([case], linked(3.9, 3, 1)).annotated.tolist() == [0]  # too far apart
+    assert ClusterTable([case], linked(5.0, 4, 1)).annotated.tolist() == [0]  # too few
+    assert ClusterTable([case], linked(3.9, 1, 1)).annotated.tolist() == [3]
 
 
-def anew(case, rule, matching, threshold):
+def anew(case, found_clusters, matching, threshold):
     """(clusters found, false-positive clusters) at a threshold, with everything done again."""
+    rule, hits = found_clusters.rule, found_clusters.hits
     held, kept = match(case, threshold, matching), case.predictions.kept(threshold)
     kept[held[held >= 0]] = False
 
@@ -82,14 +73,20 @@ def anew(case, rule, matching, threshold):
         points = np.stack([objects.row, objects.col], 1)[chosen] * case.spacing_mm
         if len(points) < 2:
             return np.ones(len(points), int)
+        if isinstance(rule, CircleClusters):
+            groups = rule.groups(points)
+            return np.where(groups < 0, -1 - np.arange(len(points)), groups)
         return fcluster(linkage(points, "single"), rule.distance_mm + 1e-9, "distance")
 
     truth = groups(case.annotations, np.ones(len(case.annotations), bool))
-    found = sum((truth == g).sum() >= rule.least and (held[truth == g] >= 0).sum() >= rule.hits for g in set(truth))
-    return found, (np.bincount(groups(case.predictions, kept)) >= rule.least).sum()
+    found = sum((truth == g).sum() >= rule.least and (held[truth == g] >= 0).sum() >= hits for g in set(truth))
+    return found, (np.unique(groups(case.predictions, kept), return_counts=True)[1] >= rule.least).sum()
 
 
-@pytest.mark.parametrize("rule", [ClusterRule(0.6, 2, 1), ClusterRule(0.4, 1, 1), ClusterRule(0.8, 3, 2)])
+RULES = [linked(0.6, 2, 1), linked(0.4, 1, 1), linked(0.8, 3, 2), FoundClusters(CircleClusters(0.8, 3), 2)]
+
+
+@pytest.mark.parametrize("rule", RULES)
 def test_equals_grouping_anew_at_every_threshold(random_image, rule):
     for seed in range(40):
         label, instances, scores, spacing = random_image(seed)
@@ -118,7 +115,7 @@ def test_the_walks_false_positives_are_those_of_matching_anew(random_image, seed
 
 
 def test_weights_are_repeated_images(random_image):
-    rule, cases = ClusterRule(0.6, 2, 1), []
+    rule, cases = linked(0.6, 2, 1), []
     for seed in range(3):
         label, instances, scores, spacing = random_image(seed + 20)
         cases.append(score_case(label, instances, scores, label < 3, spacing))
@@ -142,8 +139,8 @@ def test_empty_prediction_empty_truth_and_both(make_case):
 
 
 def test_bad_rules_and_weights_are_named(make_case):
-    for wrong in ({"distance_mm": 0}, {"hits": 0}, {"hits": 4, "least": 3}):
-        with pytest.raises(ValueError, match=next(iter(wrong))):
-            ClusterRule(**wrong)
+    for hits in (0, 4):
+        with pytest.raises(ValueError, match="hits"):
+            FoundClusters(hits=hits)
     with pytest.raises(ValueError, match="one per image"):
         ClusterTable([make_case()]).curve(np.ones(2))

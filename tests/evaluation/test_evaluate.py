@@ -28,9 +28,10 @@ from scripts.evaluation.sections import (
     SizeSection,
     StrataSection,
 )
-from scripts.evaluation.sections.clusters import ClusterRule
+from scripts.evaluation.sections.clusters import FoundClusters
 from scripts.evaluation.statistics import Bootstrap
 from scripts.evaluation.tables import case_row, object_rows
+from scripts.findings.clusters import SingleLinkageClusters
 
 A, B, FAR = (10, 10, 2, 2), (30, 30, 1, 1), (50, 10, 2, 2)
 
@@ -191,7 +192,7 @@ def test_further_sections_by_hand(two_cases, tmp_path):
         FrocSection(fp_rates_per_image=(0.4, 0.5)),
         OperatingPointSection(),
         AgreementSection(),
-        ClusterSection(ClusterRule(40.0, 2, 1), (0,)),  # A and B, 28 mm apart
+        ClusterSection(FoundClusters(SingleLinkageClusters(40.0, 2), 1), (0,)),  # A and B, 28 mm apart
         CalibrationSection(10, pixels),
         PixelSection(pixels),
         StrataSection({"diameter_mm": [2.0], "contrast_to_noise": [1.0]}),

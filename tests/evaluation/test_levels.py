@@ -26,8 +26,9 @@ from scripts.evaluation.sections import (
     SizeSection,
     StrataSection,
 )
-from scripts.evaluation.sections.clusters import ClusterRule, ClusterTable
+from scripts.evaluation.sections.clusters import ClusterTable, FoundClusters
 from scripts.evaluation.statistics import Bootstrap
+from scripts.findings.clusters import SingleLinkageClusters
 from tests.evaluation import brute_force as brute
 
 GRID = np.linspace(1, 0, 80, endpoint=False)
@@ -115,7 +116,7 @@ def test_tables_come_back_from_their_arrays(cases):
 
 
 def test_clusters_and_large_ones_are_counted_anew_too(cases):
-    rule, chosen = ClusterRule(1.0, 2, 1), [np.arange(length(case)) % 2 == 0 for case in cases]
+    rule, chosen = FoundClusters(SingleLinkageClusters(1.0, 2), 1), [np.arange(length(case)) % 2 == 0 for case in cases]
     table = FrocTable(cases)
     part, curve = table.of_part(cases, chosen), ClusterTable(cases, rule).curve()
     for threshold in GRID[::7]:

@@ -1,6 +1,6 @@
 """Sections of an evaluation's results: what evaluate.json lists. Leaving one out leaves it out of the results."""
 
-from scripts.evaluation.sections.clusters import ClusterRule, ClusterSection
+from scripts.evaluation.sections.clusters import ClusterSection, FoundClusters
 from scripts.evaluation.sections.failure_classes import FailureClassesSection
 from scripts.evaluation.sections.froc import FrocSection
 from scripts.evaluation.sections.operating_point import AgreementSection, IouSection, OperatingPointSection
@@ -11,9 +11,9 @@ from scripts.evaluation.sections.strata import StrataSection
 __all__ = [
     "AgreementSection",
     "CalibrationSection",
-    "ClusterRule",
     "ClusterSection",
     "FailureClassesSection",
+    "FoundClusters",
     "FrocSection",
     "IouSection",
     "LabelSizes",
