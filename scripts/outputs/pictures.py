@@ -7,20 +7,36 @@ from typing import Any
 import cv2
 import numpy as np
 from matplotlib import colormaps
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import EllipseCollection
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
+from matplotlib.lines import Line2D
+from matplotlib.patches import Polygon, Rectangle
+from matplotlib.patheffects import withStroke
 from scipy.spatial import cKDTree
 from skimage.measure import block_reduce
 
+from scripts.common.calcification_kinds import COARSE, INDIVIDUAL, METAL, RIM, SKIN_LINE, VASCULAR
 from scripts.common.files import write_png
 from scripts.common.objects import Microcalcification
 from scripts.common.tensors import Spacing, plane, spacing_of
+from scripts.findings.cluster_findings import ClusterFinding
 
 PNG_COMPRESSION = 3  # twice as fast as the usual 6, and the pictures get no larger
 MC_COLOUR = "#ffb000"
 REGION_COLOUR = "#4cc9f0"
+CLUSTER_COLOUR = "#7ae582"
+#: kind -> colour and line style of its ring: excluded kinds are dotted, so that they differ without colour, too
+KIND_STYLES: dict[str, tuple[str, Any]] = {
+    INDIVIDUAL: (MC_COLOUR, "-"),
+    COARSE: ("#ff6d3a", "-"),
+    RIM: ("#ffe45e", "-"),
+    VASCULAR: ("#9db4ff", ":"),
+    METAL: ("#ff8ae2", ":"),
+    SKIN_LINE: ("#c8c8c8", ":"),
+}
+MOST_HULLS = 12  # that are numbered; more would cover the picture
 
 
 def write_picture(path: Path, item: Mapping[str, Any]) -> Path:
@@ -31,9 +47,13 @@ def write_picture(path: Path, item: Mapping[str, Any]) -> Path:
     title = "   ".join(filter(None, (report["name"], where, report["method"]))) + f"\n{count} microcalcifications"
     if density is not None:
         title += f", {density:.2f} per cm² of breast"
-    image, labels = item["image"], plane(item["instances"])
-    breast, spacing = plane(item["breast"]), spacing_of(image)
-    pixels = draw_overlay(plane(image), labels, item["findings"], spacing_mm=spacing, title=title, breast=breast)
+    if clusters := report["summary"]["clusters"]:
+        title += f", {clusters} cluster{'s' if clusters > 1 else ''}"
+    image, found = item["image"], item["analysis"]
+    kinds, breast, spacing = [mark.kind for mark in found.kinds], plane(item["breast"]), spacing_of(image)
+    more: dict[str, Any] = {"kinds": kinds, "clusters": found.clusters, "breast": breast}
+    more["counted"] = found.is_counted
+    pixels = draw_overlay(plane(image), found.labels, found.marks, spacing_mm=spacing, title=title, **more)
     return write_png(path, pixels, PNG_COMPRESSION)
 
 
@@ -74,21 +94,28 @@ def draw_overlay(
     *,
     spacing_mm: Spacing,
     title: str,
+    kinds: Sequence[str] | None = None,
+    counted: np.ndarray | None = None,
+    clusters: Sequence[ClusterFinding] = (),
     breast: np.ndarray | None = None,
     region_mm: float = 18.0,
     regions: int = 3,
     dpi: int = 150,
 ) -> np.ndarray:
-    """Whole mammogram with every MC ringed, beside it the fullest regions magnified, plain and outlined.
+    """Whole mammogram with every mark ringed, beside it the fullest regions magnified, plain and outlined.
 
     The image is float (rows, cols) in [0, 1]; `labels` are int (rows, cols), 0 background, and `findings` are their
-    measured objects. The whole view is cropped to the breast, bool (rows, cols), plus a rim, when given and not empty.
+    measured objects; `kinds` are theirs (all individual MCs without), `counted` says which the regions are chosen by.
+    The whole view is cropped to the breast, bool (rows, cols), plus a rim, when given and not empty.
     `regions` says how many of the side `region_mm` are magnified. The picture is uint8 (height, width, 3) RGB, about
     13 x 9 inches.
     """
     rows, cols = image.shape
     side = max(16, min(round(region_mm / spacing_mm[0]), rows, cols))
-    corners = densest_regions(findings, (rows, cols), side, regions)
+    kinds = list(kinds or [INDIVIDUAL] * len(findings))
+    is_counted = np.ones(len(findings), bool) if counted is None else np.asarray(counted)
+    mcs = [mc for mc, counts in zip(findings, is_counted, strict=True) if counts]
+    corners = densest_regions(mcs, (rows, cols), side, regions)
     figure = Figure(figsize=(13, 9), dpi=dpi, facecolor="black", layout="constrained")
     canvas = FigureCanvasAgg(figure)
     grid = figure.add_gridspec(max(regions, 1), 3, width_ratios=[2.1, 1, 1])
@@ -97,14 +124,11 @@ def draw_overlay(
     view, extent = _whole_view(image, breast, max(round(3 / spacing_mm[0]), 1), round(12 * dpi))
     whole.imshow(view, cmap="gray", vmin=low, vmax=high, extent=extent, aspect=spacing_mm[0] / spacing_mm[1])
     ring = 0.9 / spacing_mm[0]
-    widths = [2 * max(ring, 0.75 * mc.equivalent_diameter_mm / spacing_mm[0]) for mc in findings]
-    places = [(mc.col, mc.row) for mc in findings]
-    style: dict[str, Any] = {"facecolors": "none", "edgecolors": MC_COLOUR, "linewidths": 0.7, "units": "xy"}
-    rings = EllipseCollection(widths, widths, 0, offsets=places, offset_transform=whole.transData, **style)
-    rings.set_in_layout(False)
-    whole.add_collection(rings, autolim=False)
+    _draw_rings(whole, findings, kinds, ring, spacing_mm)
+    _draw_hulls(whole, clusters)
+    _draw_scale(whole, 20.0, spacing_mm)
     whole.set_title(title, color="white", fontsize=11, loc="left", wrap=True, parse_math=False)
-    if not findings:
+    if not mcs:
         note: dict[str, Any] = {"color": MC_COLOUR, "ha": "center", "transform": whole.transAxes, "fontsize": 12}
         whole.text(0.5, 0.02, "no microcalcification found", **note)
     for i, (row, col) in enumerate(corners):
@@ -113,19 +137,69 @@ def draw_overlay(
         whole.text(col, row - 0.6 * ring, name, color=REGION_COLOUR, fontsize=11, va="bottom")
         part = (slice(row, row + side), slice(col, col + side))
         vmin, vmax = np.percentile(image[part], (1, 99.9))
-        shown = sum(row <= mc.row < row + side and col <= mc.col < col + side for mc in findings)
+        shown = sum(row <= mc.row < row + side and col <= mc.col < col + side for mc in mcs)
         titles = (f"{name}: {side * spacing_mm[0]:.0f} mm", REGION_COLOUR), (f"{shown} MCs", MC_COLOUR)
         for column, (words, colour) in enumerate(titles, start=1):
             axis = figure.add_subplot(grid[i, column])
             axis.imshow(image[part], cmap="gray", vmin=vmin, vmax=max(vmax, vmin + 1e-3), interpolation="bicubic")
             axis.set_title(words, color=colour, fontsize=9, loc="left")
-        axis.contour(labels[part] > 0, levels=[0.5], colors=MC_COLOUR, linewidths=0.8)
+            _draw_scale(axis, 2.0, spacing_mm)
+        is_mc = np.concatenate([[False], is_counted])[labels[part]]
+        axis.contour(is_mc, levels=[0.5], colors=MC_COLOUR, linewidths=0.8)
     for axis in figure.axes:
         axis.set_axis_off()
         axis.xaxis.set_visible(False)  # else the layout measures ticks that are not drawn
         axis.yaxis.set_visible(False)
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+def _draw_rings(
+    axes: Axes, findings: Sequence[Microcalcification], kinds: Sequence[str], ring: float, spacing_mm: Spacing
+) -> None:
+    """A ring around every mark in the colour of its kind, and a legend of the kinds where there are several."""
+    handles = []
+    for kind, (colour, line) in KIND_STYLES.items():
+        own = [mc for mc, name in zip(findings, kinds, strict=True) if name == kind]
+        if not own:
+            continue
+        widths = [2 * max(ring, 0.75 * mc.equivalent_diameter_mm / spacing_mm[0]) for mc in own]
+        style: dict[str, Any] = {"facecolors": "none", "edgecolors": colour, "linestyles": line, "linewidths": 0.7}
+        places = [(mc.col, mc.row) for mc in own]
+        style |= {"offsets": places, "offset_transform": axes.transData, "units": "xy"}
+        rings = EllipseCollection(widths, widths, 0, **style)
+        rings.set_in_layout(False)
+        axes.add_collection(rings, autolim=False)
+        name = f"{kind}: {len(own)}" + ("" if line == "-" else " (not counted)")
+        handles.append(Line2D([], [], color=colour, linestyle=line, linewidth=1.5, label=name))
+    if set(kinds) - {INDIVIDUAL}:
+        box: dict[str, Any] = {"facecolor": "black", "edgecolor": "none", "framealpha": 0.6}
+        axes.legend(handles=handles, loc="upper right", fontsize=9, labelcolor="white", **box).set_in_layout(False)
+
+
+def _draw_hulls(axes: Axes, clusters: Sequence[ClusterFinding]) -> None:
+    """Outline of every cluster; the first ones with number, MCs and distribution."""
+    for finding in clusters:
+        hull = np.array(finding.cluster.hull_px)
+        axes.add_patch(Polygon(hull[:, ::-1], fill=False, edgecolor=CLUSTER_COLOUR, linewidth=1))
+        if finding.cluster.id <= MOST_HULLS:
+            words = f"{finding.cluster.id}: {len(finding.cluster.members)} {finding.distribution.name}"
+            at: dict[str, Any] = {"color": CLUSTER_COLOUR, "fontsize": 9, "va": "top", "clip_on": True}
+            text = axes.text(hull[:, 1].min(), hull[:, 0].max(), words, **at)
+            text.set_path_effects([withStroke(linewidth=2, foreground="black")])
+            text.set_in_layout(False)
+
+
+def _draw_scale(axes: Axes, length_mm: float, spacing_mm: Spacing) -> None:
+    """A bar of a length in the lower left corner."""
+    left, right, bottom, top = *axes.get_xlim(), *axes.get_ylim()
+    col, row = left + 0.03 * (right - left), bottom + 0.03 * (top - bottom)
+    outline = [withStroke(linewidth=3, foreground="black")]
+    axes.plot([col, col + length_mm / spacing_mm[1]], [row, row], color="white", linewidth=2, path_effects=outline)
+    words: dict[str, Any] = {"color": "white", "fontsize": 8, "va": "bottom", "path_effects": outline}
+    axes.text(col, row + 0.01 * (top - bottom), f"{length_mm:g} mm", **words)
+    axes.set_xlim(left, right)
+    axes.set_ylim(bottom, top)
 
 
 def display_window(image: np.ndarray, breast: np.ndarray | None) -> tuple[float, float]:

@@ -1,6 +1,6 @@
-"""The report of one image: every MC, numbers about all, and what is needed to read them later; as JSON and CSV."""
+"""The report of one image: every mark with its kind, the clusters, numbers about all; as JSON and CSV."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -9,19 +9,33 @@ import numpy as np
 from monai.data import MetaTensor
 
 from scripts.common.files import json_values, write_json
-from scripts.common.objects import Microcalcification, summarise
+from scripts.common.objects import summarise
 from scripts.common.settings import describe
 from scripts.common.tables import write_csv
 from scripts.common.tensors import spacing_of
 from scripts.common.text import printable
+from scripts.findings.analysis import Findings, kinds_counted
+from scripts.findings.cluster_findings import CLUSTER_COLUMNS
+from scripts.findings.features import MC_FEATURES
 
-COLUMNS = ("id", "row", "col", "y_mm", "x_mm", "area_px", "area_mm2", "equivalent_diameter_mm", "score")
+COLUMNS: tuple[str, ...] = (
+    "id",
+    "row",
+    "col",
+    "y_mm",
+    "x_mm",
+    "area_px",
+    "area_mm2",
+    "equivalent_diameter_mm",
+    "score",
+)
+COLUMNS += ("kind", "counted", "cluster", *MC_FEATURES)
 IDENTITY = ("patient_id", "study_uid", "series_uid", "sop_uid", "laterality", "view", "manufacturer")
 READING = ("file_format", "photometric", "bits_stored", "transfer_syntax", "voi_applied", "spacing_source")
 
 
 def build_report(
-    findings: Sequence[Microcalcification],
+    found: Findings,
     image: MetaTensor,
     breast: np.ndarray,
     method: str,
@@ -37,10 +51,10 @@ def build_report(
     breast_cm2 = float(breast.sum() * row_mm * col_mm / 100)
     file = str(image.meta.get("filename_or_obj", ""))
     return {
-        "schema": "microcalcification-findings-2",
+        "schema": "microcalcification-findings-3",
         "file": printable(file),
         "name": printable(Path(file).name),
-        "status": "found" if findings else "nothing found",
+        "status": "found" if found.counted else "nothing found",
         "method": method,
         "operating_point": describe(operating_point),
         "identity": {key: json_values(image.meta.get(key, "")) for key in IDENTITY},
@@ -49,9 +63,25 @@ def build_report(
         "cols": int(image.shape[-1]),
         "spacing_mm": [row_mm, col_mm],
         "breast_area_cm2": round(breast_cm2, 3),
-        "summary": summarise(findings, breast_cm2),
-        "microcalcifications": [asdict(mc) for mc in findings],
+        "nipple_mm": json_values(found.nipple_mm),
+        "summary": summarise(found.counted, breast_cm2)
+        | {"clusters": len(found.clusters), "marks": len(found.marks), "kinds": kinds_counted(found.kinds)},
+        "microcalcifications": _marks(found),
+        "clusters": [cluster.as_json() for cluster in found.clusters],
+        "arteries": json_values([asdict(artery) for artery in found.arteries]),
     }
+
+
+def _marks(found: Findings) -> list[dict[str, Any]]:
+    cluster_of = {member: finding.cluster.id for finding in found.clusters for member in finding.cluster.members}
+    features: list[Any] = found.features or [None] * len(found.marks)
+    rows = zip(found.marks, found.kinds, found.is_counted.tolist(), features, strict=True)
+    return [
+        asdict(mark)
+        | {"kind": kind.kind, "kind_reason": kind.reason, "counted": counted}
+        | {"cluster": cluster_of.get(mark.id), "features": own}
+        for mark, kind, counted, own in rows
+    ]
 
 
 def write_findings(path: Path, item: Mapping[str, Any]) -> Path:
@@ -60,5 +90,10 @@ def write_findings(path: Path, item: Mapping[str, Any]) -> Path:
 
 
 def write_table(path: Path, item: Mapping[str, Any]) -> Path:
-    """The MCs as CSV."""
-    return write_csv(path, COLUMNS, item["report"]["microcalcifications"])
+    """The marks as CSV."""
+    return write_csv(path, COLUMNS, [mark | (mark["features"] or {}) for mark in item["report"]["microcalcifications"]])
+
+
+def write_clusters(path: Path, item: Mapping[str, Any]) -> Path:
+    """The clusters as CSV."""
+    return write_csv(path, CLUSTER_COLUMNS, [cluster.as_row() for cluster in item["analysis"].clusters])

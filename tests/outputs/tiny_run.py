@@ -8,14 +8,15 @@ import torch
 from monai.data import DataLoader, MetaTensor
 from monai.inferers import SimpleInferer
 
-from scripts.common.objects import measure_objects
 from scripts.data.lists.folder import TolerantDataset, list_mammograms
+from scripts.findings.analysis import FindingsAnalysis
 from scripts.inference.evaluator import TolerantEvaluator
 from scripts.outputs.report import build_report
 from scripts.outputs.run_report import RunReport
 from scripts.outputs.writer import FindingsWriter
 
 SIDE = 24
+ANALYSIS = FindingsAnalysis(None, None, None)
 DONE = []  # images that the network ran on, in this process
 
 
@@ -52,10 +53,11 @@ class Doubling(torch.nn.Module):
 
 def measure(item):
     labels = (np.asarray(item["pred"])[0] > 0.9).astype(np.int32)
-    findings = measure_objects(labels, np.array([0.0, 1.0]), (0.07, 0.07))
-    report = build_report(findings, item["image"], np.ones((SIDE, SIDE), bool), "tiny", {"score_threshold": 0.5})
+    breast = np.ones((SIDE, SIDE), bool)
+    found = ANALYSIS.analyse(np.asarray(item["image"])[0], labels, np.array([0.0, 1.0]), breast, (0.07, 0.07))
+    report = build_report(found, item["image"], breast, "tiny", {"score_threshold": 0.5})
     maps = {"instances": torch.from_numpy(labels)[None], "breast": torch.ones(1, SIDE, SIDE, dtype=torch.bool)}
-    return {**item, **maps, "findings": findings, "report": report}
+    return {**item, **maps, "findings": found.marks, "analysis": found, "report": report}
 
 
 def folder_run(inputs, output_dir, delay_s=0.0, settings=None, identity=None, outputs=("mask", "table"), **options):

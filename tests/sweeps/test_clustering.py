@@ -140,3 +140,20 @@ def test_results_without_labels_and_broken_ones_are_named(results, tmp_path):
     (tmp_path / "nobody" / "findings.json").write_text('{"microcalcifications": [{"id": 1}], "spacing_mm": [1, 1]}')
     with pytest.raises(MammogramReadError, match=r"findings\.json"):
         InferredImages(str(tmp_path), str(tmp_path / "labels.csv")).images()
+<<<<<<< HEAD
+=======
+
+
+@pytest.mark.slow
+def test_inference_runs_first_where_mammograms_are_given(root, phantoms, tmp_path, monkeypatch):
+    monkeypatch.chdir(root)
+    folder, datalist = phantoms
+    names = [item["image_id"] for part in datalist.values() for item in part]
+    (tmp_path / "labels.csv").write_text("\n".join(["image_id,labels", *(f"{name},grouped" for name in names)]) + "\n")
+    source = InferredImages(str(tmp_path / "found"), str(tmp_path / "labels.csv"), str(folder / "images"))
+    images = source.images()
+    assert {image.image_id for image in images} <= set(names) and sum(len(image.mcs) for image in images) > 0
+    log = (tmp_path / "found" / "inference.log").read_text()
+    assert [image.mcs for image in source.images()] == [image.mcs for image in images]
+    assert (tmp_path / "found" / "inference.log").read_text() == log  # not run again
+>>>>>>> clusters

@@ -22,7 +22,16 @@ FAILURE = "failure"
 REPORT_NAME = "run_report.json"
 #: Files of results: one that lies beside a report or a mask of ours is no input; no result folder has such a name.
 RESULT_FILES = frozenset(
-    {"mask.nii.gz", "instances.nii.gz", "map.nii.gz", "heat_map.png", "picture.png", "findings.csv", "findings.json"}
+    {
+        "mask.nii.gz",
+        "instances.nii.gz",
+        "map.nii.gz",
+        "heat_map.png",
+        "picture.png",
+        "findings.csv",
+        "clusters.csv",
+        "findings.json",
+    }
     | {"failure.json", REPORT_NAME}
 )
 SCHEMA_PREFIX = "microcalcification-"  # of the "schema" that our JSON files begin with

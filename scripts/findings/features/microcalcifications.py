@@ -63,4 +63,4 @@ def arrays_of(records: Sequence[FeatureRecord]) -> dict[str, np.ndarray]:
 
 def rounded(value: float) -> float | None:
     """`DIGITS` significant digits; None for what is not finite."""
-    return float(f"{value:.{DIGITS}g}") if np.isfinite(value) else None
+    return float(f"{value:.{DIGITS}g}") + 0.0 if np.isfinite(value) else None  # no -0

@@ -77,7 +77,7 @@ def sample_near(rng: Rng, mcs: Sequence[McSpec], count: int, ranges: McRanges) -
         row, col = beside.row_mm + distance * math.sin(angle), beside.col_mm + distance * math.cos(angle)
         if min(math.hypot(row - mc.row_mm, col - mc.col_mm) for mc in (*mcs, *found)) > 2 * ranges.gap_mm:
             shape = str(rng.choice(list(SHAPES), p=ranges.cluster_shares))
-            found.append(_sample_mc(rng, row, col, beside.cluster, shape, 0.0, ranges))
+            found.append(sample_mc(rng, row, col, beside.cluster, shape, 0.0, ranges))
         if len(found) == count:
             break
     return found
