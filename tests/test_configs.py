@@ -52,10 +52,7 @@ COMBINATIONS = [
     ["cross_validation.json"],
     ["clustering.json"],
     ["clustering.json", "clustering_findings.json"],
-<<<<<<< HEAD
     ["follow_up.json"],
-=======
->>>>>>> clusters
 ]
 FILES = sorted({name for names in COMBINATIONS for name in names})
 METADATA = {"metadata.json", "metadata_one_map.json"}
@@ -74,15 +71,9 @@ def test_every_config_is_known_to_these_tests(root):
 
 def test_configs_are_short_and_say_things_once(root):
     text = "".join(path.read_text() for path in (root / "configs").glob("*.json"))
-<<<<<<< HEAD
     assert text.count("\n") < 1250
     references = re.findall(r'"[^"]+": "@[^"]*"', text)  # several may stand on one line
     assert len(references) <= 230  # 680 in version 0.3.0
-=======
-    assert text.count("\n") < 1160
-    references = re.findall(r'"[^"]+": "@[^"]*"', text)  # several may stand on one line
-    assert len(references) <= 204  # 680 in version 0.3.0
->>>>>>> clusters
 
 
 def test_the_two_metadata_files_are_one(root):
@@ -177,7 +168,6 @@ def same(value, default):
 
 @pytest.mark.parametrize(
     "name",
-<<<<<<< HEAD
     [
         "inference.json",
         "train.json",
@@ -187,9 +177,6 @@ def same(value, default):
         "clustering.json",
         "follow_up.json",
     ],
-=======
-    ["inference.json", "train.json", "evaluate.json", "data_insertion.json", "data_phantom.json", "clustering.json"],
->>>>>>> clusters
 )
 def test_python_defaults_and_config_defaults_are_the_same_number(configs, name):
     objects = list(parameter_objects(json.loads((configs / name).read_text())))
