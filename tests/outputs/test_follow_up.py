@@ -14,8 +14,9 @@ from monai.data import MetaTensor
 from PIL import Image
 
 from scripts.common.files import write_json
-from scripts.common.objects import label_objects, measure_objects
+from scripts.common.objects import label_objects
 from scripts.data.reader.mammogram_reader import read_mammogram
+from scripts.findings.analysis import FindingsAnalysis
 from scripts.findings.follow_up.comparable import QualityLimits
 from scripts.findings.follow_up.compare import compare
 from scripts.findings.follow_up.exams import read_exam
@@ -47,7 +48,8 @@ def results(folder, points, rows_px=0, seed=0, sides=None, identity=None, kind="
         row, col, low = round(row / MM), round(col / MM), side // 2
         mask[row - low : row - low + side, col - low : col - low + side] = True
     labels, count = label_objects(mask)
-    found = measure_objects(labels, np.ones(count + 1), meta["spacing_mm"])
+    plain = FindingsAnalysis(None, None, None)
+    found = plain.analyse(array, labels, np.ones(count + 1), made.breast, meta["spacing_mm"])
     picture = MetaTensor(array[None], meta=meta)
     report = build_report(found, picture, made.breast, "made by hand", {})
     report["identity"] |= identity or {}

@@ -140,8 +140,6 @@ def test_results_without_labels_and_broken_ones_are_named(results, tmp_path):
     (tmp_path / "nobody" / "findings.json").write_text('{"microcalcifications": [{"id": 1}], "spacing_mm": [1, 1]}')
     with pytest.raises(MammogramReadError, match=r"findings\.json"):
         InferredImages(str(tmp_path), str(tmp_path / "labels.csv")).images()
-<<<<<<< HEAD
-=======
 
 
 @pytest.mark.slow
@@ -156,4 +154,3 @@ def test_inference_runs_first_where_mammograms_are_given(root, phantoms, tmp_pat
     log = (tmp_path / "found" / "inference.log").read_text()
     assert [image.mcs for image in source.images()] == [image.mcs for image in images]
     assert (tmp_path / "found" / "inference.log").read_text() == log  # not run again
->>>>>>> clusters
