@@ -79,7 +79,7 @@ def read_exam(folder: str | Path, reading: Reading = AS_SHOWN) -> Exam:
     want = (report["rows"], report["cols"])
     check_file(file, image.shape == want, f"{image.shape[0]} x {image.shape[1]} px", f"{want[0]} x {want[1]} of {path}")
     spacing_mm = (float(report["spacing_mm"][0]), float(report["spacing_mm"][1]))
-    marks = [mark for mark in report["microcalcifications"] if not mark.get("excluded", False)]
+    marks = [mark for mark in report["microcalcifications"] if mark.get("counted", True)]
     return Exam(
         name=report["name"],
         image=image,
