@@ -13,7 +13,7 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components, minimum_spanning_tree
 from scipy.spatial import cKDTree
 
-from scripts.common.checks import check
+from scripts.common.checks import check, check_fields
 from scripts.evaluation.cases import ROUNDING_MM, CaseLevels, CaseScores, places_mm
 from scripts.evaluation.froc import IMAGE, EventTable, breast_areas, joined, level_changes
 from scripts.evaluation.matching import GREEDY, Matched, match_events
@@ -31,7 +31,7 @@ class ClusterRule:
     hits: int = 2  # a cluster is found when at least so many of its MCs are hit; at most `least`
 
     def __post_init__(self) -> None:
-        check("distance_mm", self.distance_mm, self.distance_mm > 0, "a value above 0")
+        check_fields(self, distance_mm="(0, inf)")
         check("hits", self.hits, 1 <= self.hits <= self.least, f"1 to {self.least} (the smallest size of a cluster)")
 
 
@@ -42,6 +42,9 @@ class ClusterSection(Section):
     rule: ClusterRule = field(default_factory=ClusterRule)  # what a cluster is, and when it counts as found
     #: false-positive clusters per image at which the share of clusters found is given
     fp_rates_per_image: tuple[float, ...] = (0.1, 0.5, 1.0, 2.0)
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
     def results(self, scored: ScoredSet) -> Results:
         """`clusters`, cluster_froc.csv."""
