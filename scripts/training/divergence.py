@@ -53,7 +53,7 @@ def _stop(engine: Any, name: str, got: object, inputs: torch.Tensor) -> None:
     where = f"in epoch {engine.state.epoch}, iteration {engine.state.iteration}"
     if not torch.isfinite(inputs).all():
         raise DivergenceError(
-            f"image: got values that are not finite{images}, {where}; want finite ones: mend these files"
+            f"image: got values that are not finite{images} {where}; want finite ones: mend the files"
         )
     rate = engine.optimizer.param_groups[0]["lr"]
     remedy = f"lower --optimizer::lr (here {rate:g}), or look at the images{images}"
