@@ -13,13 +13,17 @@ from types import TracebackType
 
 from tqdm import tqdm
 
-EXPECTED, UNEXPECTED, INTERRUPTED = 2, 1, 130  # exit statuses
+from scripts.common.files import PARTIAL
+from scripts.common.interrupt import INTERRUPTED
+from scripts.common.text import printable
+
+EXPECTED, UNEXPECTED = 2, 1  # exit statuses
 SCRIPTS = Path(__file__).parents[1]
 
 
 def one_line(text: object, limit: int = 1000) -> str:
     """A text on one line, without characters that a terminal would obey, shortened if need be."""
-    line = "".join(c if c.isprintable() else "?" for c in " ".join(str(text).split()))
+    line = printable(" ".join(str(text).split()))
     return line if len(line) <= limit else line[:limit] + " ..."
 
 
@@ -47,7 +51,9 @@ def is_expected(error: BaseException) -> bool:
 def message_of(error: BaseException) -> str:
     """An error in one line."""
     if isinstance(error, OSError) and error.strerror and error.filename is not None:
-        return one_line(f"{error.filename}: {error.strerror}")
+        place = Path(os.fsdecode(error.filename)) if not isinstance(error.filename, int) else "a file"
+        hidden = isinstance(place, Path) and place.name.startswith(PARTIAL)
+        return one_line(f"{place.parent if isinstance(place, Path) and hidden else place}: {error.strerror}")
     if isinstance(error, OSError | ValueError) and str(error):
         return one_line(error)
     return one_line(f"{type(error).__name__}: {error.args[0] if isinstance(error, KeyError) and error.args else error}")

@@ -5,6 +5,7 @@ import itertools
 import json
 import logging
 import random
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,12 +17,13 @@ from monai.transforms import Randomizable
 
 from scripts.common.checks import check
 from scripts.common.errors import one_line
-from scripts.common.files import write_atomically
+from scripts.common.files import PARTIAL, write_atomically
 from scripts.common.settings import describe
 from scripts.common.tables import read_csv, write_csv
 from scripts.networks.checkpoint import WeightsError, not_finite, read_file, write_file
 
 logger = logging.getLogger(__name__)
+STALE_S = 60  # no file takes so long to write
 REMEDY = "give another output_dir, or --resume False to start anew"
 
 
@@ -98,6 +100,9 @@ class TrainingState:
         write_file(self.path, state)
 
     def _load(self, engine: Engine) -> None:
+        for left in self.path.parent.glob(f"{PARTIAL}*"):  # by a run that was killed while it wrote
+            if time.time() - left.stat().st_mtime > STALE_S:
+                left.unlink(missing_ok=True)
         engines = {"train": engine} | ({} if self.evaluator is None else {"validate": self.evaluator})
         self.fingerprint = fingerprint_of(engines, self.objects | self.settings, self.datalist)
         if not (self.resume and self.path.is_file()):
@@ -215,8 +220,9 @@ class PublishWeights:
     Args:
         evaluator: validation engine; its best metric decides. Without one the last epoch is kept, whatever `epoch`.
         best_path: plain state dict of the epoch that is kept so far.
-        publish_path: copy of it at the end of training, if an epoch was trained; another file that is already there
-            is kept as the first free of `*.previous.pt`, `*.previous2.pt`, ... None or "" publishes nothing.
+        publish_path: copy of it at the end of training, once (`*.published` beside `best_path` says of which weights);
+            another file that is already there is kept as the first free of `*.previous.pt`, `*.previous2.pt`, ... None
+            or "" publishes nothing.
         epoch: "best" keeps the epoch of the best metric, "last" the last one.
     """
 
@@ -250,13 +256,17 @@ class PublishWeights:
             logger.info("epoch %d is the %s so far: %s", engine.state.epoch, self.epoch, self.best_path)
 
     def _publish(self, engine: Engine) -> None:
-        if self.publish_path is None or not self.trained or not self.best_path.is_file():
+        if self.publish_path is None or not self.best_path.is_file():
             return
         content = self.best_path.read_bytes()
+        mark, digest = self.best_path.with_suffix(".published"), hashlib.sha256(content).hexdigest()
+        if not self.trained and mark.is_file() and mark.read_text(encoding="utf-8") == digest:
+            return  # a complete run; one that was killed before it published is not
         if self.publish_path.is_file() and (old := self.publish_path.read_bytes()) != content:
             names = (f"{self.publish_path.stem}.previous{n if n > 1 else ''}.pt" for n in itertools.count(1))
             kept = next(path for path in map(self.publish_path.with_name, names) if not path.exists())
             write_atomically(kept, lambda path: path.write_bytes(old))
             logger.warning("the weights that were at %s are kept as %s", self.publish_path, kept)
         write_atomically(self.publish_path, lambda path: path.write_bytes(content))
+        write_atomically(mark, lambda path: path.write_text(digest, encoding="utf-8"))
         logger.info("weights of the %s epoch published to %s", self.epoch, self.publish_path)

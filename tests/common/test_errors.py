@@ -88,7 +88,7 @@ def test_a_progress_bar_writes_nothing_after_the_line(capsys):
 
 
 def test_texts_are_put_on_one_line():
-    assert one_line("a\nb\t\x1b[2Jc\u202e") == "a b ?[2Jc?"
+    assert one_line("a\nb\t\x1b[2Jc\u202e") == r"a b \x1b[2Jc\u202e"
     assert one_line("x" * 20, 5) == "xxxxx ..."
 
 
