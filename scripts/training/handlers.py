@@ -60,7 +60,8 @@ class TrainingState:
 
     With it goes what the run is made of, as `describe` tells it: the trainer's network, optimizer, loss, inferer and
     data set (patches, reading, working grid, transforms), the validation's data set, the other `objects` and
-    `settings`. A checkpoint with anything else is refused; `max_epochs` alone may differ.
+    `settings`. A checkpoint with anything else is refused; what has no part in it may differ:
+    `max_epochs` (but for schedules that know it, such as a cosine), where weights are published, workers.
 
     Args:
         path: checkpoint file, rewritten atomically after every epoch.
