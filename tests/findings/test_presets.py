@@ -124,6 +124,6 @@ WRONG = [
 def test_points_out_of_range_or_of_another_form_are_named(tmp_path, text, told):
     file = tmp_path / "points.json"
     file.write_text(text)
-    with pytest.raises(ValueError, match="operating_points: .*points.json") as error:
+    with pytest.raises(ValueError, match=r"operating_points: .*points\.json") as error:
         OperatingPoints(file, "A").threshold()
     assert told in str(error.value)
