@@ -16,7 +16,10 @@ from scripts.data.reader.errors import MammogramReadError
 from scripts.data.reader.mammogram_reader import Reading, read_mammogram
 from tests.data.dicom_factory import lut_item, mg_dataset, ramp, save
 
-pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:pydicom")  # pytest drops the reader's own filter
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::UserWarning:pydicom"),  # pytest drops the reader's own filter
+    pytest.mark.usefixtures("tiny_images"),
+]
 
 TOMOSYNTHESIS = "1.2.840.10008.5.1.4.1.1.13.1.3"
 FOR_PROCESSING = "1.2.840.10008.5.1.4.1.1.1.2.1"

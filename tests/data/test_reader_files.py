@@ -18,6 +18,8 @@ from scripts.data.reader.plausible import to_unit_range
 from tests.data.dicom_factory import ramp
 from tests.data.file_factory import EIGHT, nifti, write
 
+pytestmark = pytest.mark.usefixtures("tiny_images")
+
 
 def grey_png(path, values: np.ndarray, depth: int):
     """A PNG of 1, 2 or 4 bits, written by hand from its specification."""

@@ -18,7 +18,10 @@ from scripts.data.reader.errors import MammogramReadError
 from scripts.data.reader.mammogram_reader import Reading, read_mammogram, read_values
 from tests.data.dicom_factory import lut_item, ramp
 
-pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:pydicom")  # pytest drops the reader's own filter
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::UserWarning:pydicom"),  # pytest drops the reader's own filter
+    pytest.mark.usefixtures("tiny_images"),
+]
 
 
 def standard_window(x: float, c: float, w: float, function: str) -> float:

@@ -11,12 +11,15 @@ from monai.transforms import LoadImaged
 
 from scripts.data.reader.errors import MammogramReadError
 from scripts.data.reader.geometry import to_file_axes
-from scripts.data.reader.mammogram_reader import MammogramReader, Reading, read_mammogram, read_values
+from scripts.data.reader.mammogram_reader import Reading, read_mammogram, read_values
+from scripts.transforms.loading import MammogramReader
 from tests.data.dicom_factory import ramp
 from tests.data.file_factory import EIGHT, nifti, write
 
-READER = "scripts.data.reader.mammogram_reader.MammogramReader"
+READER = "scripts.transforms.loading.MammogramReader"
 READING = "scripts.data.reader.mammogram_reader.Reading"
+
+pytestmark = pytest.mark.usefixtures("tiny_images")
 
 
 @pytest.mark.parametrize("kind", [nib.Nifti1Image, nib.Nifti2Image])
