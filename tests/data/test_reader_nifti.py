@@ -17,6 +17,7 @@ from tests.data.dicom_factory import ramp
 from tests.data.file_factory import EIGHT, nifti, write
 
 READER = "scripts.transforms.loading.MammogramReader"
+HERE = Reading(isolated=False)  # a process apart knows nothing of `tiny_images`
 READING = "scripts.data.reader.mammogram_reader.Reading"
 
 pytestmark = pytest.mark.usefixtures("tiny_images")
@@ -90,11 +91,11 @@ def test_load_imaged_by_name_instance_and_config(make_mg):
     path = make_mg(WindowCenter=1, WindowWidth=1)
     config = {"_target_": "LoadImaged", "keys": "image", "ensure_channel_first": True}
     by_config = ConfigParser(
-        {"t": {**config, "reader": {"_target_": READER, "reading": {"_target_": READING, "voi": "none"}}}}
+        {"t": {**config, "reader": {"_target_": READER, "reading": {"_target_": READING, "voi": "none", "isolated": False}}}}
     ).get_parsed_content("t")
     loaders = [
-        LoadImaged("image", reader=READER, ensure_channel_first=True, reading=Reading(voi="none")),
-        LoadImaged("image", reader=MammogramReader(Reading(voi="none")), ensure_channel_first=True),
+        LoadImaged("image", reader=READER, ensure_channel_first=True, reading=Reading(voi="none", isolated=False)),
+        LoadImaged("image", reader=MammogramReader(Reading(voi="none", isolated=False)), ensure_channel_first=True),
         by_config,
     ]
     for load in loaders:
@@ -107,12 +108,12 @@ def test_load_imaged_by_name_instance_and_config(make_mg):
 
 
 def test_monai_does_not_fall_back_on_its_own_readers(make_mg, tmp_path):
-    load = LoadImaged("image", reader=READER)
+    load = LoadImaged("image", reader=READER, reading=HERE)
     with pytest.raises(MammogramReadError, match="FOR PROCESSING"):
         load({"image": make_mg(PresentationIntentType="FOR PROCESSING")})
     with pytest.raises(MammogramReadError, match=r"2 files for one image"):
         load({"image": [make_mg(), make_mg()]})
-    allowed = LoadImaged("image", reader=READER, reading=Reading(allow_for_processing=True))
+    allowed = LoadImaged("image", reader=READER, reading=Reading(allow_for_processing=True, isolated=False))
     assert allowed({"image": make_mg(PresentationIntentType="FOR PROCESSING")})["image"].shape == (12, 17)
 
 
@@ -132,7 +133,8 @@ def test_metadata_survives_collation_of_mixed_formats(make_mg, tmp_path, workers
         nifti(tmp_path / "x.nii", ramp().T, np.diag([0.07, 0.07, 1, 1])),
     ]
     data = Dataset(
-        [{"image": str(path)} for path in paths], LoadImaged("image", reader=READER, ensure_channel_first=True)
+        [{"image": str(path)} for path in paths],
+        LoadImaged("image", reader=READER, ensure_channel_first=True, reading=HERE),
     )
     batch = next(iter(DataLoader(data, batch_size=3, num_workers=workers, collate_fn=list_data_collate)))["image"]
     assert tuple(batch.shape) == (3, 1, 12, 17)

@@ -43,7 +43,7 @@ RLE_EXCESS = re.compile(r"(\d+) vs\. (\d+) bytes expected")  # in a warning of p
 
 # pydicom reports every slip of a header twice, as a warning and in its log: errors are raised here, slips are not news.
 warnings.filterwarnings("ignore", module=r"pydicom(\.|$)")
-logging.getLogger("pydicom").setLevel(logging.ERROR)
+logging.getLogger("pydicom").setLevel(logging.CRITICAL)
 
 
 @dataclass(frozen=True)
@@ -116,6 +116,8 @@ def stored_codes(path: PathLike, dataset: Dataset, max_pixels: int = MAX_PIXELS)
         raise
     except Exception as error:
         reason = " ".join(str(error).strip().splitlines())[:300]
+        if reason.endswith(":"):  # pydicom drops the type of the error, and only MemoryError says nothing else
+            reason += " out of memory"
         got = f"pixel data ({syntax.name}) that no decoder reads: {reason}"
         raise MammogramReadError(path, got, "complete and valid pixel data") from error
     for held, wanted in (map(int, found) for slip in slips for found in RLE_EXCESS.findall(str(slip.message))):

@@ -52,16 +52,18 @@ def read(path: PathLike, reading: Reading = AS_SHOWN) -> tuple[np.ndarray, Metad
 
 def read_isolated(path: PathLike, reading: Reading = AS_SHOWN) -> tuple[np.ndarray, Metadata]:
     """`read_mammogram` in a process apart; MammogramReadError likewise."""
-    process = _idle.pop() if _idle else ReadingProcess()
-    try:
-        answer = process.read(path, reading)
-    except BaseException:
-        process.end()
-        raise
-    if process.lives:
-        _idle.append(process)
-    else:
-        process.end()
+    answer = None
+    while answer is None:  # a process that died while it waited is not this file's fault
+        process = _idle.pop() if _idle else ReadingProcess()
+        try:
+            answer = process.read(path, reading)
+        except BaseException:
+            process.end()
+            raise
+        if process.lives:
+            _idle.append(process)
+        else:
+            process.end()
     if isinstance(answer, MammogramReadError):
         raise answer
     return answer
@@ -99,12 +101,15 @@ class ReadingProcess:
         """Whether it can read another file."""
         return self._process.poll() is None and not self._timed_out
 
-    def read(self, path: PathLike, reading: Reading) -> tuple[np.ndarray, Metadata] | MammogramReadError:
-        """The mammogram, or why there is none; after a crash or a time-out the process no longer `lives`."""
+    def read(self, path: PathLike, reading: Reading) -> tuple[np.ndarray, Metadata] | MammogramReadError | None:
+        """The mammogram, or why there is none; None where the process was gone before. After a crash or a time-out it no
+        longer `lives`."""
         own = {name: value for name, value in asdict(reading).items() if name in Reading.__dataclass_fields__}
+        begun = False
         with self._at_most(reading.time_limit_s):
             try:
                 self._stdin.write(encoded({"path": str(Path(path).absolute()), "reading": own}))
+                begun = bool(self._line())
                 header = self._line()
                 answer = decoded(header) if header else None
                 pixels = self._pixels(answer) if answer and "shape" in answer else None
@@ -112,7 +117,7 @@ class ReadingProcess:
                 answer = None
         said = " ".join(self._said().decode(errors="replace").split())[:300]
         if answer is None:
-            return self._died(path, reading, said)
+            return self._died(path, reading, said) if begun or self._timed_out else None
         for name, level, text in answer["log"]:
             logging.getLogger(name).log(level, "%s", text)
         if "got" in answer:

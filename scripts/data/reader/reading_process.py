@@ -59,6 +59,7 @@ def main() -> None:
     _send(answers, {"ready": True}, b"")
     while True:
         request = decoded(requests.get())
+        _send(answers, {"begun": True}, b"")
         records.kept = []
         header, pixels = _answer(request["path"], Reading(**request["reading"]))
         _send(answers, {**header, "log": records.kept}, pixels)
