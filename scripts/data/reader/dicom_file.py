@@ -39,6 +39,7 @@ START_OF_FRAME = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}  # JPEG and JPE
 WANTED = "one MG, DX, CR or SC image"
 HEADER_BYTES = 16 << 20  # what a dataset may hold besides its pixel data before it is taken for a decompression bomb
 PIXEL_DATA = BaseTag(0x7FE00010)
+LAST_GROUPS = (0x7FE0, 0x7FE1, 0xFFFA, 0xFFFC)  # of elements after it: a vendor's, signatures, padding
 RLE_EXCESS = re.compile(r"(\d+) vs\. (\d+) bytes expected")  # in a warning of pydicom's
 
 # pydicom reports every slip of a header twice, as a warning and in its log: errors are raised here, slips are not news.
@@ -64,7 +65,7 @@ def is_dicom(head: bytes) -> bool:
 def open_dataset(path: PathLike) -> Dataset:
     """Parse a DICOM file with image pixel data (else MammogramReadError); a missing file meta header is tolerated."""
     try:
-        _check_inflated_size(path)
+        inflated = _check_inflated_size(path)
         dataset = dcmread(path, force=True)
         sop = uid.UID(str(dataset.get("SOPClassUID") or dataset.file_meta.get("MediaStorageSOPClassUID") or ""))
     except (MammogramReadError, MemoryError):
@@ -73,6 +74,7 @@ def open_dataset(path: PathLike) -> Dataset:
         raise MammogramReadError(path, f"unreadable DICOM ({error})", "a complete DICOM file") from error
     got = f"DICOM without integer pixel data ({sop.name or 'no image'}), or cut before it"
     check_file(path, "PixelData" in dataset, got, WANTED)
+    _check_end(path, dataset, inflated)
     if "TransferSyntaxUID" not in dataset.file_meta:
         implicit, little = dataset.original_encoding
         explicit = uid.ExplicitVRLittleEndian if little else uid.ExplicitVRBigEndian
@@ -145,13 +147,14 @@ def grey_channel(path: PathLike, colours: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(first)
 
 
-def _check_inflated_size(path: PathLike) -> None:
-    """Refuse a deflated dataset that inflates to much more than its Rows and Columns ask for (MammogramReadError)."""
+def _check_inflated_size(path: PathLike) -> int:
+    """Bytes of a deflated dataset, 0 of another; one that inflates to much more than its Rows and Columns ask for is a
+    MammogramReadError."""
     with Path(path).open("rb") as file:
         read_preamble(file, force=True)
         meta = read_dataset(file, False, True, stop_when=lambda tag, vr, length: tag.group != 2)
         if meta.get("TransferSyntaxUID") != uid.DeflatedExplicitVRLittleEndian:
-            return
+            return 0
         head, size, limit = bytearray(), 0, HEADER_BYTES
         for piece in inflate(file, RAW):
             size += len(piece)
@@ -161,6 +164,23 @@ def _check_inflated_size(path: PathLike) -> None:
                 limit, head = HEADER_BYTES + _stated_bytes(path, bytes(head)), bytearray()
             got = f"a deflated dataset of more than {limit} bytes"
             check_file(path, size <= limit, got, "as much as its rows and columns ask for")
+        return size
+
+
+def _check_end(path: PathLike, dataset: Dataset, inflated: int) -> None:
+    """Refuse what follows the pixel data and is neither zeros nor an element that may: bytes were inserted before it."""
+    element = dataset["PixelData"]
+    if element.is_undefined_length or not isinstance(element.value, bytes):
+        return
+    strange = [tag for tag in dataset.keys() if tag > PIXEL_DATA and tag.group not in LAST_GROUPS]
+    end = (element.file_tell or 0) + len(element.value)
+    left = inflated - end
+    if not inflated:
+        with Path(path).open("rb") as file:
+            file.seek(end)
+            left = len(file.read().strip(b"\0"))
+    sound = not strange and (left <= 0 or max(dataset.keys()) > PIXEL_DATA)
+    check_file(path, sound, f"{left} bytes after the pixel data that are no element", "a file that ends with its dataset")
 
 
 def _stated_bytes(path: PathLike, head: bytes) -> int:
@@ -218,6 +238,7 @@ def _check_length(path: PathLike, dataset: Dataset) -> bytes:
         got = f"{len(data)} bytes of pixel data for {size[0]} x {size[1]} px"
         check_file(path, len(data) <= wanted + 1, got, f"{wanted} bytes")
         return b""
+    check_file(path, _fragments_end(data) == len(data), "fragments of wrong lengths", "complete pixel data")
     try:
         frame = b"".join(generate_frames(data, number_of_frames=1))
     except Exception as error:
@@ -225,6 +246,14 @@ def _check_length(path: PathLike, dataset: Dataset) -> bytes:
     inside = _code_stream_size(frame) if syntax in SIZED else size
     check_file(path, inside == size, f"a code stream of (rows, cols) {inside}", f"{size} as in the header")
     return frame
+
+
+def _fragments_end(data: bytes) -> int:
+    """Where the last whole item of encapsulated pixel data ends; beyond the data if that is cut."""
+    place = 0
+    while place + 8 <= len(data) and data[place : place + 4] == b"\xfe\xff\x00\xe0":
+        place += 8 + int.from_bytes(data[place + 4 : place + 8], "little")
+    return place
 
 
 def _code_stream_size(frame: bytes) -> tuple[int, int] | None:

@@ -12,7 +12,8 @@ RAW = -zlib.MAX_WBITS  # a deflate stream without header and checksum, as in DIC
 def inflate(stream: BinaryIO, window_bits: int = zlib.MAX_WBITS) -> Iterator[bytes]:
     """The inflated data in pieces of at most `PIECE_BYTES`.
 
-    A damaged stream or a wrong checksum is a zlib.error, one that stops early an EOFError.
+    A damaged stream, a wrong checksum or more than zeros after its end is a zlib.error, a stream that stops early an
+    EOFError.
     """
     inflater = zlib.decompressobj(window_bits)
     while not inflater.eof:
@@ -21,6 +22,8 @@ def inflate(stream: BinaryIO, window_bits: int = zlib.MAX_WBITS) -> Iterator[byt
         if not (data or piece or inflater.eof):
             raise EOFError("the compressed data stop early")
         yield piece
+    if (inflater.unused_data + stream.read()).strip(b"\0"):
+        raise zlib.error("something after the end of the compressed data")
 
 
 def inflated_size(data: bytes, limit: int) -> int:

@@ -73,7 +73,6 @@ class ReadingProcess:
     """One process that reads, and the pipes to it."""
 
     def __init__(self) -> None:
-        _all.add(self)
         self._stderr = tempfile.TemporaryFile(buffering=0)
         places = [str(ROOT), *(place for place in sys.path if place)]
         environment = {**os.environ, **ONE_THREAD, "PYTHONPATH": os.pathsep.join(places), "PYTHONFAULTHANDLER": ""}
@@ -85,6 +84,7 @@ class ReadingProcess:
             stderr=self._stderr,
             env=environment,
         )
+        _all.add(self)
         self._header, self._timed_out = b"", False
         if sys.platform == "linux":  # fewer, larger pieces of an image
             with contextlib.suppress(OSError):
@@ -131,11 +131,15 @@ class ReadingProcess:
 
     def end(self) -> None:
         """Kill it, if it is not gone, and close the pipes."""
-        with contextlib.suppress(OSError):
-            self._process.kill()
+        self.kill()
         self.close()
         with contextlib.suppress(OSError, subprocess.TimeoutExpired):
             self._process.wait(5)
+
+    def kill(self) -> None:
+        """Kill it, if it is not gone; whoever waits for it goes on."""
+        with contextlib.suppress(OSError):
+            self._process.kill()
 
     def close(self) -> None:
         """Close the pipes; without input it ends by itself."""
@@ -221,9 +225,11 @@ def _leave_to_parent() -> None:
 
 
 def end_reading_processes() -> None:
-    """Kill the idle processes; the next file gets a new one."""
+    """Kill all of them, also those that threads wait for; the next file gets a new one."""
     while _idle:
         _idle.pop().end()
+    for process in list(_all):
+        process.kill()
 
 
 atexit.register(end_reading_processes)

@@ -17,9 +17,12 @@ from scripts.data.reader.plausible import MAX_PIXELS, Spacing, check_size
 from scripts.data.reader.tiff_lzw import lzw_size
 
 MAX_DIRECTORIES, MAX_TAGS = 64, 1024
+MAX_PADDING_BYTES = 1  # to a word
 PUBLIC_TAGS = 32768  # below it
 TYPE_BYTES = {**dict.fromkeys((1, 2, 6, 7), 1), **dict.fromkeys((3, 8), 2), **dict.fromkeys((4, 9, 11, 13), 4)}
 TYPE_BYTES |= dict.fromkeys((5, 10, 12, 16, 17, 18), 8)
+SEGMENT_TAGS = ((273, 279), (324, 325))  # offsets and byte counts of strips, of tiles
+POINTERS = (330, 513, 34665, 34853, 40965)  # to sub-directories: SubIFDs, JPEG, Exif, GPS
 MM_PER_UNIT = {2: 25.4, 3: 10.0}  # ResolutionUnit: inch, centimetre
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE = range(4)  # PhotometricInterpretation
 NONE, LZW, PACKBITS, DEFLATE = (1,), (5,), (32773,), (8, 32946)  # Compression
@@ -30,7 +33,7 @@ logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # it logs a line for e
 
 def read_tiff(path: PathLike, max_pixels: int = MAX_PIXELS) -> Picture:
     """Read a TIFF; several pages, transparency, colour and data that contradict their tags are a MammogramReadError."""
-    check_directories(path)
+    end = check_directories(path)
     with tifffile.TiffFile(path) as tiff:
         pages = [page for page in tiff.pages if isinstance(page, tifffile.TiffPage) and not page.is_reduced]
         check_file(path, len(pages) == 1 and pages[0].imagedepth <= 1, f"a TIFF of {len(pages)} pages", "one page")
@@ -43,6 +46,7 @@ def read_tiff(path: PathLike, max_pixels: int = MAX_PIXELS) -> Picture:
         got, want = f"a TIFF with {page.compression!s} compression", "no, Deflate, LZW or PackBits compression"
         check_file(path, compression in NONE + LZW + PACKBITS + DEFLATE + CCITT, got, want)
         _check_segments(path, page)
+        _check_end(path, end, [page for page in tiff.pages if isinstance(page, tifffile.TiffPage)])
         white_is_zero, spacing = photometric == WHITE_IS_ZERO, _spacing(page)
         values = page.asarray(maxworkers=1) if compression in NONE + PACKBITS + DEFLATE else None
     if values is None:  # tifffile has no codec of its own
@@ -60,9 +64,9 @@ def read_tiff(path: PathLike, max_pixels: int = MAX_PIXELS) -> Picture:
     return Picture(values, spacing, 2**depth - 1 if stated else None, white_is_zero, no_mammogram=no_mammogram)
 
 
-def check_directories(path: PathLike) -> None:
+def check_directories(path: PathLike) -> int:
     """Walk the chain of image file directories, classic or BigTIFF: it must end, and lie with its public tags inside of
-    the file (else MammogramReadError)."""
+    the file (else MammogramReadError). Gives the place where the last of all that ends."""
     with Path(path).open("rb") as file:
         size = os.fstat(file.fileno()).st_size
         order = "<" if file.read(2) == b"II" else ">"
@@ -73,6 +77,7 @@ def check_directories(path: PathLike) -> None:
         number, entry = ("Q", "HHQQ") if big else ("I", "HHII")
         (place,) = _read(file, order + number)
         seen: set[int] = set()
+        end = file.tell()
         while place:
             check_file(path, place not in seen, "a TIFF whose directories form a circle", "one page")
             check_file(path, len(seen) < MAX_DIRECTORIES, f"a TIFF of more than {MAX_DIRECTORIES} pages", "one page")
@@ -87,9 +92,12 @@ def check_directories(path: PathLike) -> None:
                 outside = length > struct.calcsize(number) and value + length > size
                 check_file(path, tag >= PUBLIC_TAGS or not outside, f"a TIFF cut within tag {tag}", "a complete file")
                 tags.append(tag)
+                end = max(end, value + length if length > struct.calcsize(number) else 0)
             repeated = sorted({tag for tag in tags if tags.count(tag) > 1 and tag < PUBLIC_TAGS})
             check_file(path, not repeated, f"a TIFF page with two values of tag {repeated}", "one")
             (place,) = _read(file, order + number)
+            end = max(end, file.tell())
+    return end
 
 
 def _read(file: BinaryIO, form: str) -> tuple[int, ...]:
@@ -101,8 +109,8 @@ def _read(file: BinaryIO, form: str) -> tuple[int, ...]:
 
 def _check_segments(path: PathLike, page: tifffile.TiffPage) -> None:
     """Strips or tiles are all there, inside of the file, apart from each other, and hold what the size asks for."""
-    kind, places_tag, counts_tag = ("tile", 324, 325) if page.is_tiled else ("strip", 273, 279)
-    starts, counts = (_whole_numbers(page, tag) for tag in (places_tag, counts_tag))
+    kind = "tile" if page.is_tiled else "strip"
+    starts, counts = (_whole_numbers(page, tag) for tag in SEGMENT_TAGS[page.is_tiled])
     rows, channels = page.imagelength, page.samplesperpixel
     planes, interleaved = (channels, 1) if page.planarconfig == 2 else (1, channels)
     height, width = (page.tilelength, page.tilewidth) if page.is_tiled else (page.rowsperstrip, page.imagewidth)
@@ -126,6 +134,20 @@ def _check_segments(path: PathLike, page: tifffile.TiffPage) -> None:
             held = _held_bytes(file, int(page.compression), start, count, full)
             got = f"a TIFF {kind} of {held if held <= full else f'more than {full}'} bytes"
             check_file(path, held in (full, lines * row_bytes, None), got, f"{lines * row_bytes} bytes")
+
+
+def _check_end(path: PathLike, end: int, pages: list[tifffile.TiffPage]) -> None:
+    """Refuse more than padding after the last thing that the pages know of: bytes were inserted before it."""
+    if any(tag in page.tags for tag in POINTERS for page in pages):
+        return  # further directories, which nothing here needs
+    for page in pages:
+        for places, counts in SEGMENT_TAGS:
+            known = zip(_whole_numbers(page, places), _whole_numbers(page, counts), strict=False)
+            end = max(end, *(start + count for start, count in known), 0)
+    with Path(path).open("rb") as file:
+        file.seek(end)
+        left = file.read()
+    check_file(path, len(left) <= MAX_PADDING_BYTES and not left.strip(b"\0"), f"a TIFF with {len(left)} bytes after its end", "a file that its tags account for")
 
 
 def _held_bytes(file: BinaryIO, compression: int, start: int, count: int, limit: int) -> int | None:
