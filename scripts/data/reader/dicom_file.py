@@ -245,6 +245,8 @@ def _check_length(path: PathLike, dataset: Dataset) -> bytes:
         raise MammogramReadError(path, f"broken encapsulation ({error})", "complete pixel data") from error
     inside = _code_stream_size(frame) if syntax in SIZED else size
     check_file(path, inside == size, f"a code stream of (rows, cols) {inside}", f"{size} as in the header")
+    ends = syntax not in uid.JPEGLSTransferSyntaxes or frame.rstrip(b"\0").endswith(b"\xff\xd9")  # CharLS tries for seconds without
+    check_file(path, ends, f"a code stream that is cut ({syntax.name})", "complete pixel data")
     return frame
 
 

@@ -53,6 +53,8 @@ def read_nifti(path: PathLike, max_pixels: int = MAX_PIXELS) -> Picture:
             check_file(path, one_plane, f"a NIfTI image of shape {shape}", "two dimensions or one slice")
             check_size(path, shape[1], shape[0], max_pixels)
             check_file(path, dtype.fields is None and dtype.kind in "iuf", f"NIfTI values of type {dtype}", "grey values")
+            scaling = [float(header[key]) for key in ("scl_slope", "scl_inter")]  # NaN is none
+            check_file(path, not np.isinf(scaling).any(), f"NIfTI scaling {scaling}", "finite numbers")
             start = int(header.get_data_offset())
             got = f"NIfTI values from byte {start} on"
             check_file(path, start <= MAX_EXTENSION_BYTES, got, f"at most {MAX_EXTENSION_BYTES}")
