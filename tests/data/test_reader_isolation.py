@@ -212,7 +212,10 @@ def test_limits_have_no_effect_on_results_and_are_checked():
     settings = describe(Reading(isolated=False, time_limit_s=5, memory_limit_mb=2000))
     assert json.dumps(settings) == json.dumps(describe(Reading()))
     assert Reading(memory_limit_mb=4000).max_pixels == 83_333_333
-    for name, values in {"time_limit_s": (0, -1, float("nan"), "5", True), "memory_limit_mb": (0, 10, 1.5, True)}.items():
+    for name, values in {
+        "time_limit_s": (0, -1, float("nan"), "5", True),
+        "memory_limit_mb": (0, 10, 1.5, True),
+    }.items():
         for value in values:
             with pytest.raises(ValueError, match=f"{name}: got"):
                 Reading(**{name: value})

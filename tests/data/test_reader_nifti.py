@@ -91,7 +91,12 @@ def test_load_imaged_by_name_instance_and_config(make_mg):
     path = make_mg(WindowCenter=1, WindowWidth=1)
     config = {"_target_": "LoadImaged", "keys": "image", "ensure_channel_first": True}
     by_config = ConfigParser(
-        {"t": {**config, "reader": {"_target_": READER, "reading": {"_target_": READING, "voi": "none", "isolated": False}}}}
+        {
+            "t": {
+                **config,
+                "reader": {"_target_": READER, "reading": {"_target_": READING, "voi": "none", "isolated": False}},
+            }
+        }
     ).get_parsed_content("t")
     loaders = [
         LoadImaged("image", reader=READER, ensure_channel_first=True, reading=Reading(voi="none", isolated=False)),

@@ -155,7 +155,10 @@ def dicom_lies(seed: Seed) -> Iterator[Lie]:
         "tiny": ({"Rows": 1, "Columns": 1}, "bytes of pixel data|code stream of|RLE segment"),
         "frames": ({"NumberOfFrames": 2}, "2 frames"),
         "frames by the million": ({"NumberOfFrames": 2**31 - 1}, "frames"),
-        "colour": ({"SamplesPerPixel": 3, "PhotometricInterpretation": "RGB", "PlanarConfiguration": 0}, "no decoder|bytes"),
+        "colour": (
+            {"SamplesPerPixel": 3, "PhotometricInterpretation": "RGB", "PlanarConfiguration": 0},
+            "no decoder|bytes",
+        ),
         "palette": ({"PhotometricInterpretation": "PALETTE COLOR"}, "PALETTE"),
         "slope 0": ({"RescaleSlope": 0, "RescaleIntercept": 7}, "one output value"),
         "window at infinity": ({"WindowCenter": 1e9, "WindowWidth": 10}, "blank image .*LINEAR 1e"),

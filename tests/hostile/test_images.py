@@ -20,14 +20,31 @@ from tests.hostile.outcome import BAD, REFUSED, RIGHT, outcome
 from tests.hostile.seeds import COLS, ROWS, picture
 
 SHARPEST = {  # by seed
-    "dicom_explicit": ["less columns", "half", "window at infinity", "all is padding", "slope 0", "one value", "two Rows"],
+    "dicom_explicit": [
+        "less columns",
+        "half",
+        "window at infinity",
+        "all is padding",
+        "slope 0",
+        "one value",
+        "two Rows",
+    ],
     "dicom_big_endian": ["less rows", "two BitsStored", "infinite slope"],
     "dicom_deflated": ["less rows", "more rows"],
     "dicom_rle": ["less rows", "half", "half a stream"],
     "dicom_jpeg_ls": ["less columns", "half a stream", "empty stream"],
     "dicom_jpeg_2000": ["less rows", "half a stream"],
     "dicom_jpeg": ["half a stream", "frames by the million"],
-    "tiff_strips": ["less rows", "data at 0", "no bytes", "data beyond", "data twice", "circle", "5000 directories", "palette"],
+    "tiff_strips": [
+        "less rows",
+        "data at 0",
+        "no bytes",
+        "data beyond",
+        "data twice",
+        "circle",
+        "5000 directories",
+        "palette",
+    ],
     "tiff_big": ["circle", "chain beyond", "less columns"],
     "tiff_big_endian": ["circle", "more rows"],
     "tiff_tiles": ["data at 0", "less rows", "data twice"],

@@ -172,15 +172,18 @@ def _check_end(path: PathLike, dataset: Dataset, inflated: int) -> None:
     element = dataset["PixelData"]
     if element.is_undefined_length or not isinstance(element.value, bytes):
         return
-    strange = [tag for tag in dataset.keys() if tag > PIXEL_DATA and tag.group not in LAST_GROUPS]
+    tags = list(dataset.keys())  # iterating the dataset would parse all of it
+    strange = [tag for tag in tags if tag > PIXEL_DATA and tag.group not in LAST_GROUPS]
     end = (element.file_tell or 0) + len(element.value)
     left = inflated - end
     if not inflated:
         with Path(path).open("rb") as file:
             file.seek(end)
             left = len(file.read().strip(b"\0"))
-    sound = not strange and (left <= 0 or max(dataset.keys()) > PIXEL_DATA)
-    check_file(path, sound, f"{left} bytes after the pixel data that are no element", "a file that ends with its dataset")
+    sound = not strange and (left <= 0 or max(tags) > PIXEL_DATA)
+    check_file(
+        path, sound, f"{left} bytes after the pixel data that are no element", "a file that ends with its dataset"
+    )
 
 
 def _stated_bytes(path: PathLike, head: bytes) -> int:
@@ -199,7 +202,9 @@ def _check_pixel_module(path: PathLike, dataset: Dataset, max_pixels: int) -> tu
     photometric = dataset.PhotometricInterpretation = text(dataset, "PhotometricInterpretation")
     for key in ("Rows", "Columns", "BitsAllocated"):
         setattr(dataset, key, whole_number(path, dataset, key))
-    missing = [key for key in ("Rows", "Columns", "BitsAllocated", "PhotometricInterpretation") if not dataset[key].value]
+    missing = [
+        key for key in ("Rows", "Columns", "BitsAllocated", "PhotometricInterpretation") if not dataset[key].value
+    ]
     check_file(path, not missing, f"no {', '.join(missing)}", "a complete image pixel module")
     frames = whole_number(path, dataset, "NumberOfFrames")
     check_file(path, frames <= 1, f"{frames} frames (multi-frame or tomosynthesis)", WANTED)
@@ -245,7 +250,9 @@ def _check_length(path: PathLike, dataset: Dataset) -> bytes:
         raise MammogramReadError(path, f"broken encapsulation ({error})", "complete pixel data") from error
     inside = _code_stream_size(frame) if syntax in SIZED else size
     check_file(path, inside == size, f"a code stream of (rows, cols) {inside}", f"{size} as in the header")
-    ends = syntax not in uid.JPEGLSTransferSyntaxes or frame.rstrip(b"\0").endswith(b"\xff\xd9")  # CharLS tries for seconds without
+    ends = syntax not in uid.JPEGLSTransferSyntaxes or frame.rstrip(b"\0").endswith(
+        b"\xff\xd9"
+    )  # CharLS tries for seconds without
     check_file(path, ends, f"a code stream that is cut ({syntax.name})", "complete pixel data")
     return frame
 

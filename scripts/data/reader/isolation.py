@@ -40,7 +40,7 @@ DAMAGE = re.compile(
     r"not enough|too many|too few|out of|error|fail|warning: extra|wrong",
     re.IGNORECASE,
 )
-ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 logger = logging.getLogger(__name__)
 
@@ -73,7 +73,7 @@ class ReadingProcess:
     """One process that reads, and the pipes to it."""
 
     def __init__(self) -> None:
-        self._stderr = tempfile.TemporaryFile(buffering=0)
+        self._stderr = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - `close` closes it
         places = [str(ROOT), *(place for place in sys.path if place)]
         environment = {**os.environ, **ONE_THREAD, "PYTHONPATH": os.pathsep.join(places), "PYTHONFAULTHANDLER": ""}
         self._process = subprocess.Popen(
@@ -102,8 +102,10 @@ class ReadingProcess:
         return self._process.poll() is None and not self._timed_out
 
     def read(self, path: PathLike, reading: Reading) -> tuple[np.ndarray, Metadata] | MammogramReadError | None:
-        """The mammogram, or why there is none; None where the process was gone before. After a crash or a time-out it no
-        longer `lives`."""
+        """The mammogram, or why there is none; None where the process was gone before.
+
+        After a crash or a time-out it no longer `lives`.
+        """
         own = {name: value for name, value in asdict(reading).items() if name in Reading.__dataclass_fields__}
         begun = False
         with self._at_most(reading.time_limit_s):

@@ -4,7 +4,7 @@ import gzip
 import logging
 import zlib
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 import nibabel as nib
 import numpy as np
@@ -52,7 +52,9 @@ def read_nifti(path: PathLike, max_pixels: int = MAX_PIXELS) -> Picture:
             one_plane = len(shape) >= 2 and all(n == 1 for n in shape[2:])
             check_file(path, one_plane, f"a NIfTI image of shape {shape}", "two dimensions or one slice")
             check_size(path, shape[1], shape[0], max_pixels)
-            check_file(path, dtype.fields is None and dtype.kind in "iuf", f"NIfTI values of type {dtype}", "grey values")
+            check_file(
+                path, dtype.fields is None and dtype.kind in "iuf", f"NIfTI values of type {dtype}", "grey values"
+            )
             scaling = [float(header[key]) for key in ("scl_slope", "scl_inter")]  # NaN is none
             check_file(path, not np.isinf(scaling).any(), f"NIfTI scaling {scaling}", "finite numbers")
             start = int(header.get_data_offset())
@@ -83,7 +85,7 @@ def read_nifti(path: PathLike, max_pixels: int = MAX_PIXELS) -> Picture:
     return Picture(from_file_axes(plane, axes, flips), spacing, layout=layout, no_mammogram=no_mammogram)
 
 
-def _exactly(stream: BinaryIO, count: int) -> bytes:
+def _exactly(stream: IO[bytes], count: int) -> bytes:
     data = stream.read(count)
     if len(data) < count:
         raise EOFError("the header is cut")

@@ -10,7 +10,9 @@ from scripts.data.reader.errors import MammogramReadError, PathLike, check_file
 
 BIT_DEPTHS = (8, 10, 12, 14, 16)  # what detectors and film scanners store
 BYTES_PER_PIXEL = 48  # peak memory of a whole run per pixel of its image
-MAX_PIXELS = 4000 * 10**6 // BYTES_PER_PIXEL  # of the default `Reading.memory_limit_mb`: three times the largest detector
+MAX_PIXELS = (
+    4000 * 10**6 // BYTES_PER_PIXEL
+)  # of the default `Reading.memory_limit_mb`: three times the largest detector
 MIN_SIDE_PX = 64  # no mammogram is smaller; icons and cut-outs are
 MAX_SIDE_PX = 32767  # beyond it pictures and many programs fail
 DICOM_RANGE_MM = (0.01, 0.99)  # placeholders such as 1\1 lie outside, reduced copies inside
@@ -32,7 +34,7 @@ def check_size(path: PathLike, rows: int, cols: int, max_pixels: int = MAX_PIXEL
 
 
 def check_shows_something(path: PathLike, image: np.ndarray, why_blank: Callable[[], str] | None = None) -> None:
-    """Refuse a mammogram (rows, cols) that is tiny or of one value (MammogramReadError); `why_blank` explains the latter.
+    """Refuse a mammogram (rows, cols) that is tiny or of one value (MammogramReadError), which `why_blank` explains.
 
     In a blank image nothing would be found, which is not the same as an image without findings.
     """

@@ -148,7 +148,9 @@ def _check_end(path: PathLike, end: int, pages: list[tifffile.TiffPage]) -> None
         file.seek(end)
         left = file.read()
     padding = (b"", b"\0") if end % 2 else (b"",)  # to a word
-    check_file(path, left in padding, f"a TIFF with {len(left)} bytes after its end", "a file that its tags account for")
+    check_file(
+        path, left in padding, f"a TIFF with {len(left)} bytes after its end", "a file that its tags account for"
+    )
 
 
 def _held_bytes(file: BinaryIO, compression: int, start: int, count: int, limit: int) -> int | None:

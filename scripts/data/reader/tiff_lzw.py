@@ -44,7 +44,9 @@ def _codes(words: np.ndarray, start: int, count: int, bits: int) -> np.ndarray:
     places = start + _OFFSET[:count]
     widths = _WIDTH[: int(np.searchsorted(places + _WIDTH[:count], bits, side="right"))]
     places = places[: len(widths)]
-    return (words[places >> 3] >> (32 - (places & 7) - widths).astype(np.uint32)) & ((1 << widths) - 1).astype(np.uint32)
+    return (words[places >> 3] >> (32 - (places & 7) - widths).astype(np.uint32)) & ((1 << widths) - 1).astype(
+        np.uint32
+    )
 
 
 def _lengths(codes: np.ndarray) -> np.ndarray:
