@@ -168,7 +168,7 @@ def _check_inflated_size(path: PathLike) -> int:
 
 
 def _check_end(path: PathLike, dataset: Dataset, inflated: int) -> None:
-    """Refuse what follows the pixel data and is neither zeros nor an element that may: bytes were inserted before it."""
+    """Refuse what follows the pixel data and is neither zeros nor an element that may: bytes were inserted before."""
     element = dataset["PixelData"]
     if element.is_undefined_length or not isinstance(element.value, bytes):
         return

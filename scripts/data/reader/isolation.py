@@ -3,8 +3,8 @@
 The reading process (reading_process.py) is started with the first file, in about a second, and reads one file after
 another. A decoder that crashes, takes longer than `Reading.time_limit_s` or wants more than `Reading.memory_limit_mb`
 ends it; that file is a MammogramReadError, and the next one gets a new process. What decoders print about damage
-(libjpeg: "Corrupt JPEG data") is heard here, and the file refused. Threads that read at the same time get a process each,
-and so do forked processes. Every reading process ends with the process that started it.
+(libjpeg: "Corrupt JPEG data") is heard here, and the file refused. Threads that read at the same time get a process
+each, and so do forked processes. Every reading process ends with the process that started it.
 """
 
 import atexit

@@ -1,10 +1,10 @@
 """A NIfTI file of one plane, compressed or not."""
 
 import gzip
+import io
 import logging
 import zlib
 from pathlib import Path
-from typing import IO
 
 import nibabel as nib
 import numpy as np
@@ -85,7 +85,7 @@ def read_nifti(path: PathLike, max_pixels: int = MAX_PIXELS) -> Picture:
     return Picture(from_file_axes(plane, axes, flips), spacing, layout=layout, no_mammogram=no_mammogram)
 
 
-def _exactly(stream: IO[bytes], count: int) -> bytes:
+def _exactly(stream: io.BufferedIOBase, count: int) -> bytes:
     data = stream.read(count)
     if len(data) < count:
         raise EOFError("the header is cut")
