@@ -88,5 +88,6 @@ def _number(value: Any, where: str, path: str | Path) -> float:
         number = float(value)
     except (TypeError, ValueError, OverflowError):
         number = math.nan
-    check_file(path, abs(number) <= FARTHEST_PX, f"{where} = {value!r}", "a finite number")
+    got = repr(value) if isinstance(value, str | int | float) else type(value).__name__
+    check_file(path, abs(number) <= FARTHEST_PX, f"{where} = {got}", "a finite number")
     return number
