@@ -105,6 +105,7 @@ def test_text_of_tags_cannot_forge_a_line_or_steer_a_terminal(make_mg, caplog, f
     path = make_mg(ramp(80, 90), **names, WindowCenter=2000, WindowWidth=4000)
     dataset = dcmread(path)
     assert text(dataset, "PatientID").isprintable()
+    assert "\\" in text(dataset, "PatientID")
     with caplog.at_level(logging.WARNING):
         assert read_mammogram(path)[1]["patient_id"].isprintable()
         with pytest.raises(MammogramReadError) as caught:

@@ -5,7 +5,8 @@ import math
 from pydicom import Dataset
 from pydicom.multival import MultiValue
 
-from scripts.data.reader.errors import MammogramReadError, PathLike, check_file, printable
+from scripts.common.text import printable
+from scripts.data.reader.errors import MammogramReadError, PathLike, check_file
 from scripts.data.reader.plausible import Candidates, Spacing
 
 VIEW_CODES = {"R-10242": "CC", "399162004": "CC", "R-10226": "MLO", "399368009": "MLO"}  # CID 4014, SNOMED RT and CT

@@ -1,8 +1,9 @@
 """The one error of everything that reads a user's files."""
 
 import os
-import unicodedata
 from typing import Any
+
+from scripts.common.text import printable
 
 PathLike = str | os.PathLike[str]
 MAX_CHARACTERS = 600
@@ -25,12 +26,3 @@ def check_file(path: PathLike, is_valid: Any, got: str, want: str) -> None:
     """MammogramReadError "<path>: got ...; want ..." unless `is_valid`."""
     if not is_valid:
         raise MammogramReadError(path, got, want)
-
-
-def printable(text: str) -> str:
-    """Text from a file, or a file's name, with U+FFFD for what could forge a line of a log, steer a terminal or not be
-    written at all: control characters, line separators, bytes that are not UTF-8."""
-    if text.isascii() and text.isprintable():
-        return text
-    unsafe = ("Cc", "Cf", "Cs", "Zl", "Zp")
-    return "".join("\ufffd" if unicodedata.category(character) in unsafe else character for character in text)

@@ -27,7 +27,8 @@ if sys.platform == "linux":
 
 import numpy as np
 
-from scripts.data.reader.errors import MammogramReadError, PathLike, printable
+from scripts.common.text import printable
+from scripts.data.reader.errors import MammogramReadError, PathLike
 from scripts.data.reader.mammogram_reader import AS_SHOWN, Metadata, Reading, read_mammogram
 from scripts.data.reader.messages import decoded, encoded
 

@@ -3,7 +3,6 @@
 Files are recognised by their contents, never by their names.
 """
 
-import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from scripts.common.checks import check
+from scripts.common.checks import check, check_number
 from scripts.data.reader.dicom_file import check_is_mammogram, is_dicom, open_dataset, stored_codes, stored_values
 from scripts.data.reader.dicom_grey_scale import look_up, presentation_table, why_blank
 from scripts.data.reader.dicom_tags import IDENTITY, identity, spacing_candidates
@@ -57,14 +56,10 @@ class Reading:
         want = "'auto', 'none', a window index or a preset's name"
         check("voi", voi, named or (isinstance(voi, int) and not isinstance(voi, bool)), want)
         check("allow_for_processing", raw, isinstance(raw, bool), "true or false")
-        number = isinstance(mm, int | float) and not isinstance(mm, bool)
-        check("default_spacing_mm", mm, number and math.isfinite(mm) and mm > 0, "a positive number of mm")
+        check_number("default_spacing_mm", mm, "(0, inf)")
         check("isolated", self.isolated, isinstance(self.isolated, bool), "true or false")
-        limit, memory = self.time_limit_s, self.memory_limit_mb
-        number = isinstance(limit, int | float) and not isinstance(limit, bool)
-        check("time_limit_s", limit, number and 0 < limit <= MAX_TIME_LIMIT_S, "seconds above 0, a day at most")
-        whole = isinstance(memory, int) and not isinstance(memory, bool)
-        check("memory_limit_mb", memory, whole and memory >= MIN_MEMORY_MB, f"MB, a whole number from {MIN_MEMORY_MB}")
+        check_number("time_limit_s", self.time_limit_s, f"(0, {MAX_TIME_LIMIT_S:g}]")
+        check_number("memory_limit_mb", self.memory_limit_mb, f"[{MIN_MEMORY_MB}, inf)", whole=True)
 
     @property
     def max_pixels(self) -> int:
