@@ -123,7 +123,7 @@ def test_components_are_formed_anew_at_every_threshold_of_an_evaluation():
     assert "objects_at" not in formed(ComponentObjects(), values[None], 0.5)
 
 
-@pytest.mark.parametrize("shape", [(6, 9), (6, 9, 1)])
+@pytest.mark.parametrize("shape", [(66, 99), (66, 99, 1)])
 def test_masks_go_back_to_the_files_axes_and_affine(tmp_path, shape):
     values = np.random.default_rng(0).integers(0, 2, shape).astype(np.uint8)
     affine = np.array([[0.08, 0, 0, 3], [0, 0.08, 0, -5], [0, 0, 1, 0], [0, 0, 0, 1]])
@@ -131,7 +131,7 @@ def test_masks_go_back_to_the_files_axes_and_affine(tmp_path, shape):
     file.header.set_sform(affine, code=1)
     nibabel.save(file, tmp_path / "x.nii")
     read = LoadMammogramd()({"image": str(tmp_path / "x.nii")})["image"]
-    assert read.shape == (1, 9, 6)
+    assert read.shape == (1, 99, 66)
     out = RestoreFileGeometryd(keys="pred")({"image": read, "pred": torch.from_numpy(plane(read) > 0)[None]})
     np.testing.assert_array_equal(np.asarray(out["pred"][0]), values)
     np.testing.assert_allclose(np.asarray(out["pred"].affine), affine)
