@@ -93,7 +93,11 @@ class LoadLabeld(MapTransform):
 
 
 class BreastMaskd(MapTransform):
-    """Add `breast` and `breast_inner` (eroded), bool masks [1, rows, cols], of the image."""
+    """Add `breast` and `breast_inner` (eroded), bool masks [1, rows, cols], of the image.
+
+    An image without a breast, or with one that the erosion leaves nothing of, is a ValueError: "nothing found" in it
+    would say nothing.
+    """
 
     def __init__(self, keys: KeysCollection = "image", region: BreastRegion | None = None) -> None:
         super().__init__(keys)
@@ -103,4 +107,7 @@ class BreastMaskd(MapTransform):
         """Compute both masks."""
         image = data[self.first_key(data)]
         breast, inner = map(torch.from_numpy, self.region.masks(plane(image), spacing_of(image)[0]))
+        if not inner.any():
+            got = "no breast" if not breast.any() else "a breast so narrow that its erosion leaves nothing"
+            raise ValueError(f"{image.meta.get('filename_or_obj', 'image')}: got {got} in it; want a mammogram")
         return dict(data) | {"breast": breast[None], "breast_inner": inner[None]}

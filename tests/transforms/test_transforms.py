@@ -6,6 +6,7 @@ import pytest
 import torch
 from monai.data import MetaTensor
 
+from scripts.candidates.breast_mask import BreastRegion
 from scripts.candidates.hdog import HDoGParameters
 from scripts.common.tensors import plane
 from scripts.data.reader.mammogram_reader import MammogramReadError
@@ -156,3 +157,11 @@ def test_a_label_of_clusters_only_becomes_a_region_to_ignore(tmp_path):
     nibabel.save(nibabel.Nifti1Image(np.ones((6, 5), np.uint8), np.eye(4)), tmp_path / "mask.nii")
     item = {"image": mammogram(np.zeros((5, 6))), "label": str(tmp_path / "mask.nii"), "annotation": "clusters_only"}
     assert set(np.unique(LoadLabeld(keys="label")(item)["label"])) == {2}
+
+
+@pytest.mark.parametrize(("breast", "got"), [(slice(0), "no breast"), (slice(10, 20), "a breast so narrow")])
+def test_an_image_without_a_breast_to_look_at_is_an_error(breast, got):
+    image = np.zeros((120, 120), np.float32)
+    image[breast, 5:110] = 0.6
+    with pytest.raises(ValueError, match=rf"x\.png: got {got}"):
+        BreastMaskd(region=BreastRegion(erosion_px=45))({"image": mammogram(image)})
