@@ -9,10 +9,8 @@ import numpy as np
 from scripts.data.reader.errors import MammogramReadError, PathLike, check_file
 
 BIT_DEPTHS = (8, 10, 12, 14, 16)  # what detectors and film scanners store
-BYTES_PER_PIXEL = 48  # peak memory of a whole run per pixel of its image
-MAX_PIXELS = (
-    4000 * 10**6 // BYTES_PER_PIXEL
-)  # of the default `Reading.memory_limit_mb`: three times the largest detector
+BYTES_PER_PIXEL = 64  # peak memory of a whole run per pixel of its image, breast all over it (docs/log/hardening.md)
+MAX_PIXELS = 4000 * 10**6 // BYTES_PER_PIXEL  # of the default `Reading.memory_limit_mb`: twice the largest detector
 MIN_SIDE_PX = 64  # no mammogram is smaller; icons and cut-outs are
 MAX_SIDE_PX = 32767  # beyond it pictures and many programs fail
 DICOM_RANGE_MM = (0.01, 0.99)  # placeholders such as 1\1 lie outside, reduced copies inside
