@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from scripts.common.checks import check
+from scripts.common.checks import check, check_fields
 
 OTSU_FRACTION = 0.2  # share of Otsu's threshold above which a block belongs to breast, label or frame (the paper)
 GRID_MM = 0.28  # side of the blocks on which the mask is computed: 4 px of 0.07 mm
@@ -27,9 +27,8 @@ class BreastRegion:
     reference_spacing_mm: float = 0.07  # pixel size that the side is given at; 0: px of every image
 
     def __post_init__(self) -> None:
-        side, spacing_mm = self.erosion_px, self.reference_spacing_mm
-        check("erosion_px", side, side >= 1 and side % 2, "an odd number of pixels")
-        check("reference_spacing_mm", spacing_mm, spacing_mm >= 0, "a pixel size in mm, or 0")
+        check_fields(self)
+        check("erosion_px", self.erosion_px, self.erosion_px % 2, "an odd number of pixels")
 
     def masks(self, image: np.ndarray, spacing_mm: float) -> tuple[np.ndarray, np.ndarray]:
         """The breast and the eroded breast, bool (rows, cols) each, of a [0, 1] image with this pixel size."""

@@ -14,7 +14,7 @@ import numpy as np
 
 from scripts.candidates.boxes import Box, tiles_around
 from scripts.candidates.dog import components_with_seed, dog_responses, hessian_mask, prune_overlaps, scale_space_maxima
-from scripts.common.checks import check
+from scripts.common.checks import check, check_fields
 
 MARGIN_PX = 96  # first margin around the mask; grows where a component of the Hessian mask reaches further
 CROSS = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
@@ -33,18 +33,9 @@ class HDoGParameters:
     reference_spacing_mm: float = 0.07  # pixel size that the widths are given at; 0: px of every image
 
     def __post_init__(self) -> None:
-        wanted = {
-            "sigma_min_px": (self.sigma_min_px > 0, "a positive width in px"),
-            "sigma_max_px": (self.sigma_max_px >= self.sigma_min_px, f"at least sigma_min_px = {self.sigma_min_px}"),
-            "sigma_ratio": (self.sigma_ratio > 1, "a ratio above 1"),
-            "dog_threshold": (self.dog_threshold >= 0, "0 or more"),
-            "blob_overlap": (0 <= self.blob_overlap <= 1, "a fraction in [0, 1]"),
-            "hessian_threshold": (self.hessian_threshold >= 0, "0 or more"),
-            "reference_spacing_mm": (self.reference_spacing_mm >= 0, "a pixel size in mm, or 0"),
-        }
-        for name, (is_valid, want) in wanted.items():
-            value = getattr(self, name)
-            check(name, value, is_valid and math.isfinite(value), want)
+        check_fields(self, sigma_min_px="(0, inf)", sigma_ratio="(1, inf)", blob_overlap="[0, 1]")
+        wide = self.sigma_max_px >= self.sigma_min_px
+        check("sigma_max_px", self.sigma_max_px, wide, f"at least sigma_min_px = {self.sigma_min_px}")
 
     @property
     def sigmas(self) -> np.ndarray:

@@ -5,7 +5,6 @@ the extended maxima there as markers, and a watershed on the gradient from them.
 """
 
 import itertools
-import math
 from dataclasses import dataclass
 
 import cv2
@@ -14,7 +13,7 @@ from scipy import ndimage
 from skimage.morphology import local_maxima, reconstruction
 from skimage.segmentation import relabel_sequential, watershed
 
-from scripts.common.checks import check
+from scripts.common.checks import check_fields
 
 SQUARE = np.ones((3, 3), np.uint8)  # structuring element of every operator, and 8-connectivity
 
@@ -30,16 +29,8 @@ class MorphologyParameters:
     max_area_px: int = 5000  # larger objects are dropped
 
     def __post_init__(self) -> None:
-        wanted = {
-            "floor": (0 <= self.floor <= 1, "a grey value in [0, 1]"),
-            "difference_threshold": (0 <= self.difference_threshold <= 1, "a difference in [0, 1]"),
-            "maxima_height": (0 < self.maxima_height <= 1, "a height in (0, 1]"),
-            "tile_px": (self.tile_px >= 8, "8 px or more"),
-            "max_area_px": (self.max_area_px >= 1, "1 px or more"),
-        }
-        for name, (is_valid, want) in wanted.items():
-            value = getattr(self, name)
-            check(name, value, is_valid and math.isfinite(value), want)
+        unit = {"floor": "[0, 1]", "difference_threshold": "[0, 1]", "maxima_height": "(0, 1]"}
+        check_fields(self, **unit, tile_px="[8, inf)", max_area_px="[1, inf)")
 
 
 def morphology_objects(

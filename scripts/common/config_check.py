@@ -1,4 +1,4 @@
-"""A mistyped key or option is an error, not a setting without effect.
+"""A mistyped key or option, or a config file in the wrong place, is an error, not a setting without effect.
 
 MONAI's bundle runner takes any `--name value` and any key of a config, whether something reads it or not. The root
 configs call `check_running_config` first in `initialize`.
@@ -9,13 +9,16 @@ import importlib
 import inspect
 import re
 import sys
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from monai.bundle import ConfigParser, ConfigWorkflow
 from monai.bundle.properties import InferProperties, TrainProperties
-from monai.utils import BundlePropertyConfig
+from monai.utils import BundlePropertyConfig, ensure_tuple
+
+from scripts.common.errors import end_with_one_line, one_line
 
 #: Keys that are for people, for MONAI, or for MONAI Label.
 ALWAYS_READ = ("_desc_", "_meta_", "imports", "displayable_configs", "initialize", "run", "finalize")
@@ -23,44 +26,98 @@ _REFERENCE = re.compile(r"[@%](\w+)")
 
 
 class ConfigError(ValueError):
-    """A key that nothing reads, or an argument that its object does not take."""
+    """A key that nothing reads, an argument that its object does not take, files in the wrong order, no such device."""
 
 
 def check_running_config() -> None:
     """Check the config of the workflow that is being initialised; without one (MONAI Label) nothing happens.
 
-    A ConfigError of `check_config` becomes, from the command line, one line and exit status 2.
+    From the command line, an error is from here on one line and exit status 2 (scripts/common/errors.py).
     """
     frames = [info.frame for info in inspect.stack(context=0)]
     workflows = (frame.f_locals.get("self") for frame in frames)
     workflow = next((found for found in workflows if isinstance(found, ConfigWorkflow)), None)
     if workflow is None:
         return
+    programs = [frame.f_code.co_filename for frame in frames if frame.f_globals.get("__name__") == "__main__"]
+    if any(Path(file).as_posix().endswith("monai/bundle/__main__.py") for file in programs):
+        end_with_one_line()
+    calls = (frame.f_locals for frame in frames if frame.f_globals.get("__name__") == "monai.bundle.scripts")
+    files = next((ensure_tuple(names["config_file"]) for names in calls if names.get("config_file")), ())
+    check_files(files)
     options = {argument[2:].partition("=")[0] for argument in sys.argv if argument.startswith("--")}
-    files = Path(workflow.config_root_path).glob("*.json")
-    defined = {key for file in files for key in ConfigParser.load_config_file(file)}
+    roots = files[:1] or Path(workflow.config_root_path).glob("*.json")
+    spared = {key for file in roots for key in ConfigParser.load_config_file(file)} - options
+    origins = {key.lstrip("+"): str(file) for file in files[1:] for key in ConfigParser.load_config_file(file)}
+    check_config(workflow.parser, (workflow.init_id, workflow.run_id, workflow.final_id), spared, origins)
+    check_options(workflow.parser, files, options)
+    if "device" in workflow.parser:
+        check_device(workflow.parser.get_parsed_content("device"))
+
+
+def check_files(files: Sequence[str | Path]) -> None:
+    """Check that config files stand in an order in which all that they say counts; a ConfigError names the wrong one.
+
+    The one that runs alone (it has `initialize`) is first, and no file replaces a key whose parts an earlier one set.
+    """
+    contents = [ConfigParser.load_config_file(file) for file in files]
+    roots = [str(file) for file, content in zip(files, contents, strict=True) if "initialize" in content]
+    if len(roots) > 1:
+        raise ConfigError(f"config_file: got {' and '.join(roots)}; want only one of them, and overlays after it")
+    if roots and roots[0] != str(files[0]):
+        raise ConfigError(f"config_file: got {roots[0]} after {files[0]}; want {roots[0]} first, overlays after it")
+    for place, content in enumerate(contents):
+        parts = {key.lstrip("+").partition("::")[0] for key in content if "::" in key or key.startswith("+")}
+        for later in range(place + 1, len(files)):
+            if lost := sorted(parts & contents[later].keys()):
+                got = f"{files[later]}, which replaces {lost[0]}, after {files[place]}, which sets parts of it"
+                raise ConfigError(f"config_file: got {got}; want the other order")
+
+
+def check_options(parser: ConfigParser, files: Sequence[str | Path], options: Iterable[str]) -> None:
+    """Check that an option is a number, or true or false, where the config files have one; else a ConfigError."""
+    given = ConfigParser()
+    given.read_config([str(file) for file in files])
+    for name in sorted(options):
+        default, value = given.get(name), parser.get(name)
+        if isinstance(value, str) and value[:1] in ("$", "@", "%"):
+            continue
+        if isinstance(default, bool) and value not in (True, False):
+            raise ConfigError(f"{name}: got {value!r}; want true or false")
+        if isinstance(default, int | float) and not isinstance(value, int | float):
+            raise ConfigError(f"{name}: got {value!r}; want a number")
+
+
+def check_device(device: Any) -> None:
+    """Check that this machine has a device, given as for `torch.device`; else a ConfigError."""
     try:
-        check_config(workflow.parser, (workflow.init_id, workflow.run_id, workflow.final_id), defined - options)
-    except ConfigError as error:
-        programs = [frame.f_code.co_filename for frame in frames if frame.f_globals.get("__name__") == "__main__"]
-        if not any(Path(file).as_posix().endswith("monai/bundle/__main__.py") for file in programs):
-            raise
-        sys.stderr.write(f"error: {error}\n")
-        sys.exit(2)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, TypeError, NotImplementedError) as error:  # whatever the back end raises
+        here = ", ".join(["cpu", *(f"cuda:{number}" for number in range(torch.cuda.device_count()))])
+        reason = one_line(error, 150)
+        raise ConfigError(f"device: got {str(device)!r}; want one that is here: {here} ({reason})") from error
 
 
-def check_config(parser: ConfigParser, run_ids: Sequence[str] = (), spared: Collection[str] = ()) -> None:
+def check_config(
+    parser: ConfigParser,
+    run_ids: Sequence[str] = (),
+    spared: Collection[str] = (),
+    origins: Mapping[str, str] | None = None,
+) -> None:
     """Check that every top-level key is read and every object takes the arguments that are given for it.
 
     Otherwise a ConfigError names the key and the nearest valid one. The parser's files are merged, its options applied;
-    `run_ids` are what is run, `spared` keys that may go unread: those of config files whose reader an overlay or an
-    option has replaced.
+    `run_ids` are what is run, `spared` keys that may go unread: those of the first config file, as an overlay or an
+    option may replace their reader. `origins` are the overlays that keys come from.
     """
     config = parser.get()
     read, arguments = _read_keys(config, run_ids), list(_arguments(config))
     known = {path.rpartition("::")[2]: path for path, _ in arguments} | {name: name for name in sorted(read)}
     for key in config:
         if key not in read and key not in spared:
+            if origins and key in origins:
+                wanted = "only overlays that belong to the first file, in the order that they say"
+                raise ConfigError(f"config_file: got {origins[key]}, whose key {key} nothing reads here; want {wanted}")
             raise ConfigError(f"{key}: got a key or option that nothing reads here; {_nearest(key, known)}")
     for path, taken in arguments:
         place, separator, name = path.rpartition("::")

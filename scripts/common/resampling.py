@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from scipy import ndimage
 
-from scripts.common.checks import check
+from scripts.common.checks import check_fields
 from scripts.common.labels import MC
 from scripts.common.objects import label_objects
 
@@ -21,8 +21,7 @@ class WorkingGrid:
     tolerance: float = 0.05  # images whose spacing differs by at most this share are left as they are
 
     def __post_init__(self) -> None:
-        check("spacing_mm", self.spacing_mm, self.spacing_mm >= 0, "0 or more")
-        check("tolerance", self.tolerance, self.tolerance >= 0, "0 or more")
+        check_fields(self)
 
     def magnification(self, spacing_mm: float) -> float:
         """New over old number of pixels per length for an image of this pixel size; 1 where it is left alone."""

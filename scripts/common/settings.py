@@ -16,7 +16,9 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
-WITHOUT_EFFECT = frozenset({"progress", "workers", "num_workers", "cache_dir"})  # on results, wherever they stand
+#: Settings without effect on results, wherever they stand.
+WITHOUT_EFFECT = frozenset({"progress", "workers", "num_workers", "cache_dir"})
+WITHOUT_EFFECT |= {"isolated", "time_limit_s", "memory_limit_mb"}  # of `Reading`
 #: State of MONAI's transforms and of PyTorch's optimizers and schedulers that is no setting.
 STATE = frozenset({"R", "last_epoch", "state", "param_groups", "base_lrs"})
 Class = TypeVar("Class", bound=type)
@@ -83,7 +85,8 @@ def _settings_of(thing: Any) -> dict[str, Any]:
     if own is not None and not callable(own):
         return {str(key): describe(value) for key, value in own.items()}
     if is_dataclass(thing):
-        return {field.name: describe(getattr(thing, field.name)) for field in fields(thing)}
+        names = (field.name for field in fields(thing) if field.name not in WITHOUT_EFFECT)
+        return {name: describe(getattr(thing, name)) for name in names}
     if isinstance(thing, torch.nn.Module):
         return _network_settings(thing)
     if isinstance(thing, torch.optim.Optimizer):

@@ -2,7 +2,8 @@
 
 The cache holds three files per mammogram, `<key>_image.npy` (uint16, [0, 1] over its range), `<key>_label.npy`
 (uint8) and `<key>.json` (pixel size), written atomically; `<key>` follows from the paths, sizes and times of the files
-and from the loading chain, so changed files are read again and an interrupted run continues where it stopped.
+and from the loading chain, so changed files are read again and an interrupted run continues where it stopped. Damaged
+files of the cache are made anew.
 """
 
 import hashlib
@@ -25,7 +26,7 @@ from scripts.data.lists.folder import describe_failure
 
 logger = logging.getLogger(__name__)
 
-CACHE_VERSION = 2  # raise it when reading or drawing changes what is cached
+CACHE_VERSION = 3  # raise it when reading or drawing changes what is cached
 LEVELS = 65535  # value of 1.0
 
 
@@ -45,6 +46,24 @@ class CachedImage:
     def label(self) -> np.ndarray:
         """Memory-mapped uint8 (rows, cols) {0, 1 = MC, 2 = ignore}."""
         return _array(f"{self.stem}_label.npy")
+
+    @property
+    def whole(self) -> bool:
+        """Whether its three files are there, complete, and of the types and the one shape that they should have."""
+        try:
+            levels, label = (_opened(f"{self.stem}_{name}.npy") for name in ("image", "label"))
+            stated = json.loads(Path(f"{self.stem}.json").read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return False
+        except (OSError, ValueError, EOFError, RecursionError) as error:
+            logger.warning("%s: %s is damaged (%s) and made anew", self.image_id, self.stem, error)
+            return False
+        sound = levels.dtype == np.uint16 and label.dtype == np.uint8 and levels.ndim == 2 and levels.size > 0
+        spacing = stated.get("spacing_mm", "") if isinstance(stated, dict) else ""
+        if sound and label.shape == levels.shape and isinstance(spacing, float | int | None):
+            return True
+        logger.warning("%s: %s holds arrays of a wrong shape or type and is made anew", self.image_id, self.stem)
+        return False
 
     @property
     def spacing_mm(self) -> float:
@@ -85,7 +104,7 @@ class ImageCache:
     def _decode_one(self, item: Mapping[str, Any]) -> CachedImage | None:
         try:
             image = CachedImage(str(self.cache_dir / cache_key(item, self._reading)), str(item.get("image_id", "")))
-            if not Path(f"{image.stem}.json").is_file():
+            if not image.whole:
                 _write(image.stem, self.loader(dict(item)))
             return image
         except Exception as error:
@@ -97,6 +116,7 @@ class ImageCache:
 
 def _write(stem: str, loaded: Mapping[str, Any]) -> None:
     """The JSON file last: where it is, the arrays are."""
+    _array.cache_clear()
     levels = np.round(np.clip(np.asarray(loaded["image"])[0], 0, 1) * LEVELS).astype(np.uint16)
     label = np.asarray(loaded["label"])[0].astype(np.uint8)
     write_atomically(Path(f"{stem}_image.npy"), lambda path: np.save(path, levels, allow_pickle=False))
@@ -107,6 +127,10 @@ def _write(stem: str, loaded: Mapping[str, Any]) -> None:
 
 @lru_cache(maxsize=256)  # opening costs as much as a tenth of a patch; each holds a file open
 def _array(path: str) -> np.ndarray:
+    return _opened(path)
+
+
+def _opened(path: str) -> np.ndarray:
     return np.load(path, mmap_mode="r", allow_pickle=False)
 
 

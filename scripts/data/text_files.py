@@ -38,8 +38,10 @@ def csv_rows(
 
 
 def json_content(path: str | Path, want: str) -> Any:
-    """What a JSON file holds; an unreadable one is a MammogramReadError."""
+    """What a JSON file holds; one that is unreadable or nested too deep is a MammogramReadError."""
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
+    except RecursionError as error:
+        raise MammogramReadError(path, "lists or objects that are nested too deep", want) from error
     except (OSError, ValueError) as error:
         raise MammogramReadError(path, f"an unreadable file ({error})", want) from error

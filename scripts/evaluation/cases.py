@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy.spatial import cKDTree
 
-from scripts.common.checks import check
+from scripts.common.checks import check, check_fields
 from scripts.common.labels import IGNORE, MC
 from scripts.common.objects import Spacing, label_objects
 
@@ -31,8 +31,7 @@ class HitRule:
     iou: float = 0.3  # smallest intersection over union, inclusive
 
     def __post_init__(self) -> None:
-        check("distance_mm", self.distance_mm, self.distance_mm >= 0, "0 or more")
-        check("iou", self.iou, self.iou > 0, "a value above 0")
+        check_fields(self, iou="(0, inf)")
 
     def hits(self, distance_mm: np.ndarray, iou: np.ndarray) -> np.ndarray:
         """Whether each pair is a hit, bool."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from scripts.common.checks import check
+from scripts.common.checks import check, check_fields
 from scripts.common.files import json_values, write_json
 from scripts.common.provenance import describe_weights, package_versions, source_commit
 from scripts.common.settings import describe
@@ -83,6 +83,7 @@ class PresetLimits:
     specific_fp_per_cm2: float = 0.1  # at most that of "sensitive"
 
     def __post_init__(self) -> None:
+        check_fields(self)
         specific, most = self.specific_fp_per_cm2, self.sensitive_fp_per_cm2
         check("specific_fp_per_cm2", specific, 0 <= specific <= most, f"0 to {most}")
 

@@ -12,7 +12,7 @@ import numpy as np
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
-from scripts.common.checks import check
+from scripts.common.checks import check, check_fields
 from scripts.common.labels import BACKGROUND
 from scripts.common.objects import Spacing
 from scripts.evaluation.cases import ROUNDING_MM, CaseScores, ImageArrays, equivalent_diameter_mm, places_mm
@@ -49,8 +49,7 @@ class Contrast:
     names: ClassVar[tuple[str, ...]] = (CONTRAST,)
 
     def __post_init__(self) -> None:
-        check("gap_mm", self.gap_mm, self.gap_mm >= 0, "0 or more")
-        check("width_mm", self.width_mm, self.width_mm > 0, "a value above 0")
+        check_fields(self, width_mm="(0, inf)")
 
     def of_annotations(self, arrays: ImageArrays, case: CaseScores) -> dict[str, np.ndarray]:
         """CNR of the annotated objects, (annotations,)."""
@@ -98,8 +97,7 @@ class Neighbourhood:
     names: ClassVar[tuple[str, ...]] = (GAP, NEIGHBOURS, TO_LARGE)
 
     def __post_init__(self) -> None:
-        for name, value in vars(self).items():
-            check(name, value, value > 0, "a value above 0")
+        check_fields(self, radius_mm="(0, inf)", large_mm="(0, inf)")
 
     def of_annotations(self, arrays: ImageArrays, case: CaseScores) -> dict[str, np.ndarray]:
         """Gap and number of neighbours of the annotated objects, (annotations,) each."""

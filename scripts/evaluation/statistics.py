@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
-from scripts.common.checks import check
+from scripts.common.checks import check, check_fields
 from scripts.common.files import json_values
 
 #: what bootstrap resamples
@@ -57,7 +57,7 @@ class Bootstrap:
     seed: int = 0  # equal seeds give equal samples
 
     def __post_init__(self) -> None:
-        check("bootstrap::samples", self.samples, self.samples >= 1, "1 or more")
+        check_fields(self, samples="[1, inf)")
         check("bootstrap::unit", self.unit, self.unit in (IMAGE, PATIENT), f"{IMAGE!r} or {PATIENT!r}")
 
     def weights(self, patients: Sequence[str]) -> np.ndarray:

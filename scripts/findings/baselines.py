@@ -8,6 +8,7 @@ import numpy as np
 from scripts.candidates.dog_discs import draw_discs, peak_differences
 from scripts.candidates.hdog import HDoGParameters, hdog
 from scripts.candidates.morphology import MorphologyParameters, morphology_objects
+from scripts.common.checks import check_fields
 from scripts.common.objects import fill_holes, label_objects
 from scripts.findings.forming import Scene, ScoredObjects, keep_objects, sigmoid
 
@@ -18,6 +19,9 @@ class HDoGObjects:
 
     hdog: HDoGParameters = field(default_factory=HDoGParameters)
     own_threshold: ClassVar[float | None] = 0.0
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
     def form(self, scene: Scene, score_threshold: float) -> ScoredObjects:
         """See `Objects`."""
@@ -33,6 +37,9 @@ class MorphologyObjects:
 
     morphology: MorphologyParameters = field(default_factory=MorphologyParameters)
     own_threshold: ClassVar[float | None] = 0.0
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
     def form(self, scene: Scene, score_threshold: float) -> ScoredObjects:
         """See `Objects`."""

@@ -11,7 +11,7 @@ from typing import ClassVar
 import numpy as np
 
 from scripts.candidates.hdog import HDoGParameters, hdog
-from scripts.common.checks import check
+from scripts.common.checks import check, check_fields
 from scripts.common.objects import fill_holes, label_objects
 from scripts.findings.forming import Scene, ScoredObjects, keep_objects
 
@@ -26,7 +26,7 @@ class CandidateObjects:
     own_threshold: ClassVar[float | None] = None
 
     def __post_init__(self) -> None:
-        check("overlap_fraction", self.overlap_fraction, 0 <= self.overlap_fraction < 1, "a value in [0, 1)")
+        check_fields(self, overlap_fraction="[0, 1)")
 
     def candidates(self, image: np.ndarray, within: np.ndarray | None, spacing_mm: float) -> np.ndarray:
         """The candidate mask, bool (rows, cols), of a [0, 1] image of this row spacing."""

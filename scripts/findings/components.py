@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from scripts.common.checks import check
+from scripts.common.checks import check_fields
 from scripts.common.objects import label_objects
 from scripts.findings.forming import Scene, ScoredObjects
 
@@ -24,8 +24,7 @@ class ComponentObjects:
     own_threshold: ClassVar[float | None] = None
 
     def __post_init__(self) -> None:
-        check("steps", self.steps, self.steps >= 2, "2 or more")
-        check("lowest", self.lowest, 0 < self.lowest < 0.5, "a value in (0, 0.5)")
+        check_fields(self, steps="[2, inf)", lowest="(0, 0.5)")
 
     @property
     def thresholds(self) -> np.ndarray:

@@ -13,7 +13,7 @@ from scipy import ndimage
 from skimage.morphology import local_maxima, reconstruction
 from skimage.segmentation import watershed
 
-from scripts.common.checks import check
+from scripts.common.checks import check_fields
 from scripts.common.objects import label_objects
 from scripts.findings.forming import Scene, ScoredObjects, keep_objects
 
@@ -37,8 +37,7 @@ class PeakObjects:
     own_threshold: ClassVar[float | None] = None
 
     def __post_init__(self) -> None:
-        for name in ("floor", "share", "prominence"):
-            check(name, getattr(self, name), 0 < getattr(self, name) <= 1, "a value in (0, 1]")
+        check_fields(self, floor="(0, 1]", share="(0, 1]", prominence="(0, 1]")
 
     def form(self, scene: Scene, score_threshold: float) -> ScoredObjects:
         """See `Objects`."""

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from scripts.common.checks import check_fields, check_number
+from scripts.common.errors import one_line
 from scripts.common.files import sha256_of, write_json
 from scripts.common.settings import describe, differences
 from scripts.findings.forming import Objects
@@ -31,6 +33,9 @@ class OperatingPoints:
     preset: str = "balanced"  # or "sensitive", "specific"
     weights: str | Path | None = None  # file in use; compared with the SHA-256 that the points were chosen with
     settings: Mapping[str, Any] | None = None  # objects in use that decide what a score means (`scoring`); compared too
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
     def threshold(self, optional: bool = False) -> float | None:
         """Score threshold of the preset.
@@ -112,10 +117,28 @@ def publish_presets(path: str | Path, method: str, content: Mapping[str, Any]) -
 
 
 def _read(file: Path) -> dict[str, Any]:
+    """The checked table of methods; whatever else the file holds is a ValueError that says so."""
+    remedy = "take the file of the bundle again, or run choosing to write one"
     try:
         methods = json.loads(file.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"operating_points: {file} is no JSON ({one_line(error, 100)}); {remedy}") from error
+    try:
+        _check_table("methods", methods)
+        for method, entry in methods.items():
+            _check_table(method, entry)
+            presets, provenance = entry.get("presets", {}), entry.get("provenance", {})
+            _check_table(f"{method}::presets", presets)
+            for name, point in presets.items():
+                _check_table(f"{method}::presets::{name}", point)
+                check_number(f"{method}::presets::{name}::threshold", point.get("threshold"), "[0, 1]")
+            _check_table(f"{method}::provenance", provenance)
+            _check_table(f"{method}::provenance::weights", provenance.get("weights") or {})
     except ValueError as error:
-        raise ValueError(f"operating_points: {file} is no JSON ({error})") from error
-    if not isinstance(methods, dict) or not all(isinstance(entry, dict) for entry in methods.values()):
-        raise ValueError(f"operating_points: {file} holds no table of methods; run choosing to write one")
+        raise ValueError(f"operating_points: {file} holds {one_line(error, 300)}; {remedy}") from error
     return methods
+
+
+def _check_table(name: str, value: Any) -> None:
+    if not isinstance(value, dict):
+        raise ValueError(f"{name}: got a {type(value).__name__}; want a table of names and values")

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from scripts.common.checks import check
+from scripts.common.checks import check, check_fields
 
 #: Cuts within a tile lie at multiples of it: the processor's library compiles and keeps programs for every size.
 PART_STEP_PX = 128
@@ -60,11 +60,10 @@ class Tiles:
     crop: bool = True
 
     def __post_init__(self) -> None:
-        if self.margin_px < 0 or self.step_px <= 0:
-            wanted = f"0 or more that leaves a core of at least {self.align_px} px"
-            raise ValueError(f"margin_px: got {self.margin_px} for tile_px {self.tile_px}; want {wanted}")
+        check_fields(self, tile_px="[1, inf)", align_px="[1, inf)", batch_size="[1, inf)")
+        core = f"what leaves of tile_px = {self.tile_px} a core of at least {self.align_px} px"
+        check("margin_px", self.margin_px, self.step_px > 0, core)
         check("tile_px", self.tile_px, self.tile_px % self.align_px == 0, f"a multiple of align_px = {self.align_px}")
-        check("batch_size", self.batch_size, self.batch_size >= 1, "at least 1")
 
     @property
     def step_px(self) -> int:

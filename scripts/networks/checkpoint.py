@@ -1,12 +1,21 @@
-"""Weights of a whole network, loaded when an engine starts."""
+"""Weights of a whole network, loaded when an engine starts; and how files of PyTorch are read and written.
 
+A file is read with `weights_only`, so that no code in it runs, and refused where its checksums are wrong.
+"""
+
+import io
 import logging
-from collections.abc import Mapping
+import re
+import zipfile
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from ignite.engine import Engine, Events
 from torch import nn
+
+from scripts.common.files import write_atomically
 
 logger = logging.getLogger(__name__)
 
@@ -54,16 +63,77 @@ class LoadWeights:
                 f"{len(unexpected)} unexpected, {len(reshaped)} of another shape; first: {misfits[0]}); want {name}: "
                 "pass the overlay that belongs to the weights"
             )
+        if bad := next(not_finite(state), None):
+            raise WeightsError(
+                f"weights: {self.path} holds numbers that are not finite, in {bad}: its training diverged; "
+                f"want {wanted} of one that did not"
+            )
         network.load_state_dict(state)
         logger.info("weights of %s loaded from %s", name, self.path)
 
 
+def read_file(path: str | Path) -> Any:
+    """What `torch.save` wrote, on the CPU: tensors, numbers, texts and their containers.
+
+    Raises:
+        WeightsError: everything else; says of the file what is wrong with it, e.g. "/a/model.pt is cut short".
+    """
+    try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                if any(entry.compress_type for entry in archive.infolist()):  # as no file of torch's, but a bomb, is
+                    raise WeightsError(f"{path} is another archive (TorchScript, say), not written by torch.save")
+                if bad := archive.testzip():  # torch does not look at the checksums
+                    raise WeightsError(f"{path} is damaged (the checksum of {bad} is wrong)")
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except WeightsError:
+        raise
+    except Exception as error:  # torch.load raises whatever the damaged bytes provoke
+        raise WeightsError(f"{path} {fault_of(error)}") from error
+
+
+def fault_of(error: Exception) -> str:
+    """What is wrong with a file that `torch.load` refused, without its advice to read the file unsafely."""
+    text = str(error)
+    if isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError):
+        return f"cannot be read ({error.strerror})"
+    if "TorchScript" in text:
+        return "is a TorchScript archive, whose code is not run"
+    if found := re.search(r"(?i)unsupported (?:global:? GLOBAL|global|class) ([\w.]+)", text):
+        return f"holds Python objects ({found[1]}), which are not made, as that may run any code"
+    if "invalid hash" in text:
+        return "is not what its name says: its SHA-256 differs"
+    if "central directory" in text or isinstance(error, EOFError):
+        return "is cut short"
+    return "is damaged, or not written by torch.save"
+
+
+def write_file(path: Path, state: Mapping[str, Any]) -> None:
+    """`torch.save`, atomically; a WeightsError, and nothing is written, where a number is not finite."""
+    if bad := next(not_finite(state), None):
+        want = "finite ones: the training diverged; lower --optimizer::lr, or look at the data; nothing was written"
+        raise WeightsError(f"{path}: got numbers that are not finite, in {bad}; want {want}")
+    content = io.BytesIO()  # a full disk then is an OSError, and the file's random name is not in its bytes
+    torch.save(state, content)
+    write_atomically(path, lambda temporary: temporary.write_bytes(content.getbuffer()))
+
+
+def not_finite(state: Any, name: str = "") -> Iterator[str]:
+    """Names of the tensors of a nested state dict that hold an infinity or a NaN, e.g. "network.head.weight"."""
+    if isinstance(state, torch.Tensor):
+        if state.is_floating_point() and not torch.isfinite(state).all():
+            yield name
+    elif isinstance(state, Mapping | list | tuple):
+        for key, value in state.items() if isinstance(state, Mapping) else enumerate(state):
+            yield from not_finite(value, f"{name}.{key}" if name else str(key))
+
+
 def _read(path: Path, wanted: str) -> dict[str, torch.Tensor]:
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch.load raises whatever the damaged bytes provoke
-        reason = str(error).strip().partition("\n")[0]
-        raise WeightsError(f"weights: {path} is unreadable ({reason}); want {wanted}") from error
+        content = read_file(path)
+    except WeightsError as error:
+        remedy = "copy or download it again, or save it with torch.save(network.state_dict(), file)"
+        raise WeightsError(f"weights: {error}; want {wanted}: {remedy}") from error
     if isinstance(content, Mapping):
         content = next((content[key] for key in ("network", "model") if isinstance(content.get(key), Mapping)), content)
     if not isinstance(content, Mapping) or not any(isinstance(value, torch.Tensor) for value in content.values()):

@@ -13,8 +13,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from scripts.common.checks import check
+from scripts.common.errors import one_line
 from scripts.common.settings import recorded
-from scripts.networks.weights import EncoderWeightsError, fetch_state, fit_input_channels, shortened
+from scripts.networks.weights import EncoderWeightsError, fetch_state, fit_input_channels
 
 logger = logging.getLogger(__name__)
 
@@ -164,7 +165,7 @@ def load_pretrained(network: DeepLabV3, source: str) -> None:
     try:
         missing, unexpected = network.load_state_dict(state, strict=False)
     except RuntimeError as error:
-        raise EncoderWeightsError(f"pretrained: {source} does not fit: {shortened(error)}") from error
+        raise EncoderWeightsError(f"pretrained: {source} does not fit: {one_line(error, 300)}") from error
     backbone_only = not any(key.startswith("classifier.") for key in state)
     allowed = "classifier." if backbone_only else LAST_LAYER
     lost = [key for key in missing if not key.startswith(allowed) and not key.endswith("num_batches_tracked")]

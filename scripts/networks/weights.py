@@ -7,6 +7,9 @@ from urllib.error import URLError
 import torch
 from torch import nn
 
+from scripts.common.errors import one_line
+from scripts.networks.checkpoint import WeightsError, fault_of, not_finite, read_file
+
 logger = logging.getLogger(__name__)
 
 #: The digits after the dash are the start of the file's SHA-256; the download is compared with them.
@@ -45,7 +48,7 @@ def load_encoder_weights(encoder: nn.Module, name: str, source: str) -> None:
     try:
         encoder.load_state_dict(state)
     except RuntimeError as error:
-        wanted = f"want a state dict of encoder {name!r}: {shortened(error)}"
+        wanted = f"want a state dict of encoder {name!r}: {one_line(error, 300)}"
         raise EncoderWeightsError(f"encoder_weights: got {source}, which does not fit; {wanted}") from error
     logger.info("encoder %s starts from %s", name, source)
 
@@ -57,23 +60,30 @@ def fetch_state(source: str, argument: str) -> dict[str, torch.Tensor]:
         EncoderWeightsError: it cannot be had, or is no state dict; names `argument`, which asks for it.
     """
     cache = Path(torch.hub.get_dir()) / "checkpoints"
-    options = {"map_location": "cpu", "weights_only": True}
+    options = {"model_dir": str(cache), "check_hash": True, "map_location": "cpu", "weights_only": True}
     try:
         if "://" in source:
-            state = torch.hub.load_state_dict_from_url(source, model_dir=str(cache), check_hash=True, **options)
+            state = torch.hub.load_state_dict_from_url(source, **options)
+        elif Path(source).is_file():
+            state = read_file(source)
         else:
-            state = torch.load(source, **options)
-    except FileNotFoundError as error:
-        raise EncoderWeightsError(f"{argument}: got {source}, which is no file; want a .pt or .pth file") from error
+            raise EncoderWeightsError(f"{argument}: got {source}, which is no file; want a .pt or .pth file")
+    except WeightsError as error:
+        raise EncoderWeightsError(f"{argument}: {error}; want a plain state dict") from error
     except URLError as error:
         raise EncoderWeightsError(
-            f"{argument}: could not get {source} ({shortened(error)}); want network access, or the file placed in "
+            f"{argument}: could not get {source} ({one_line(error, 300)}); want network access, or the file placed in "
             f"{cache}, or its path as {argument}, or 'none'"
         ) from error
+    except EncoderWeightsError:
+        raise
     except Exception as error:  # torch.load raises whatever the damaged bytes provoke
-        raise EncoderWeightsError(f"{argument}: {source} is not a readable state dict ({shortened(error)})") from error
+        remedy = f"want a plain state dict: remove its file from {cache}, so that it is downloaded again"
+        raise EncoderWeightsError(f"{argument}: {source} {fault_of(error)}; {remedy}") from error
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise EncoderWeightsError(f"{argument}: got a {type(state).__name__} in {source}; want a plain state dict")
+    if bad := next(not_finite(state), None):
+        raise EncoderWeightsError(f"{argument}: {source} holds numbers that are not finite, in {bad}; want finite ones")
     return state
 
 
@@ -92,9 +102,3 @@ def fit_input_channels(weight: torch.Tensor, in_channels: int) -> torch.Tensor:
         got = f"got {in_channels} for weights of {weight.shape[1]} input channels"
         raise EncoderWeightsError(f"in_channels: {got}; want 1 or as many")
     return weight.sum(dim=1, keepdim=True)
-
-
-def shortened(error: Exception, limit: int = 300) -> str:
-    """The text of an error on one line."""
-    text = " ".join(str(error).split())
-    return text if len(text) <= limit else text[:limit] + " ..."

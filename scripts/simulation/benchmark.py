@@ -13,7 +13,7 @@ The sets depend on the backgrounds' bytes, the seed and the settings; all is wri
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from tqdm import tqdm
@@ -59,6 +59,7 @@ class BenchmarkSettings(Parameters):
     shifts: Mapping[str, Domain] = named(Domain, SHIFTS)  # changes of grey values
     #: {name: factor on the pixel size}.
     pixel_shifts: Mapping[str, float] = field(default_factory=lambda: {"pixel_0.7": 0.7, "pixel_1.4": 1.4})
+    intervals: ClassVar[Mapping[str, str]] = {"bits": "[8, 16]", "pixel_shifts": "(0, inf)"}
 
 
 def freeze_benchmark(

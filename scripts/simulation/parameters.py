@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import field, fields
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
-from scripts.common.checks import check
+from scripts.common.checks import check, check_fields
 
 Range = tuple[float, float]
 Rng = np.random.Generator
@@ -16,15 +16,20 @@ class Parameters:
     """Base of frozen dataclasses, checked by the endings of the fields' names (ValueError).
 
     `..._range` (with or without a unit behind it) is (low, high) with low <= high; `..._share` a number in [0, 1];
-    `..._shares` and tuples of shares are not negative and have the sum 1; `..._sd` and `..._rate` are not negative.
+    `..._shares` have the sum 1. No number is negative, but where `intervals` says so.
     """
+
+    intervals: ClassVar[Mapping[str, str]] = {}  # field -> interval of its numbers, see `check_fields`
 
     def __post_init__(self) -> None:
         for item in fields(self):  # type: ignore[arg-type]
             value = frozen(getattr(self, item.name))
-            if kind := item.metadata.get("kind"):
-                value = {key: part if isinstance(part, kind) else kind(**part) for key, part in value.items()}
+            if (kind := item.metadata.get("kind")) and isinstance(value, Mapping):
+                value = {key: _made(item.name, kind, part) for key, part in value.items()}
             object.__setattr__(self, item.name, value)
+        check_fields(self, **self.intervals)
+        for item in fields(self):  # type: ignore[arg-type]
+            value = getattr(self, item.name)
             wanted = _wanted(item.name, value)
             check(item.name, value, not wanted, wanted)
 
@@ -68,6 +73,11 @@ def _wanted(name: str, value: Any) -> str:
         return "two numbers, the smaller one first"
     if words[-1] == "share" and not 0 <= value <= 1:
         return "a share in [0, 1]"
-    if words[-1] == "shares" and (min(value) < 0 or abs(sum(value) - 1) > 1e-6):
+    if words[-1] == "shares" and abs(sum(value) - 1) > 1e-6:
         return "shares of 0 or more with the sum 1"
-    return "0 or more" if words[-1] in ("sd", "rate") and value < 0 else ""
+    return ""
+
+
+def _made(name: str, kind: type, part: Any) -> Any:
+    check(name, part, isinstance(part, kind | Mapping), f"objects of {kind.__name__}")
+    return part if isinstance(part, kind) else kind(**part)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from scripts.common.checks import check
+from scripts.common.checks import check_fields
 
 
 @dataclass(frozen=True)
@@ -21,10 +21,7 @@ class Warp:
     rotation_deg: float = 0.0  # rotation uniform in +- this
 
     def __post_init__(self) -> None:
-        check("crop_px", self.crop_px, self.crop_px >= 1, "1 or more")
-        check("scale_range", self.scale_range, 0 <= self.scale_range < 1, "a value in [0, 1)")
-        check("shift_range", self.shift_range, self.shift_range >= 0, "0 or more")
-        check("rotation_deg", self.rotation_deg, self.rotation_deg >= 0, "0 or more")
+        check_fields(self, crop_px="[1, inf)", scale_range="[0, 1)")
 
     def sample(self, rng: np.random.RandomState, shape: tuple[int, ...]) -> np.ndarray:
         """Draw a warp for a patch of (rows, cols): float64 (2, 3), output (col, row, 1) -> input (col, row)."""

@@ -11,6 +11,7 @@ from scipy.spatial import cKDTree
 from scripts.candidates.breast_mask import BreastRegion
 from scripts.candidates.dog_discs import dog_blobs, extract_patches
 from scripts.candidates.hdog import HDoGParameters
+from scripts.common.checks import check, check_fields
 from scripts.common.labels import IGNORE, MC
 from scripts.common.objects import label_objects, measure_objects
 from scripts.data.cache import LEVELS, CachedImage
@@ -33,6 +34,10 @@ class CandidatePatches:
     hit_px: float = 5.0  # see `label_candidates`; 5 px as in evaluation
     negatives_per_positive: float = 20.0  # candidates that are no MC per one that is, drawn over all images
     wanted = "at least one image with individually labelled MCs that the DoG finds"
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        check("patch_px", self.patch_px, self.patch_px % 2, "an odd number of pixels")
 
     def entries(self, images: Sequence[CachedImage], section: str, seed: int) -> list[Entry]:
         """The candidates of all images at their own pixel size; none without any MC among them."""

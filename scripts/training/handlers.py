@@ -5,6 +5,7 @@ import itertools
 import json
 import logging
 import random
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,15 @@ from ignite.engine import Engine, Events
 from monai.transforms import Randomizable
 
 from scripts.common.checks import check
-from scripts.common.files import write_atomically
+from scripts.common.errors import one_line
+from scripts.common.files import PARTIAL, write_atomically
 from scripts.common.settings import describe
 from scripts.common.tables import read_csv, write_csv
+from scripts.networks.checkpoint import WeightsError, not_finite, read_file, write_file
 
 logger = logging.getLogger(__name__)
+STALE_S = 60  # no file takes so long to write
+REMEDY = "give another output_dir, or --resume False to start anew"
 
 
 class SeedEveryEpoch:
@@ -55,7 +60,8 @@ class TrainingState:
 
     With it goes what the run is made of, as `describe` tells it: the trainer's network, optimizer, loss, inferer and
     data set (patches, reading, working grid, transforms), the validation's data set, the other `objects` and
-    `settings`. A checkpoint with anything else is refused; `max_epochs` alone may differ.
+    `settings`. A checkpoint with anything else is refused; what has no part in it may differ:
+    `max_epochs` (but for schedules that know it, such as a cosine), where weights are published, workers.
 
     Args:
         path: checkpoint file, rewritten atomically after every epoch.
@@ -92,38 +98,50 @@ class TrainingState:
         if self.evaluator is not None:
             state["best_metric"] = float(getattr(self.evaluator.state, "best_metric", -1))
             state["best_metric_epoch"] = int(getattr(self.evaluator.state, "best_metric_epoch", -1))
-        _save(self.path, state)
+        write_file(self.path, state)
 
     def _load(self, engine: Engine) -> None:
+        for left in self.path.parent.glob(f"{PARTIAL}*"):  # by a run that was killed while it wrote
+            if time.time() - left.stat().st_mtime > STALE_S:
+                left.unlink(missing_ok=True)
         engines = {"train": engine} | ({} if self.evaluator is None else {"validate": self.evaluator})
         self.fingerprint = fingerprint_of(engines, self.objects | self.settings, self.datalist)
         if not (self.resume and self.path.is_file()):
             return
-        state = torch.load(self.path, map_location="cpu", weights_only=True)
-        self._check(state)
-        for name, thing in self.objects.items():
-            thing.load_state_dict(state[name])
-        engine.state.epoch, engine.state.iteration = state["epoch"], state["iteration"]
-        if self.evaluator is not None:
-            for name in ("best_metric", "best_metric_epoch"):
-                setattr(self.evaluator.state, name, state[name])
+        try:
+            state = read_file(self.path)
+            self._check(state)
+        except WeightsError as error:
+            raise ValueError(f"{error}; {REMEDY}") from error
+        try:
+            for name, thing in self.objects.items():
+                thing.load_state_dict(state[name])
+            engine.state.epoch, engine.state.iteration = int(state["epoch"]), int(state["iteration"])
+            if self.evaluator is not None:
+                for name in ("best_metric", "best_metric_epoch"):
+                    setattr(self.evaluator.state, name, state[name])
+        except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+            raise ValueError(
+                f"{self.path}: is no checkpoint of this training ({one_line(error, 200)}); {REMEDY}"
+            ) from error
         logger.info("resuming %s after epoch %d of %s", self.path, state["epoch"], engine.state.max_epochs)
         if engine.state.max_epochs is not None and state["epoch"] >= engine.state.max_epochs:
             remedy = "raise max_epochs or choose another output_dir"
             logger.warning("%s has all %d epochs; %s", self.path, state["epoch"], remedy)
             engine.terminate()
 
-    def _check(self, state: Mapping[str, Any]) -> None:
-        remedy = "give another output_dir, or --resume False to start anew"
-        if "fingerprint" not in state:
-            raise ValueError(f"{self.path}: does not tell the settings that it was trained with; {remedy}")
+    def _check(self, state: Any) -> None:
+        if not isinstance(state, Mapping) or not isinstance(state.get("fingerprint"), Mapping):
+            raise ValueError(f"{self.path}: does not tell the settings that it was trained with; {REMEDY}")
+        if bad := next(not_finite(state), None):
+            raise ValueError(f"{self.path}: holds numbers that are not finite, in {bad}; {REMEDY}")
         old, new = state["fingerprint"], self.fingerprint
         keys = [key for key in dict.fromkeys([*new, *old]) if old.get(key, "absent") != new.get(key, "absent")]
         if keys:
             named = [f"{key} {old.get(key, 'absent')!r} there, {new.get(key, 'absent')!r} here" for key in keys]
             more = [f"{len(named) - 5} more"] if len(named) > 5 else []
             split = "another split, fold or set of images; " if any(key.startswith("datalist.") for key in keys) else ""
-            raise ValueError(f"{self.path}: is of another run: {split}{'; '.join(named[:5] + more)}; {remedy}")
+            raise ValueError(f"{self.path}: is of another run: {split}{'; '.join(named[:5] + more)}; {REMEDY}")
 
 
 #: Parts of MONAI's engines that say what a run is made of; their data loader is looked at besides.
@@ -203,8 +221,9 @@ class PublishWeights:
     Args:
         evaluator: validation engine; its best metric decides. Without one the last epoch is kept, whatever `epoch`.
         best_path: plain state dict of the epoch that is kept so far.
-        publish_path: copy of it at the end of training, if an epoch was trained; another file that is already there
-            is kept as the first free of `*.previous.pt`, `*.previous2.pt`, ... None or "" publishes nothing.
+        publish_path: copy of it at the end of training, once (`*.published` beside `best_path` says of which weights);
+            another file that is already there is kept as the first free of `*.previous.pt`, `*.previous2.pt`, ... None
+            or "" publishes nothing.
         epoch: "best" keeps the epoch of the best metric, "last" the last one.
     """
 
@@ -234,25 +253,21 @@ class PublishWeights:
         if self.epoch == "last" or best == engine.state.epoch:
             module = getattr(engine.network, "module", engine.network)
             state = {key: value.detach().cpu() for key, value in module.state_dict().items()}
-            _save(self.best_path, state)
+            write_file(self.best_path, state)
             logger.info("epoch %d is the %s so far: %s", engine.state.epoch, self.epoch, self.best_path)
 
     def _publish(self, engine: Engine) -> None:
-        if self.publish_path is None or not self.trained or not self.best_path.is_file():
+        if self.publish_path is None or not self.best_path.is_file():
             return
         content = self.best_path.read_bytes()
+        mark, digest = self.best_path.with_suffix(".published"), hashlib.sha256(content).hexdigest()
+        if not self.trained and mark.is_file() and mark.read_text(encoding="utf-8") == digest:
+            return  # a complete run; one that was killed before it published is not
         if self.publish_path.is_file() and (old := self.publish_path.read_bytes()) != content:
             names = (f"{self.publish_path.stem}.previous{n if n > 1 else ''}.pt" for n in itertools.count(1))
             kept = next(path for path in map(self.publish_path.with_name, names) if not path.exists())
             write_atomically(kept, lambda path: path.write_bytes(old))
             logger.warning("the weights that were at %s are kept as %s", self.publish_path, kept)
         write_atomically(self.publish_path, lambda path: path.write_bytes(content))
+        write_atomically(mark, lambda path: path.write_text(digest, encoding="utf-8"))
         logger.info("weights of the %s epoch published to %s", self.epoch, self.publish_path)
-
-
-def _save(path: Path, state: Mapping[str, Any]) -> None:
-    def write(temporary: Path) -> None:
-        with temporary.open("wb") as file:  # torch.save would put a path's random name into the bytes
-            torch.save(state, file)
-
-    write_atomically(path, write)

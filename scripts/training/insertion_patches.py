@@ -1,8 +1,8 @@
 """Training patches: simulated MCs in real backgrounds, drawn on the fly, repeatable from (seed, epoch, index)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import cv2
 import numpy as np
@@ -44,6 +44,7 @@ class InsertionPatches(Parameters):
     lookalikes: LookalikeSettings = field(default_factory=LookalikeSettings)
     domain: DomainSettings = field(default_factory=DomainSettings)
     wanted = "at least one readable mammogram"
+    intervals: ClassVar[Mapping[str, str]] = {"patch_px": "[1, inf)", "attempts": "[1, inf)", "air_level": "[0, 1]"}
 
     def entries(self, images: Sequence[CachedImage], section: str, seed: int) -> list[Entry]:
         """Places in the sequence of draws; all have all backgrounds to draw from."""

@@ -5,7 +5,7 @@ from monai.losses import DiceLoss
 from torch import nn
 from torch.nn import functional as F
 
-from scripts.common.checks import check
+from scripts.common.checks import check, check_number
 from scripts.common.labels import BACKGROUND, IGNORE, MC
 from scripts.common.settings import recorded
 
@@ -26,8 +26,8 @@ class OHEMLoss(nn.Module):
 
     def __init__(self, ratio: float = 3.0, min_negatives: int = 256) -> None:
         super().__init__()
-        check("ratio", ratio, ratio >= 0, "0 or more")
-        check("min_negatives", min_negatives, min_negatives >= 1, "at least 1")
+        check_number("ratio", ratio)
+        check_number("min_negatives", min_negatives, "[1, inf)", whole=True)
         self.ratio, self.min_negatives = float(ratio), int(min_negatives)
 
     def forward(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
@@ -73,9 +73,11 @@ class ProximityLoss(nn.Module):
         object_positive_weight: float = 1.0,
     ) -> None:
         super().__init__()
-        weights = (dice_weight, bce_weight)
-        check("dice_weight, bce_weight", weights, min(weights) >= 0 and max(weights) > 0, "one above 0, none below")
-        check("object_weight", object_weight, object_weight >= 0, "0 or more")
+        weights = {"dice_weight": dice_weight, "bce_weight": bce_weight, "positive_weight": positive_weight}
+        weights |= {"object_weight": object_weight, "object_positive_weight": object_positive_weight}
+        for name, value in weights.items():
+            check_number(name, value)
+        check("dice_weight, bce_weight", (dice_weight, bce_weight), dice_weight + bce_weight > 0, "one above 0")
         self.dice_weight, self.bce_weight = float(dice_weight), float(bce_weight)
         self.map_weights = (1.0, float(object_weight))
         self.positive_weights = (float(positive_weight), float(object_positive_weight))

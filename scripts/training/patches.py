@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from monai.data import Dataset
 
-from scripts.common.checks import check
+from scripts.common.checks import check, check_fields
 from scripts.common.labels import MC
 from scripts.data.cache import LEVELS, CachedImage, ImageCache
 
@@ -95,6 +95,7 @@ class GridPatches:
     wanted = "at least one image with individually labelled MCs"
 
     def __post_init__(self) -> None:
+        check_fields(self, patch_px="[1, inf)", background_floor="[0, 1]")
         check("stride_px", self.stride_px, 0 < self.stride_px <= self.patch_px, f"1..patch_px ({self.patch_px})")
 
     def entries(self, images: Sequence[CachedImage], section: str, seed: int) -> list[Entry]:

@@ -1,7 +1,7 @@
 """The thin MONAI classes that the configs name; the maths is in the stages before."""
 
 from scripts.transforms.findings import FormObjectsd, MeasureFindingsd, RestoreFileGeometryd
-from scripts.transforms.loading import BreastMaskd, LoadLabeld, LoadMammogramd
+from scripts.transforms.loading import BreastMaskd, LoadLabeld, LoadMammogramd, MammogramReader
 from scripts.transforms.training import (
     DropIgnoredd,
     ProximityTargetd,
@@ -18,6 +18,7 @@ __all__ = [
     "FormObjectsd",
     "LoadLabeld",
     "LoadMammogramd",
+    "MammogramReader",
     "MeasureFindingsd",
     "ProximityTargetd",
     "RandBrightnessd",

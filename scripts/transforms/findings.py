@@ -9,7 +9,7 @@ from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import MapTransform
 
-from scripts.common.checks import check
+from scripts.common.checks import check_number
 from scripts.common.tensors import Data, plane, spacing_of
 from scripts.data.reader.geometry import to_file_axes
 from scripts.findings.analysis import FindingsAnalysis
@@ -41,7 +41,7 @@ class FormObjectsd(MapTransform):
         within_key: str | None = "breast_inner",
     ) -> None:
         super().__init__(keys)
-        check("score_threshold", score_threshold, 0 <= score_threshold <= 1, "a value in [0, 1]")
+        check_number("score_threshold", score_threshold, "[0, 1]")
         self.objects, self.score_threshold, self.within_key = objects, score_threshold, within_key
 
     def __call__(self, data: Mapping[Hashable, Any]) -> Data:

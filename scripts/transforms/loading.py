@@ -1,17 +1,22 @@
 """Reading mammograms and labels, and where the breast is. Images are tensors [1, rows, cols]."""
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from monai.config import KeysCollection
-from monai.data import MetaTensor
+from monai.data import ImageReader, MetaTensor
 from monai.transforms import MapTransform
+from monai.utils import ensure_tuple
 
 from scripts.candidates.breast_mask import BreastRegion
+from scripts.common.checks import check
 from scripts.common.tensors import Data, plane, spacing_of
 from scripts.data.labels.annotations import load_label
-from scripts.data.reader.mammogram_reader import AS_SHOWN, Reading, read_mammogram
+from scripts.data.reader.errors import PathLike, check_file
+from scripts.data.reader.isolation import read
+from scripts.data.reader.mammogram_reader import AS_SHOWN, Metadata, Reading
 
 
 class LoadMammogramd(MapTransform):
@@ -28,9 +33,39 @@ class LoadMammogramd(MapTransform):
         """Read every path."""
         item = dict(data)
         for key in self.keys:
-            array, meta = read_mammogram(item[key], self.reading)
+            array, meta = read(item[key], self.reading)
             item[key] = MetaTensor(torch.from_numpy(array)[None], meta=meta)
         return item
+
+
+class MammogramReader(ImageReader):
+    """`scripts.data.reader.isolation.read` as a MONAI reader (`LoadImaged(reader=..., ...)`).
+
+    Unlike MONAI's own readers it returns rows first; meta["affine"] accounts for that, so physical geometry stays
+    right. The file is read in `get_data`: when `read` fails, MONAI tries its other readers, and those would accept
+    what is refused here. A misspelt argument is an error rather than ignored.
+    """
+
+    def __init__(self, reading: Reading = AS_SHOWN, **kwargs: Any) -> None:
+        super().__init__()
+        if kwargs:  # no TypeError: MONAI would answer that by dropping all arguments
+            raise ValueError(f"MammogramReader: got unknown arguments {sorted(kwargs)}; want reading")
+        check("reading", reading, isinstance(reading, Reading), "a Reading")
+        self.reading = reading
+
+    def verify_suffix(self, filename: Sequence[PathLike] | PathLike) -> bool:
+        """Always True: contents decide, not names."""
+        return True
+
+    def read(self, data: Sequence[PathLike] | PathLike, **kwargs: Any) -> tuple[PathLike, ...]:
+        """The path as a tuple; nothing is opened yet."""
+        return ensure_tuple(data)
+
+    def get_data(self, img: Sequence[PathLike] | PathLike) -> tuple[np.ndarray, Metadata]:
+        """The mammogram of what `read` returned; several files for one image are a MammogramReadError."""
+        paths = ensure_tuple(img)
+        check_file(str(paths), len(paths) == 1, f"{len(paths)} files for one image", "one file")
+        return read(paths[0], self.reading)
 
 
 class LoadLabeld(MapTransform):
@@ -58,7 +93,11 @@ class LoadLabeld(MapTransform):
 
 
 class BreastMaskd(MapTransform):
-    """Add `breast` and `breast_inner` (eroded), bool masks [1, rows, cols], of the image."""
+    """Add `breast` and `breast_inner` (eroded), bool masks [1, rows, cols], of the image.
+
+    An image without a breast, or with one that the erosion leaves nothing of, is a ValueError: "nothing found" in it
+    would say nothing.
+    """
 
     def __init__(self, keys: KeysCollection = "image", region: BreastRegion | None = None) -> None:
         super().__init__(keys)
@@ -68,4 +107,7 @@ class BreastMaskd(MapTransform):
         """Compute both masks."""
         image = data[self.first_key(data)]
         breast, inner = map(torch.from_numpy, self.region.masks(plane(image), spacing_of(image)[0]))
+        if not inner.any():
+            got = "no breast" if not breast.any() else "a breast so narrow that its erosion leaves nothing"
+            raise ValueError(f"{image.meta.get('filename_or_obj', 'image')}: got {got} in it; want a mammogram")
         return dict(data) | {"breast": breast[None], "breast_inner": inner[None]}

@@ -20,3 +20,9 @@ def make_mg(tmp_path: Path) -> Callable[..., Path]:
         return save(mg_dataset(*args, **tags), tmp_path / f"mg{next(numbers)}.dcm", bare)
 
     return make
+
+
+@pytest.fixture
+def tiny_images(monkeypatch):
+    """Arrays of a few pixels, with values worked out by hand, are mammograms (for reading in this process)."""
+    monkeypatch.setattr("scripts.data.reader.plausible.MIN_SIDE_PX", 1)

@@ -18,6 +18,8 @@ from scripts.data.reader.plausible import to_unit_range
 from tests.data.dicom_factory import ramp
 from tests.data.file_factory import EIGHT, nifti, write
 
+pytestmark = pytest.mark.usefixtures("tiny_images")
+
 
 def grey_png(path, values: np.ndarray, depth: int):
     """A PNG of 1, 2 or 4 bits, written by hand from its specification."""
@@ -156,12 +158,6 @@ def test_integer_scale_keeps_order_and_range(values):
     assert not smaller or max(values) >= 2 ** smaller[-1]
 
 
-def test_constant_images_are_accepted(tmp_path):
-    assert read_mammogram(write(tmp_path / "zero.png", EIGHT * 0))[0].max() == 0
-    image, _ = read_mammogram(write(tmp_path / "flat.tif", np.full((4, 4), -2.5)))
-    assert np.all(image == 0)
-
-
 @pytest.mark.parametrize(
     "name, options, spacing, source",
     [
@@ -182,7 +178,7 @@ def test_resolution_tags(tmp_path, caplog, name, options, spacing, source):
 
 
 def test_images_longer_than_any_detector_get_the_default_spacing(tmp_path):
-    path = write(tmp_path / "x.png", np.zeros((2000, 10), np.uint8), dpi=(100, 100))  # 50 cm
+    path = write(tmp_path / "x.png", ramp(2000, 10), dpi=(100, 100))  # 50 cm
     assert read_mammogram(path)[1]["spacing_source"] == "default"
 
 
@@ -237,5 +233,5 @@ def test_decompression_bomb_is_refused_unopened(tmp_path):
     data[16:24] = struct.pack(">II", 13000, 13000)
     data[29:33] = struct.pack(">I", zlib.crc32(bytes(data[12:29])))
     path.write_bytes(data)
-    with pytest.raises(MammogramReadError, match="150 million pixels"):
+    with pytest.raises(MammogramReadError, match="at most 62 million pixels"):
         read_mammogram(path)

@@ -11,12 +11,16 @@ from monai.transforms import LoadImaged
 
 from scripts.data.reader.errors import MammogramReadError
 from scripts.data.reader.geometry import to_file_axes
-from scripts.data.reader.mammogram_reader import MammogramReader, Reading, read_mammogram, read_values
+from scripts.data.reader.mammogram_reader import Reading, read_mammogram, read_values
+from scripts.transforms.loading import MammogramReader
 from tests.data.dicom_factory import ramp
 from tests.data.file_factory import EIGHT, nifti, write
 
-READER = "scripts.data.reader.mammogram_reader.MammogramReader"
+READER = "scripts.transforms.loading.MammogramReader"
+HERE = Reading(isolated=False)  # a process apart knows nothing of `tiny_images`
 READING = "scripts.data.reader.mammogram_reader.Reading"
+
+pytestmark = pytest.mark.usefixtures("tiny_images")
 
 
 @pytest.mark.parametrize("kind", [nib.Nifti1Image, nib.Nifti2Image])
@@ -87,11 +91,16 @@ def test_load_imaged_by_name_instance_and_config(make_mg):
     path = make_mg(WindowCenter=1, WindowWidth=1)
     config = {"_target_": "LoadImaged", "keys": "image", "ensure_channel_first": True}
     by_config = ConfigParser(
-        {"t": {**config, "reader": {"_target_": READER, "reading": {"_target_": READING, "voi": "none"}}}}
+        {
+            "t": {
+                **config,
+                "reader": {"_target_": READER, "reading": {"_target_": READING, "voi": "none", "isolated": False}},
+            }
+        }
     ).get_parsed_content("t")
     loaders = [
-        LoadImaged("image", reader=READER, ensure_channel_first=True, reading=Reading(voi="none")),
-        LoadImaged("image", reader=MammogramReader(Reading(voi="none")), ensure_channel_first=True),
+        LoadImaged("image", reader=READER, ensure_channel_first=True, reading=Reading(voi="none", isolated=False)),
+        LoadImaged("image", reader=MammogramReader(Reading(voi="none", isolated=False)), ensure_channel_first=True),
         by_config,
     ]
     for load in loaders:
@@ -104,12 +113,12 @@ def test_load_imaged_by_name_instance_and_config(make_mg):
 
 
 def test_monai_does_not_fall_back_on_its_own_readers(make_mg, tmp_path):
-    load = LoadImaged("image", reader=READER)
+    load = LoadImaged("image", reader=READER, reading=HERE)
     with pytest.raises(MammogramReadError, match="FOR PROCESSING"):
         load({"image": make_mg(PresentationIntentType="FOR PROCESSING")})
     with pytest.raises(MammogramReadError, match=r"2 files for one image"):
         load({"image": [make_mg(), make_mg()]})
-    allowed = LoadImaged("image", reader=READER, reading=Reading(allow_for_processing=True))
+    allowed = LoadImaged("image", reader=READER, reading=Reading(allow_for_processing=True, isolated=False))
     assert allowed({"image": make_mg(PresentationIntentType="FOR PROCESSING")})["image"].shape == (12, 17)
 
 
@@ -129,7 +138,8 @@ def test_metadata_survives_collation_of_mixed_formats(make_mg, tmp_path, workers
         nifti(tmp_path / "x.nii", ramp().T, np.diag([0.07, 0.07, 1, 1])),
     ]
     data = Dataset(
-        [{"image": str(path)} for path in paths], LoadImaged("image", reader=READER, ensure_channel_first=True)
+        [{"image": str(path)} for path in paths],
+        LoadImaged("image", reader=READER, ensure_channel_first=True, reading=HERE),
     )
     batch = next(iter(DataLoader(data, batch_size=3, num_workers=workers, collate_fn=list_data_collate)))["image"]
     assert tuple(batch.shape) == (3, 1, 12, 17)

@@ -24,7 +24,10 @@ from scripts.data.reader.errors import MammogramReadError
 from scripts.data.reader.mammogram_reader import read_mammogram, read_values
 from tests.data.dicom_factory import lut_item, mg_dataset, ramp, save
 
-pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:pydicom")  # pytest drops the reader's own filter
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::UserWarning:pydicom"),  # pytest drops the reader's own filter
+    pytest.mark.usefixtures("tiny_images"),
+]
 
 # Transfer syntaxes
 

@@ -108,3 +108,22 @@ def test_a_preset_is_named_only_where_the_threshold_comes_from_it(tmp_path):
     assert OperatingPoints(file, "A").preset_of(0.3) is None
     assert OperatingPoints(file, "B").preset_of(0.4) is None
     assert OperatingPoints(tmp_path / "none.json", "A").preset_of(0.4) is None
+
+
+WRONG = [
+    ('{"A": {"presets": {"balanced": {"threshold": 7}}}}', "threshold: got 7"),
+    ('{"A": {"presets": {"balanced": {"threshold": NaN}}}}', "threshold: got nan"),
+    ('{"A": {"presets": {"balanced": {"threshold": "0.5"}}}}', "threshold: got '0.5'"),
+    ('{"A": {"presets": {"balanced": 0.5}}}', "balanced"),
+    ('{"A": {"presets": [1]}}', "presets"),
+    ("[" * 100_000, "is no JSON"),
+]
+
+
+@pytest.mark.parametrize(("text", "told"), WRONG)
+def test_points_out_of_range_or_of_another_form_are_named(tmp_path, text, told):
+    file = tmp_path / "points.json"
+    file.write_text(text)
+    with pytest.raises(ValueError, match=r"operating_points: .*points\.json") as error:
+        OperatingPoints(file, "A").threshold()
+    assert told in str(error.value)

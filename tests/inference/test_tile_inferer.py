@@ -279,7 +279,7 @@ def test_network_that_changes_the_size_is_refused(images):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"margin_px": 256}, "margin_px: got 256 for tile_px 512"),
+        ({"margin_px": 256}, "margin_px: got 256; want what leaves of tile_px = 512 a core of at least 32 px"),
         ({"margin_px": -1}, "margin_px: got -1"),
         ({"tile_px": 500}, "tile_px: got 500; want a multiple of align_px = 32"),
         ({"batch_size": 0}, "batch_size: got 0"),

@@ -1,10 +1,17 @@
 """Loading a network's weights when an engine starts: what fits is loaded, what does not says why."""
 
+import errno
+import io
+import os
+import pickle
+import zipfile
+from pathlib import Path
+
 import pytest
 import torch
 from ignite.engine import Engine
 
-from scripts.networks.checkpoint import LoadWeights
+from scripts.networks.checkpoint import LoadWeights, write_file
 
 
 def small(out=2):
@@ -87,9 +94,96 @@ def test_a_file_without_state_dict_is_refused(tmp_path, content):
         load(tmp_path / "a.pt", small())
 
 
-def test_damaged_and_whole_pickled_networks_are_refused(tmp_path):
-    (tmp_path / "damaged.pt").write_bytes(b"no archive")
-    torch.save(small(), tmp_path / "pickled.pt")  # would run code from the file: not read
-    for path in (tmp_path / "damaged.pt", tmp_path / "pickled.pt", tmp_path):
-        with pytest.raises(ValueError, match="is unreadable"):
-            load(path, small())
+class Code:
+    """An object whose pickle runs a command when it is read."""
+
+    def __init__(self, mark):
+        self.mark = mark
+
+    def __reduce__(self):
+        return os.system, (f"touch {self.mark}",)
+
+
+def saved(content):
+    stream = io.BytesIO()
+    torch.save(content, stream)
+    return stream.getvalue()
+
+
+def zipped(name, method):
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", method) as archive:
+        archive.writestr(name, bytes(100_000))
+    return stream.getvalue()
+
+
+def flipped(content):
+    at = content.index(b"data/0") + 200
+    return content[:at] + bytes([content[at] ^ 0x40]) + content[at + 1 :]
+
+
+def scripted():
+    stream = io.BytesIO()
+    torch.jit.save(torch.jit.script(small()), stream)
+    return stream.getvalue()
+
+
+STATE = saved({"a": torch.arange(1000.0)})
+BAD_FILES = {
+    "empty": (lambda mark: b"", "is cut short"),
+    "a text": (lambda mark: b"no archive", "is damaged, or not written by torch.save"),
+    "cut short": (lambda mark: STATE[: len(STATE) // 2], "is cut short"),
+    "without its last byte": (lambda mark: STATE[:-1], "is damaged"),
+    "one bit wrong": (lambda mark: flipped(STATE), r"is damaged \(the checksum of archive/data/0 is wrong\)"),
+    "another archive": (lambda mark: zipped("a.txt", zipfile.ZIP_STORED), "is damaged, or not written by torch.save"),
+    "a compressed archive": (lambda mark: zipped("a/data.pkl", zipfile.ZIP_DEFLATED), "is another archive"),
+    "code, old format": (lambda mark: pickle.dumps(Code(mark)), "is damaged, or not written by torch.save"),
+    "code": (lambda mark: saved({"a": Code(mark)}), r"holds Python objects \(posix.system\)"),
+    "a whole network": (lambda mark: saved(small()), r"holds Python objects \(torch.nn.modules"),
+    "TorchScript": (lambda mark: scripted(), r"is another archive \(TorchScript, say\)"),
+    "100,000 lists in each other": (lambda mark: b"\x80\x02" + b"]" * 100_000 + b"a" * 99_999 + b".", "is damaged"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD_FILES)
+def test_a_bad_file_is_named_with_a_remedy_and_runs_nothing(tmp_path, kind):
+    make, words = BAD_FILES[kind]
+    path, mark, network = tmp_path / "bad.pt", tmp_path / "mark", small()
+    path.write_bytes(make(mark))
+    before = network[0].weight.detach().clone()
+    wanted = r"want a state dict \(.pt\) of Sequential"
+    with pytest.raises(ValueError, match=rf"^weights: {path} {words}.*{wanted}") as error:
+        load(path, network)
+    assert "weights_only" not in str(error.value) and "\n" not in str(error.value)
+    assert not mark.exists() and torch.equal(network[0].weight, before)
+
+
+def test_a_folder_is_no_file(tmp_path):
+    with pytest.raises(ValueError, match="cannot be read"):
+        load(tmp_path, small())
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_neither_written_nor_loaded(tmp_path, value):
+    state = small().state_dict()
+    state["1.running_var"][1] = value
+    with pytest.raises(ValueError, match=r"new\.pt: got numbers that are not finite, in network\.1\.running_var"):
+        write_file(tmp_path / "new.pt", {"network": state, "epoch": 3})
+    assert not list(tmp_path.iterdir())
+    torch.save(state, tmp_path / "a.pt")
+    network = small()
+    with pytest.raises(ValueError, match=r"^weights: .*a\.pt holds numbers .* in 1\.running_var: its training"):
+        load(tmp_path / "a.pt", network)
+    assert torch.isfinite(network[1].running_var).all()
+
+
+def test_a_full_disk_leaves_the_file_that_was_there(tmp_path, monkeypatch):
+    def full(path, content):
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    write_file(tmp_path / "a.pt", {"a": torch.zeros(3)})
+    before = (tmp_path / "a.pt").read_bytes()
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_file(tmp_path / "a.pt", {"a": torch.ones(3)})
+    assert (tmp_path / "a.pt").read_bytes() == before and len(list(tmp_path.iterdir())) == 1

@@ -124,7 +124,7 @@ def test_weights_that_cannot_be_had_are_named(network, tmp_path, monkeypatch):
     with pytest.raises(EncoderWeightsError, match=r"nowhere\.pth"):
         load_pretrained(network, str(tmp_path / "nowhere.pth"))
     (tmp_path / "damaged.pth").write_bytes(b"no weights")
-    with pytest.raises(EncoderWeightsError, match=r"damaged\.pth is not a readable"):
+    with pytest.raises(EncoderWeightsError, match=r"damaged\.pth is damaged"):
         load_pretrained(network, str(tmp_path / "damaged.pth"))
     with pytest.raises(ValueError, match="input_std: got 0"):
         DeepLabV3(input_std=0)

@@ -6,6 +6,7 @@ import pytest
 import torch
 from monai.data import MetaTensor
 
+from scripts.candidates.breast_mask import BreastRegion
 from scripts.candidates.hdog import HDoGParameters
 from scripts.common.tensors import plane
 from scripts.data.reader.mammogram_reader import MammogramReadError
@@ -123,7 +124,7 @@ def test_components_are_formed_anew_at_every_threshold_of_an_evaluation():
     assert "objects_at" not in formed(ComponentObjects(), values[None], 0.5)
 
 
-@pytest.mark.parametrize("shape", [(6, 9), (6, 9, 1)])
+@pytest.mark.parametrize("shape", [(66, 99), (66, 99, 1)])
 def test_masks_go_back_to_the_files_axes_and_affine(tmp_path, shape):
     values = np.random.default_rng(0).integers(0, 2, shape).astype(np.uint8)
     affine = np.array([[0.08, 0, 0, 3], [0, 0.08, 0, -5], [0, 0, 1, 0], [0, 0, 0, 1]])
@@ -131,7 +132,7 @@ def test_masks_go_back_to_the_files_axes_and_affine(tmp_path, shape):
     file.header.set_sform(affine, code=1)
     nibabel.save(file, tmp_path / "x.nii")
     read = LoadMammogramd()({"image": str(tmp_path / "x.nii")})["image"]
-    assert read.shape == (1, 9, 6)
+    assert read.shape == (1, 99, 66)
     out = RestoreFileGeometryd(keys="pred")({"image": read, "pred": torch.from_numpy(plane(read) > 0)[None]})
     np.testing.assert_array_equal(np.asarray(out["pred"][0]), values)
     np.testing.assert_allclose(np.asarray(out["pred"].affine), affine)
@@ -156,3 +157,11 @@ def test_a_label_of_clusters_only_becomes_a_region_to_ignore(tmp_path):
     nibabel.save(nibabel.Nifti1Image(np.ones((6, 5), np.uint8), np.eye(4)), tmp_path / "mask.nii")
     item = {"image": mammogram(np.zeros((5, 6))), "label": str(tmp_path / "mask.nii"), "annotation": "clusters_only"}
     assert set(np.unique(LoadLabeld(keys="label")(item)["label"])) == {2}
+
+
+@pytest.mark.parametrize(("breast", "got"), [(slice(0), "no breast"), (slice(10, 20), "a breast so narrow")])
+def test_an_image_without_a_breast_to_look_at_is_an_error(breast, got):
+    image = np.zeros((120, 120), np.float32)
+    image[breast, 5:110] = 0.6
+    with pytest.raises(ValueError, match=rf"x\.png: got {got}"):
+        BreastMaskd(region=BreastRegion(erosion_px=45))({"image": mammogram(image)})

@@ -19,6 +19,7 @@ from scripts.data.reader.errors import MammogramReadError, check_file
 
 logger = logging.getLogger(__name__)
 
+LARGEST_AREA_CM2 = 1e6  # beyond it a number is no area
 TYPE_OVAL, TYPE_CONTOUR, TYPE_POINT = 9, 15, 19  # the viewer's tool numbers: oval, pencil, 2-D point
 # The viewer counts from the corner of the first pixel, we count from its centre: its (0.5, 0.5) is our (0, 0).
 PIXEL_CENTRE_PX = 0.5
@@ -115,13 +116,15 @@ def classify_name(name: str, single_point: bool) -> str:
 def _parse_roi(entry: Any, where: str, path: str | Path) -> Roi:
     has_points = isinstance(entry, dict) and isinstance(entry.get("Point_px"), list)
     check_file(path, has_points, f"{where} without a list 'Point_px'", "the points of every ROI")
-    texts, name = entry["Point_px"], str(entry.get("Name", ""))
+    texts, name = entry["Point_px"], entry.get("Name", "")
+    check_file(path, isinstance(name, str | int | float), f"{where} with a {type(name).__name__} as its Name", "a text")
+    name = str(name)
     stated = entry.get("NumberOfPoints", len(texts))
     got = f"{where} ({name!r}) with {len(texts)} points"
     check_file(path, stated == len(texts), got, f"NumberOfPoints = {stated}")
     points = np.array([_parse_point(text, where, path) for text in texts], np.float64).reshape(-1, 2)
     kind, area = entry.get("Type", TYPE_CONTOUR), entry.get("Area", 0.0)
-    numbers = isinstance(kind, int) and isinstance(area, int | float)
+    numbers = isinstance(kind, int) and isinstance(area, int | float) and abs(area) <= LARGEST_AREA_CM2
     check_file(path, numbers, f"{where} of Type {kind!r} and Area {area!r}", "numbers")
     finding = classify_name(name, single_point=kind == TYPE_POINT or len(points) == 1)
     return Roi(finding, name, kind, points, float(area))
@@ -129,7 +132,8 @@ def _parse_roi(entry: Any, where: str, path: str | Path) -> Roi:
 
 def _parse_point(text: Any, where: str, path: str | Path) -> tuple[float, float]:
     """ "(x, y)" -> (row, col)."""
-    match = POINT_PX.match(str(text).strip())
+    text = text if isinstance(text, str) else f"({type(text).__name__})"
+    match = POINT_PX.match(text.strip())
     try:
         x, y = map(float, match.groups() if match else ("nan", "nan"))
     except ValueError:

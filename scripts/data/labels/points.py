@@ -86,7 +86,8 @@ def _place(
 def _number(value: Any, where: str, path: str | Path) -> float:
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = math.nan
-    check_file(path, abs(number) <= FARTHEST_PX, f"{where} = {value!r}", "a finite number")
+    got = repr(value) if isinstance(value, str | int | float) else type(value).__name__
+    check_file(path, abs(number) <= FARTHEST_PX, f"{where} = {got}", "a finite number")
     return number

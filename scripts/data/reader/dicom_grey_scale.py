@@ -93,17 +93,28 @@ def presentation_table(
         return (stored / (2**bits.stored - 1)).astype(np.float32), "none"
     modality = _modality_values(path, dataset, stored)
     low, high = modality.min(), modality.max()
+    check_file(path, high > low, "a modality transformation with one output value", "a range of values")
     chosen = _choose_voi(path, dataset, voi, bool(low < 0))
     if chosen is None:
-        check_file(path, high > low, "a modality transformation with one output value", "a range of values")
         unit, applied = (modality - low) / (high - low), "none"
     else:
         unit, applied = chosen(modality), str(chosen)
     inverse = text(dataset, "PresentationLUTShape").upper() == "INVERSE"
     if inverse or dataset.PhotometricInterpretation == "MONOCHROME1":
         unit = 1.0 - unit
-    unit[_is_padding(path, dataset, stored, bits)] = 0.0
+    unit[is_padding(path, dataset, stored, bits)] = 0.0
     return unit.astype(np.float32), applied
+
+
+def why_blank(path: PathLike, dataset: Dataset, codes: np.ndarray, bits: Bits, applied: str) -> str:
+    """What makes the presentation values of these pixel codes (rows, cols) all the same; `applied` as above."""
+    used = stored_values(bits, 8 * codes.dtype.itemsize)[np.unique(codes)]
+    if len(used) == 1:
+        return f"every pixel has the stored value {used[0]}"
+    padding = is_padding(path, dataset, used, bits)
+    if padding.all():
+        return "every pixel is padding by PixelPaddingValue"
+    return f"all stored values from {used.min()} to {used.max()} look the same after {applied}"
 
 
 def read_windows(path: PathLike, dataset: Dataset) -> list[Window]:
@@ -178,7 +189,7 @@ def _choose_voi(path: PathLike, dataset: Dataset, voi: int | str, signed: bool) 
     return chosen
 
 
-def _is_padding(path: PathLike, dataset: Dataset, stored: np.ndarray, bits: Bits) -> np.ndarray:
+def is_padding(path: PathLike, dataset: Dataset, stored: np.ndarray, bits: Bits) -> np.ndarray:
     """Which stored values PixelPaddingValue (to PixelPaddingRangeLimit) declares to be no image, bool."""
     ends = numbers(path, dataset, "PixelPaddingValue")[:1]
     if not ends:

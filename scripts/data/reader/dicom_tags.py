@@ -5,6 +5,7 @@ import math
 from pydicom import Dataset
 from pydicom.multival import MultiValue
 
+from scripts.common.text import printable
 from scripts.data.reader.errors import MammogramReadError, PathLike, check_file
 from scripts.data.reader.plausible import Candidates, Spacing
 
@@ -28,12 +29,21 @@ def numbers(path: PathLike, dataset: Dataset, keyword: str) -> list[float]:
     return got
 
 
+def whole_number(path: PathLike, dataset: Dataset, keyword: str, default: int = 0) -> int:
+    """The one whole number of an element, `default` if it is absent or empty (else MammogramReadError)."""
+    values = numbers(path, dataset, keyword)
+    one = len(values) <= 1 and all(value == int(value) for value in values)
+    check_file(path, one, f"{keyword} = {values}", "one whole number")
+    return int(values[0]) if values else default
+
+
 def text(dataset: Dataset, keyword: str) -> str:
-    """An element as stripped text; "" if it is absent."""
+    """An element as stripped, `printable` text; "" if it is absent."""
     value = dataset.get(keyword)
     if value is None:
         return ""
-    return "\\".join(map(str, value)) if isinstance(value, MultiValue) else str(value).strip()
+    words = "\\".join(map(str, value)) if isinstance(value, MultiValue) else str(value)
+    return printable(words.strip())
 
 
 def spacing_candidates(path: PathLike, dataset: Dataset) -> Candidates:

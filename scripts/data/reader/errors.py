@@ -3,15 +3,19 @@
 import os
 from typing import Any
 
+from scripts.common.text import printable
+
 PathLike = str | os.PathLike[str]
+MAX_CHARACTERS = 600
 
 
 class MammogramReadError(ValueError):
-    """A file that cannot serve as a mammogram, a label or a data list: ``path: got ...; want ...``."""
+    """A file that cannot serve as a mammogram, a label or a data list: ``path: got ...; want ...``, on one line."""
 
     def __init__(self, path: PathLike, got: str, want: str) -> None:
+        got = got if len(got) <= MAX_CHARACTERS else f"{got[:MAX_CHARACTERS]} ..."  # what damaged tags hold may be long
         self.path, self.got, self.want = os.fspath(path), got, want
-        super().__init__(f"{self.path}: got {got}; want {want}")
+        super().__init__(printable(f"{self.path}: got {got}; want {want}"))
 
     def __reduce__(self) -> tuple[Any, ...]:
         """It survives pickling, so that data loader workers can raise it."""

@@ -3,28 +3,36 @@
 Files are recognised by their contents, never by their names.
 """
 
-import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from monai.data import ImageReader
-from monai.utils import ensure_tuple
 
-from scripts.common.checks import check
+from scripts.common.checks import check, check_number
 from scripts.data.reader.dicom_file import check_is_mammogram, is_dicom, open_dataset, stored_codes, stored_values
-from scripts.data.reader.dicom_grey_scale import look_up, presentation_table
+from scripts.data.reader.dicom_grey_scale import look_up, presentation_table, why_blank
 from scripts.data.reader.dicom_tags import IDENTITY, identity, spacing_candidates
 from scripts.data.reader.errors import MammogramReadError, PathLike, check_file
 from scripts.data.reader.geometry import IN_FILE_ORDER, plain_affine, rows_first_affine
-from scripts.data.reader.pictures import NIFTI_HEADER_BYTES, picture_format, read_picture
-from scripts.data.reader.plausible import DICOM_RANGE_MM, FILE_RANGE_MM, Candidates, choose_spacing, to_unit_range
+from scripts.data.reader.nifti_file import HEADER_BYTES
+from scripts.data.reader.pictures import picture_format, read_picture
+from scripts.data.reader.plausible import (
+    BYTES_PER_PIXEL,
+    DICOM_RANGE_MM,
+    FILE_RANGE_MM,
+    Candidates,
+    check_shows_something,
+    choose_spacing,
+    to_unit_range,
+)
 
 FORMATS = "DICOM, PNG, TIFF, JPEG or NIfTI"
+MIN_MEMORY_MB = 1000  # the decoders' own code takes a third of it
+MAX_TIME_LIMIT_S = 86400.0
 Metadata = dict[str, Any]
 
 
@@ -37,6 +45,10 @@ class Reading:
     voi: int | str = "auto"
     allow_for_processing: bool = False  # accept FOR PROCESSING (raw) DICOM images
     default_spacing_mm: float = 0.07  # pixel spacing where the file gives no believable one (with a warning)
+    #: Read in a process apart (isolation.py), where a decoder may crash, hang or want all memory without harm.
+    isolated: bool = True
+    time_limit_s: float = 120.0  # for one file, isolated
+    memory_limit_mb: int = 4000  # of the process apart; and what the whole run may need for an image bounds its size
 
     def __post_init__(self) -> None:
         voi, raw, mm = self.voi, self.allow_for_processing, self.default_spacing_mm
@@ -44,15 +56,22 @@ class Reading:
         want = "'auto', 'none', a window index or a preset's name"
         check("voi", voi, named or (isinstance(voi, int) and not isinstance(voi, bool)), want)
         check("allow_for_processing", raw, isinstance(raw, bool), "true or false")
-        number = isinstance(mm, int | float) and not isinstance(mm, bool)
-        check("default_spacing_mm", mm, number and math.isfinite(mm) and mm > 0, "a positive number of mm")
+        check_number("default_spacing_mm", mm, "(0, inf)")
+        check("isolated", self.isolated, isinstance(self.isolated, bool), "true or false")
+        check_number("time_limit_s", self.time_limit_s, f"(0, {MAX_TIME_LIMIT_S:g}]")
+        check_number("memory_limit_mb", self.memory_limit_mb, f"[{MIN_MEMORY_MB}, inf)", whole=True)
+
+    @property
+    def max_pixels(self) -> int:
+        """The largest image for which `memory_limit_mb` are enough."""
+        return self.memory_limit_mb * 10**6 // BYTES_PER_PIXEL
 
 
 AS_SHOWN = Reading()
 
 
 def read_mammogram(path: PathLike, reading: Reading = AS_SHOWN) -> tuple[np.ndarray, Metadata]:
-    """One mammogram as it is meant to be shown, else MammogramReadError.
+    """One mammogram as it is meant to be shown, else MammogramReadError; in this process (see isolation.py).
 
     Gives float32 (rows, cols) in [0, 1], MCs bright, never mirrored; and the metadata of docs/data.md.
     """
@@ -73,36 +92,6 @@ def read_values(path: PathLike) -> np.ndarray:
         return look_up(values.astype(np.uint8) if values.min() >= 0 and values.max() < 256 else values, codes)
 
 
-class MammogramReader(ImageReader):
-    """`read_mammogram` as a MONAI reader (`LoadImaged(reader=..., ...)`).
-
-    Unlike MONAI's own readers it returns rows first; meta["affine"] accounts for that, so physical geometry stays
-    right. The file is read in `get_data`: when `read` fails, MONAI tries its other readers, and those would accept
-    what is refused here. A misspelt argument is an error rather than ignored.
-    """
-
-    def __init__(self, reading: Reading = AS_SHOWN, **kwargs: Any) -> None:
-        super().__init__()
-        if kwargs:  # no TypeError: MONAI would answer that by dropping all arguments
-            raise ValueError(f"MammogramReader: got unknown arguments {sorted(kwargs)}; want reading")
-        check("reading", reading, isinstance(reading, Reading), "a Reading")
-        self.reading = reading
-
-    def verify_suffix(self, filename: Sequence[PathLike] | PathLike) -> bool:
-        """Always True: contents decide, not names."""
-        return True
-
-    def read(self, data: Sequence[PathLike] | PathLike, **kwargs: Any) -> tuple[PathLike, ...]:
-        """The path as a tuple; nothing is opened yet."""
-        return ensure_tuple(data)
-
-    def get_data(self, img: Sequence[PathLike] | PathLike) -> tuple[np.ndarray, Metadata]:
-        """`read_mammogram` of what `read` returned; several files for one image are a MammogramReadError."""
-        paths = ensure_tuple(img)
-        check_file(str(paths), len(paths) == 1, f"{len(paths)} files for one image", "one file")
-        return read_mammogram(paths[0], self.reading)
-
-
 @contextmanager
 def _recognised(path: PathLike) -> Iterator[str]:
     """ "dicom" or a `picture_format`, by content; whatever a decoder then raises becomes a `MammogramReadError`."""
@@ -111,7 +100,7 @@ def _recognised(path: PathLike) -> Iterator[str]:
     check_file(path, file.is_file(), "a directory or device", f"one {FORMATS} file")
     try:
         with file.open("rb") as stream:
-            head = stream.read(NIFTI_HEADER_BYTES)
+            head = stream.read(HEADER_BYTES)
     except OSError as error:
         raise MammogramReadError(path, f"an unreadable file ({error.strerror})", FORMATS) from error
     check_file(path, head, "an empty file", FORMATS)
@@ -122,6 +111,9 @@ def _recognised(path: PathLike) -> Iterator[str]:
         yield kind
     except MammogramReadError:
         raise
+    except MemoryError as error:
+        got = f"a {kind} file that needs more memory than is allowed"
+        raise MammogramReadError(path, got, "a mammogram, or a higher reading::memory_limit_mb") from error
     except Exception as error:
         got = f"a damaged or unusual {kind} file ({type(error).__name__}: {error})"
         raise MammogramReadError(path, got, "a complete and valid file") from error
@@ -130,7 +122,7 @@ def _recognised(path: PathLike) -> Iterator[str]:
 def _read_dicom(path: PathLike, reading: Reading) -> tuple[np.ndarray, Metadata]:
     dataset = open_dataset(path)
     check_is_mammogram(path, dataset, reading.allow_for_processing)
-    codes, bits = stored_codes(path, dataset)
+    codes, bits = stored_codes(path, dataset, reading.max_pixels)
     table, applied = presentation_table(path, dataset, bits, 8 * codes.dtype.itemsize, reading.voi)
     details = identity(dataset) | {
         "photometric": str(dataset.PhotometricInterpretation),
@@ -139,12 +131,16 @@ def _read_dicom(path: PathLike, reading: Reading) -> tuple[np.ndarray, Metadata]
         "voi_applied": applied,
     }
     spacings = spacing_candidates(path, dataset)
-    return _with_metadata(path, look_up(table, codes), "dicom", spacings, reading.default_spacing_mm, details)
+    image = look_up(table, codes)
+    check_shows_something(path, image, lambda: why_blank(path, dataset, codes, bits, applied))
+    return _with_metadata(path, image, "dicom", spacings, reading.default_spacing_mm, details)
 
 
 def _read_picture(path: PathLike, kind: str, reading: Reading) -> tuple[np.ndarray, Metadata]:
-    picture = read_picture(path, kind)
+    picture = read_picture(path, kind, reading.max_pixels)
+    check_file(path, not picture.no_mammogram, picture.no_mammogram, "a mammogram in grey values")
     image, bits = to_unit_range(path, picture.values, picture.full_scale)
+    check_shows_something(path, image)
     details = {"bits_stored": bits, **picture.layout}
     if picture.white_is_zero:
         image, details["photometric"] = 1.0 - image, "MONOCHROME1"

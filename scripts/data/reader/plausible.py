@@ -2,14 +2,17 @@
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from scripts.data.reader.errors import PathLike, check_file
+from scripts.data.reader.errors import MammogramReadError, PathLike, check_file
 
 BIT_DEPTHS = (8, 10, 12, 14, 16)  # what detectors and film scanners store
-MAX_PIXELS = 150_000_000  # six times the largest detector; beyond it a file is taken for a decompression bomb
+BYTES_PER_PIXEL = 64  # peak memory of a whole run per pixel of its image, breast all over it (docs/log/hardening.md)
+MAX_PIXELS = 4000 * 10**6 // BYTES_PER_PIXEL  # of the default `Reading.memory_limit_mb`: twice the largest detector
+MIN_SIDE_PX = 64  # no mammogram is smaller; icons and cut-outs are
+MAX_SIDE_PX = 32767  # beyond it pictures and many programs fail
 DICOM_RANGE_MM = (0.01, 0.99)  # placeholders such as 1\1 lie outside, reduced copies inside
 FILE_RANGE_MM = (0.02, 0.3)  # resolution tags and zooms are often left over from a screen or a printer
 MAX_FIELD_MM = 400.0  # no detector or film is longer
@@ -20,10 +23,25 @@ Candidates = Sequence[tuple[str, Spacing | None]]  # (source, spacing or None if
 logger = logging.getLogger(__name__)
 
 
-def check_size(path: PathLike, rows: int, cols: int) -> None:
+def check_size(path: PathLike, rows: int, cols: int, max_pixels: int = MAX_PIXELS) -> None:
     """Refuse empty and absurdly large images before they are decoded (MammogramReadError)."""
     check_file(path, min(rows, cols) >= 1, f"an empty image ({rows} x {cols} px)", "at least one pixel")
-    check_file(path, rows * cols <= MAX_PIXELS, f"{rows} x {cols} px", f"at most {MAX_PIXELS // 10**6} million pixels")
+    check_file(path, max(rows, cols) <= MAX_SIDE_PX, f"{rows} x {cols} px", f"at most {MAX_SIDE_PX} px a side")
+    want = f"at most {max_pixels / 10**6:.0f} million pixels (reading::memory_limit_mb / {BYTES_PER_PIXEL} bytes)"
+    check_file(path, rows * cols <= max_pixels, f"{rows} x {cols} px", want)
+
+
+def check_shows_something(path: PathLike, image: np.ndarray, why_blank: Callable[[], str] | None = None) -> None:
+    """Refuse a mammogram (rows, cols) that is tiny or of one value (MammogramReadError), which `why_blank` explains.
+
+    In a blank image nothing would be found, which is not the same as an image without findings.
+    """
+    tiny = f"{image.shape[0]} x {image.shape[1]} px"
+    check_file(path, min(image.shape) >= MIN_SIDE_PX, tiny, f"a mammogram of at least {MIN_SIDE_PX} px a side")
+    low = float(image.min())
+    if low == float(image.max()):
+        why = why_blank() if why_blank else "every pixel has the same value"
+        raise MammogramReadError(path, f"a blank image ({why})", "more than one grey value")
 
 
 def to_unit_range(path: PathLike, values: np.ndarray, full_scale: int | None = None) -> tuple[np.ndarray, int]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from scripts.common.checks import check
+from scripts.common.checks import check, check_fields
 from scripts.common.settings import describe
 from scripts.evaluation.cases import CaseLevels, CaseScores, places_mm
 from scripts.evaluation.froc import IMAGE, EventTable, breast_areas, joined, level_changes
@@ -28,6 +28,7 @@ class FoundClusters:
     hits: int = 2  # a cluster is found when at least so many of its MCs are hit; at most the rule's `least`
 
     def __post_init__(self) -> None:
+        check_fields(self, hits="[1, inf)")
         least = self.rule.least
         check("hits", self.hits, 1 <= self.hits <= least, f"1 to {least} (the smallest size of a cluster)")
 
@@ -39,6 +40,9 @@ class ClusterSection(Section):
     rule: FoundClusters = field(default_factory=FoundClusters)  # what a cluster is, and when it counts as found
     #: false-positive clusters per image at which the share of clusters found is given
     fp_rates_per_image: tuple[float, ...] = (0.1, 0.5, 1.0, 2.0)
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
     def results(self, scored: ScoredSet) -> Results:
         """`clusters`, cluster_froc.csv."""

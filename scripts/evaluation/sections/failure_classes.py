@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from scripts.common.checks import check
+from scripts.common.checks import check_fields
 from scripts.evaluation.cases import CaseScores
 from scripts.evaluation.iou import best_iou
 from scripts.evaluation.matching import Matched
@@ -42,8 +42,8 @@ class FailureClassesSection(Section):
     neighbourhood: Neighbourhood = field(default_factory=Neighbourhood)  # large objects and neighbours, as measured
 
     def __post_init__(self) -> None:
-        for name in ("margin_mm", "gap_px", "neighbours", "contrast"):
-            check(name, getattr(self, name), getattr(self, name) > 0, "a value above 0")
+        above = "(0, inf)"
+        check_fields(self, margin_mm=above, gap_px=above, neighbours=above, contrast=above)
 
     @property
     def needs(self) -> Sequence[str]:

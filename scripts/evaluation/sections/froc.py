@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from scripts.common.checks import check
+from scripts.common.checks import check_fields
 from scripts.common.files import write_atomically
 from scripts.evaluation.cases import HitRule, equivalent_diameter_mm
 from scripts.evaluation.froc import CM2, IMAGE, Froc
@@ -39,8 +39,7 @@ class FrocSection(Section):
     rule: HitRule = field(default_factory=HitRule)  # that the images were scored with, to be noted
 
     def __post_init__(self) -> None:
-        for name in ("fp_limit_per_cm2", "large_mc_mm"):
-            check(name, getattr(self, name), getattr(self, name) > 0, "a value above 0")
+        check_fields(self, fp_limit_per_cm2="(0, inf)", large_mc_mm="(0, inf)")
 
     def results(self, scored: ScoredSet) -> Results:
         """`froc`, froc.csv, froc.png, froc_per_image.png."""

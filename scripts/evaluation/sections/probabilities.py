@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from scripts.common.checks import check_fields
 from scripts.evaluation.matching import Matched
 from scripts.evaluation.pixel_curves import PixelCurvesHandler, Reliability
 from scripts.evaluation.scored_set import ScoredSet
@@ -24,6 +25,9 @@ class CalibrationSection(Section):
 
     bins: int = 15  # of the objects' curve, of equal width over [0, 1]
     pixels: PixelCurvesHandler | None = None  # the pixels' counts after the run; without a map they are left out
+
+    def __post_init__(self) -> None:
+        check_fields(self, bins="[1, inf)")
 
     def results(self, scored: ScoredSet) -> Results:
         """`calibration`, reliability.csv."""

@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
-from scripts.common.checks import check
+from scripts.common.checks import check, check_fields
 from scripts.common.files import write_atomically, write_json
 from scripts.common.tables import write_csv
 from scripts.common.tensors import plane
@@ -32,6 +32,7 @@ class SizeSection(Section):
     edges_mm: tuple[float, ...] = (0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0)  # of the bins of the diameter
 
     def __post_init__(self) -> None:
+        check_fields(self)
         bin_names(self.edges_mm)
 
     def results(self, scored: ScoredSet) -> Results:

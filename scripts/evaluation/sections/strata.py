@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from scripts.common.checks import check
+from scripts.common.checks import check, check_fields
 from scripts.common.objects import Spacing
 from scripts.evaluation.cases import DIAMETER, Annotations, Predictions, equivalent_diameter_mm
 from scripts.evaluation.matching import Matched
@@ -36,6 +36,7 @@ class StrataSection(Section):
     edges: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        check_fields(self)
         for edges in self.edges.values():
             bin_names(edges)
 

@@ -1,11 +1,14 @@
 """Domain randomisation: other detectors and other processing of the same breast."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import cv2
 import numpy as np
 
+from scripts.common.checks import check_fields
 from scripts.simulation.parameters import Parameters, Range, Rng, uniform, whole
 
 
@@ -24,6 +27,9 @@ class Domain:
     levels: int = 0  # grey levels that are left; 0 keeps all
     jpeg: int = 0  # JPEG quality (1..100) of an 8-bit copy; 0 leaves it out
     seed: int = 0  # of the noise
+
+    def __post_init__(self) -> None:
+        check_fields(self, sharpen_sigma="(0, inf)", gamma="(0, inf)", jpeg="[0, 100]")
 
 
 @dataclass(frozen=True)
@@ -50,6 +56,7 @@ class DomainSettings(Parameters):
     levels: int = 256  # grey levels that are left
     jpeg_share: float = 0.25
     jpeg_range: tuple[int, int] = (60, 97)  # JPEG quality, whole numbers
+    intervals: ClassVar[Mapping[str, str]] = {"gain_mean": "(-inf, inf)", "jpeg_range": "[1, 100]"}
 
 
 def sample_domain(rng: Rng, settings: DomainSettings) -> Domain:

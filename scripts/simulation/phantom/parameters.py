@@ -8,6 +8,7 @@ top left pixel, (row, col), unless a name says px or um.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from scripts.simulation.parameters import Parameters, Range, named
 
@@ -80,6 +81,7 @@ class TextureRanges(Parameters):
     centre_col_range: Range = (0.40, 0.60)
     extent_row_range: Range = (0.50, 0.75)
     extent_col_range: Range = (0.45, 0.60)
+    intervals: ClassVar[Mapping[str, str]] = {"centre_row_range": "(-inf, inf)", "centre_col_range": "(-inf, inf)"}
 
 
 @dataclass(frozen=True)
