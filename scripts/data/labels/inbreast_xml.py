@@ -14,6 +14,7 @@ from xml.parsers.expat import ExpatError
 import numpy as np
 
 from scripts.common.labels import IGNORE, MC
+from scripts.common.text import printable
 from scripts.data.labels.drawing import FARTHEST_PX, Pixels, contour_pixels, point_pixels
 from scripts.data.reader.errors import MammogramReadError, check_file
 
@@ -85,7 +86,7 @@ def rois_to_label(
     drawn = [(roi, _roi_pixels(roi, shape, contour)) for roi in rois if roi.finding != "other"]
     if lost := [roi.name for roi, pixels in drawn if not len(pixels[0])]:
         where = f"without a point inside of the {shape} image"
-        logger.warning("%s: %d ROIs %s are dropped: %s", source, len(lost), where, lost)
+        logger.warning("%s: %d ROIs %s are dropped: %s", printable(source), len(lost), where, lost)
     for roi, pixels in drawn:
         if roi.finding == "mc":
             label[pixels] = MC

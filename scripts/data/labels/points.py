@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from scripts.common.labels import MC
+from scripts.common.text import printable
 from scripts.data.labels.drawing import FARTHEST_PX, disc_pixels
 from scripts.data.reader.errors import check_file
 from scripts.data.text_files import csv_rows, json_content
@@ -48,7 +49,9 @@ def points_to_label(path: str | Path, shape: tuple[int, int], spacing_mm: tuple[
     all_lost = outside and outside == len(points)
     check_file(path, not all_lost, f"all {outside} points outside of the image", f"points inside {shape} px")
     if outside:
-        logger.warning("%s: %d of %d points are outside of the image and dropped", path, outside, len(points))
+        logger.warning(
+            "%s: %d of %d points are outside of the image and dropped", printable(path), outside, len(points)
+        )
     return label
 
 

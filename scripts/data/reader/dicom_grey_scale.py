@@ -14,6 +14,7 @@ import numpy as np
 from pydicom import Dataset
 from pydicom.pixels import apply_windowing
 
+from scripts.common.text import printable
 from scripts.data.reader.dicom_file import Bits, stored_values
 from scripts.data.reader.dicom_tags import numbers, text
 from scripts.data.reader.errors import MammogramReadError, PathLike, check_file
@@ -123,7 +124,7 @@ def read_windows(path: PathLike, dataset: Dataset) -> list[Window]:
     names = text(dataset, "WindowCenterWidthExplanation").split("\\") + [""] * len(centers)
     function = text(dataset, "VOILUTFunction").upper() or "LINEAR"
     if function not in ("LINEAR", "LINEAR_EXACT", "SIGMOID"):
-        logger.warning("%s: VOILUTFunction %r is unknown; LINEAR is used", path, function)
+        logger.warning("%s: VOILUTFunction %r is unknown; LINEAR is used", printable(path), function)
         function = "LINEAR"
     return [Window(c, w, function, name.strip()) for c, w, name in zip(centers, widths, names, strict=False)]
 
@@ -173,7 +174,7 @@ def _choose_voi(path: PathLike, dataset: Dataset, voi: int | str, signed: bool) 
         for window in windows:
             if window.valid:
                 return window
-            logger.warning("%s: invalid VOI window %s is ignored", path, window)
+            logger.warning("%s: invalid VOI window %s is ignored", printable(path), window)
         return None
     chosen: Window | Lut | None
     if isinstance(voi, int):

@@ -128,7 +128,7 @@ class ReadingProcess:
         if DAMAGE.search(said):
             return MammogramReadError(path, f"damaged data ({said})", "a complete and undamaged file")
         if said:
-            logger.warning("%s: the decoder says: %s", path, printable(said))
+            logger.warning("%s: the decoder says: %s", printable(path), printable(said))
         assert pixels is not None
         return pixels, {**answer["meta"], "filename_or_obj": os.fspath(path)}
 

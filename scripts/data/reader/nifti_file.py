@@ -9,6 +9,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
+from scripts.common.text import printable
 from scripts.data.reader.errors import PathLike, check_file
 from scripts.data.reader.geometry import IN_FILE_ORDER, display_axes, from_file_axes
 from scripts.data.reader.picture import Picture
@@ -75,7 +76,9 @@ def read_nifti(path: PathLike, max_pixels: int = MAX_PIXELS) -> Picture:
     if int(header["qform_code"]) > 0 or int(header["sform_code"]) > 0:
         orientation = display_axes(affine)
         if orientation is None:
-            logger.warning("%s: the plane is oblique to the patient; rows and columns are left as stored", path)
+            logger.warning(
+                "%s: the plane is oblique to the patient; rows and columns are left as stored", printable(path)
+            )
         else:
             axes, flips = orientation
     spacing = (float(zooms[axes[0]]) * mm, float(zooms[axes[1]]) * mm)

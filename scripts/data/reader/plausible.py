@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from scripts.common.text import printable
 from scripts.data.reader.errors import MammogramReadError, PathLike, check_file
 
 BIT_DEPTHS = (8, 10, 12, 14, 16)  # what detectors and film scanners store
@@ -65,7 +66,7 @@ def to_unit_range(path: PathLike, values: np.ndarray, full_scale: int | None = N
     if low >= 0 and high < 2 ** BIT_DEPTHS[-1] and (not is_float or np.array_equal(values, np.rint(values))):
         bits = next(bits for bits in BIT_DEPTHS if high < 2**bits)
         return values.astype(np.float32) / np.float32(2**bits - 1), bits
-    logger.warning("%s: values from %g to %g are on no known scale; stretched to [0, 1]", path, low, high)
+    logger.warning("%s: values from %g to %g are on no known scale; stretched to [0, 1]", printable(path), low, high)
     span = float(high) - float(low)
     return ((values.astype(np.float64) - float(low)) / (span or 1.0)).astype(np.float32), type_bits
 
@@ -86,5 +87,5 @@ def choose_spacing(
             return (float(spacing[0]), float(spacing[1])), source
         rejected.append(f"{source} = {spacing[0]:g} x {spacing[1]:g} mm")
     why = f"implausible {', '.join(rejected)}" if rejected else "no pixel spacing"
-    logger.warning("%s: %s; the default of %g mm is used", path, why, default_mm)
+    logger.warning("%s: %s; the default of %g mm is used", printable(path), why, default_mm)
     return (default_mm, default_mm), "default"
