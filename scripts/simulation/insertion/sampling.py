@@ -98,21 +98,21 @@ def sample_mcs(
     placed: list[InsertedMc] = []
     if not len(places):
         return placed
-    draw = _Draw(rng, spacing_mm, bank, settings)
+    draw = McDraw(rng, spacing_mm, bank, settings)
     for number in range(1, clusters + 1):
         for mc in draw.cluster(number, places):
-            _place(mc, placed, allowed, settings.gap_px)
+            place_mc(mc, placed, allowed, settings.gap_px)
     for _ in range(singles):
         row, col = places.draw(rng) + rng.uniform(-0.5, 0.5, 2)
         deviation, gain = rng.normal(0, settings.diameter_sigma), draw.gain()
         kind = int(rng.choice(len(KINDS), p=settings.single_shares))
-        _place(draw.mc(row, col, deviation, gain, kind, 0), placed, allowed, settings.gap_px)
+        place_mc(draw.mc(row, col, deviation, gain, kind, 0), placed, allowed, settings.gap_px)
     return placed
 
 
 @dataclass(frozen=True, eq=False)
-class _Draw:
-    """Draws of one patch."""
+class McDraw:
+    """Draws of one patch's MCs."""
 
     rng: Rng
     spacing_mm: float
@@ -165,7 +165,8 @@ class _Draw:
         return settings.contrast * math.exp(self.rng.normal(0, settings.contrast_sigma)) / (attenuation * kept)
 
 
-def _place(mc: InsertedMc, placed: list[InsertedMc], allowed: np.ndarray, gap_px: float) -> None:
+def place_mc(mc: InsertedMc, placed: list[InsertedMc], allowed: np.ndarray, gap_px: float) -> None:
+    """Add an MC to those placed if its centre is allowed and it keeps `gap_px` from each of them."""
     row, col = round(mc.row), round(mc.col)
     if not (0 <= row < allowed.shape[0] and 0 <= col < allowed.shape[1] and allowed[row, col]):
         return
