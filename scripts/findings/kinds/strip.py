@@ -14,7 +14,7 @@ from scripts.common.checks import check
 from scripts.common.tensors import Spacing
 from scripts.findings.kinds.chains import STEP_MM
 
-ALONG_MM, ACROSS_MM = 0.25, 0.14  # sampling of the straightened picture
+ALONG_MM, ACROSS_MM = 0.5, 0.14  # sampling of the straightened picture
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class LineEvidence:
     line: float  # with a line on the best path along the chain
     line_beside: float  # the like on the better one of the best paths beside the chain
     walls: float  # with two lines at once, on the best two paths that keep one distance from each other
-    walls_beside: float
+    walls_beside: float  # the like, mean of both sides beside the chain
 
 
 def straightened(
@@ -78,7 +78,7 @@ def line_evidence(
     size, centre = round(band / ACROSS_MM), single.shape[2] // 2
     bands = [slice(centre + shift - size, centre + shift + size + 1) for shift in (0, -2 * size, 2 * size)]
     lines, walls = ([float(_shares(field[:, :, part], present).max()) for part in bands] for field in (single, both))
-    return LineEvidence(lines[0], max(lines[1:]), walls[0], max(walls[1:]))
+    return LineEvidence(lines[0], max(lines[1:]), walls[0], sum(walls[1:]) / 2)
 
 
 def _shares(values: np.ndarray, present: float) -> np.ndarray:

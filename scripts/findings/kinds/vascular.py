@@ -37,7 +37,7 @@ class VascularRule:
     least_length_mm: float = 10.0
     #: Least excess of the share of its length with two walls over the like beside it, at 10 mm; it falls with the root
     #: of the length, as the sampling error of the shares does.
-    wall_excess: float = 0.36
+    wall_excess: float = 0.35
     wall_share: float = 0.3  # least share itself
     continued_excess: float = 0.15  # the like of a chain that goes on from an artery's end, or branches off it
     continued_mm: float = 8.0  # farthest from it
@@ -47,20 +47,25 @@ class VascularRule:
     line_excess: float = 0.1  # least excess of its share with one line
     near_mm: float = 1.8  # marks this near to an artery's centreline belong to it
     grow_mm: float = 8.0  # steps by which it is followed beyond its ends
-    grow_excess: float = 0.0  # least excess of the share with two walls on such a step
+    grow_excess: float = 0.1  # least excess of the share with two walls on such a step
 
     def __post_init__(self) -> None:
         check("wall_share", self.wall_share, 0 <= self.wall_share <= 1, "a share in [0, 1]")
         check("least_marks", self.least_marks, self.least_marks >= 3, "3 or more")
         check("near_mm", self.near_mm, self.near_mm > 0, "a length above 0")
 
-    def arteries(self, image: np.ndarray, marks: Marks, spacing_mm: Spacing, side: str = "") -> list[Artery]:
-        """The arteries of an image, float32 (rows, cols) in [0, 1]; a mark belongs to one at most."""
-        taken = np.zeros(len(marks), bool)
+    def arteries(
+        self, image: np.ndarray, marks: Marks, ids: np.ndarray, spacing_mm: Spacing, side: str = ""
+    ) -> list[Artery]:
+        """The arteries of an image, float32 (rows, cols) in [0, 1], among the marks of some ids, ascending; a mark
+        belongs to one at most."""
+        ids = np.asarray(ids, int)
+        place_mm = marks.place_mm[ids - 1]
+        taken = np.zeros(len(ids), bool)
         found: list[Artery] = []
-        for chain, reason in self._accepted(image, marks, spacing_mm):
-            line = self._followed(image, marks.place_mm, chain, ~taken, spacing_mm)
-            along, across = project(marks.place_mm, line)
+        for chain, reason in self._accepted(image, place_mm, spacing_mm):
+            line = self._followed(image, place_mm, chain, ~taken, spacing_mm)
+            along, across = project(place_mm, line)
             length = _length(line)
             margin = self.near_mm  # a mark's own half beyond the last centroid
             own = ~taken & (np.abs(across) <= self.near_mm) & (along >= -margin) & (along <= length + margin)
@@ -68,13 +73,13 @@ class VascularRule:
                 continue  # the rest of one that is there already
             taken |= own
             places = tuple(map(tuple, np.round(line / spacing_mm, 1).tolist()))
-            members = tuple((np.flatnonzero(own) + 1).tolist())
+            members = tuple(ids[own].tolist())
             found.append(Artery(members, round(length, 1), side, places, f"artery of {length:.0f} mm: {reason}"))
         return found
 
-    def _accepted(self, image: np.ndarray, marks: Marks, spacing_mm: Spacing) -> list[tuple[Chain, str]]:
+    def _accepted(self, image: np.ndarray, place_mm: np.ndarray, spacing_mm: Spacing) -> list[tuple[Chain, str]]:
         """Chains that are arteries and why, longest first; then those that continue one."""
-        chains = find_chains(marks.place_mm, self.chain, self.least_marks)
+        chains = find_chains(place_mm, self.chain, self.least_marks)
         chains = [chain for chain in chains if chain.length_mm >= self.least_length_mm]
         chains.sort(key=lambda chain: -chain.length_mm)
         evidence = [line_evidence(image, chain.line_mm, spacing_mm, self.lines) for chain in chains]
