@@ -1,6 +1,6 @@
 """The evaluation's tools, one command each.
 
-    python -m scripts.evaluation {methods,report,failures,compare,readers,summary} ...
+    python -m scripts.evaluation {methods,report,failures,compare,readers,summary,kinds} ...
 
 Exit status: 0; 1 when an evaluation failed or something was left out; 2 for wrong input, with one line
 `error: ...` last.
@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 from scripts.common.files import write_json
 from scripts.evaluation.cases import HitRule
 from scripts.evaluation.compare import compare
+from scripts.evaluation.kinds import measure_kinds
 from scripts.evaluation.matching import GREEDY, OPTIMAL
 from scripts.evaluation.methods import DEFAULT_METHODS, FAILED, METHODS, choose_data, evaluate_all
 from scripts.evaluation.readers import compare_readers
@@ -123,6 +124,14 @@ def make_parser() -> Parser:
     add("--cell-mm", type=float, default=2.0, help="side of the cells that kappa counts")
     add("--samples", type=int, default=1000, help="bootstrap samples of images")
     add("--seed", type=int, default=0, help="of the bootstrap")
+
+    add = command("kinds", measure_kinds, "how kinds of calcification inserted into normal mammograms are typed")
+    add("--background-dir", required=True, help="folder of normal mammograms")
+    add("--output", type=Path, default=Path("kinds.json"), help="file to write")
+    add("--section", default="testing", choices=("training", "validation", "testing"), help="part of the folder")
+    add("--images", type=int, default=10, help="number of images, the first of the part")
+    add("--seed", type=int, default=0, help="of what is inserted")
+    add("--weights", default="models/model.pt", help="of the default network")
 
     add = command("summary", summarise, "print one Markdown table of several evaluations")
     add("folders", nargs="+", help="output folders of evaluations")

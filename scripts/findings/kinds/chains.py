@@ -145,14 +145,12 @@ def centreline(along: np.ndarray, points: np.ndarray, sigma_mm: float) -> np.nda
     total, first = weight.sum(1), (weight * offset).sum(1)
     second = (weight * offset**2).sum(1) + 1e-3 * total
     determinant = total * second - first**2
-    fitted = [
-        (second * (weight @ value) - first * ((weight * offset) @ value)) / determinant for value in points.T
-    ]
+    fitted = [(second * (weight @ value) - first * ((weight * offset) @ value)) / determinant for value in points.T]
     return np.stack(fitted, 1)
 
 
 def project(points: np.ndarray, line: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Place along a polyline (m, 2), m >= 2, and signed distance from it, of points (n, 2); beyond its ends straight on."""
+    """Place along a polyline (m, 2) and signed distance from it of points (n, 2); it goes straight on beyond its ends."""
     if len(line) < 2:
         line = np.vstack([line[0], line[0] + (0.0, 1e-6)])
     step = np.diff(line, axis=0)

@@ -50,7 +50,10 @@ class MetalRule:
             if number == 0 or area * mm**2 < self.least_area_mm2:
                 continue
             margin = round(2 * (self.edge_mm + self.reach_mm) / mm) + 2
-            window = (slice(max(top - margin, 0), top + rows + margin), slice(max(left - margin, 0), left + cols + margin))
+            window = (
+                slice(max(top - margin, 0), top + rows + margin),
+                slice(max(left - margin, 0), left + cols + margin),
+            )
             mask = parts[window] == number
             if reason := self._reason(image[window], mask, mm):
                 found.append(MetalPiece(mask, window, reason))
@@ -99,7 +102,7 @@ class MetalRule:
 
     def marks(self, image: np.ndarray, labels: np.ndarray, spacing_mm: Spacing) -> dict[int, str]:
         """Numbers of the marks that are metal: those with half of their pixels on it, and why."""
-        area, found = np.bincount(labels.ravel()), {}
+        area, found = np.bincount(labels.ravel()), dict[int, str]()
         for piece in self.pieces(image, labels, spacing_mm):
             on = labels[piece.window][cv2.dilate(piece.mask.view(np.uint8), np.ones((3, 3), np.uint8)) > 0]
             numbers, pixels = np.unique(on[on > 0], return_counts=True)

@@ -99,8 +99,10 @@ class KindRules:
         self, image: np.ndarray, labels: np.ndarray, number: int, marks: Marks, spacing_mm: Spacing
     ) -> MarkKind:
         diameter = float(marks.diameter_mm[number - 1])
-        if self.rim is not None and max(marks.length_mm[number - 1], diameter) >= self.rim.least_diameter_mm:
-            if reason := self.rim.reason(image, labels, number, marks, spacing_mm):
+        reach = max(float(marks.length_mm[number - 1]), diameter)
+        if self.rim is not None and reach >= self.rim.least_diameter_mm:
+            reason = self.rim.reason(image, labels, number, marks, spacing_mm)
+            if reason:
                 return MarkKind(RIM, reason)
         if self.coarse is not None and (reason := self.coarse.reason(diameter)):
             return MarkKind(COARSE, reason)

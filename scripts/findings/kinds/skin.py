@@ -37,7 +37,9 @@ class SkinLineRule:
         at = np.minimum((marks.place_mm / GRID_MM).astype(int), np.array(depth.shape) - 1)
         down = cv2.Sobel(smooth, cv2.CV_32F, 0, 1)[at[:, 0], at[:, 1]]
         across = cv2.Sobel(smooth, cv2.CV_32F, 1, 0)[at[:, 0], at[:, 1]]
-        edge = np.arctan2(across, -down)  # along the edge: (row, col) = (sin, cos), the gradient turned by a right angle
+        edge = np.arctan2(
+            across, -down
+        )  # along the edge: (row, col) = (sin, cos), the gradient turned by a right angle
         depth_mm, turn = depth[at[:, 0], at[:, 1]], angle_between(marks.angle, edge)
         is_skin = (depth_mm <= self.depth_mm) & (marks.length_mm >= self.least_length_mm) & (turn <= self.angle_rad)
         is_skin &= marks.length_mm >= self.elongation * np.maximum(marks.width_mm, 1e-6)

@@ -58,9 +58,7 @@ def straightened(
     return cv2.remap(image, cols, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), offset
 
 
-def line_evidence(
-    image: np.ndarray, line_mm: np.ndarray, spacing_mm: Spacing, settings: LineSettings
-) -> LineEvidence:
+def line_evidence(image: np.ndarray, line_mm: np.ndarray, spacing_mm: Spacing, settings: LineSettings) -> LineEvidence:
     """Lines along a centreline (n, 2) in mm of an image, float32 (rows, cols)."""
     band, (low, high) = settings.band_mm, settings.gap_range_mm
     strip, offset = straightened(image, line_mm, spacing_mm, 3 * band + high / 2 + 0.9)

@@ -45,7 +45,7 @@ class VascularRule:
     long_mm: float = 38.0
     long_marks: int = 15
     line_excess: float = 0.1  # least excess of its share with one line
-    near_mm: float = 1.8  # marks this near to an artery's centreline belong to it
+    near_mm: float = 2.2  # marks this near to an artery's centreline belong to it
     grow_mm: float = 8.0  # steps by which it is followed beyond its ends
     grow_excess: float = 0.1  # least excess of the share with two walls on such a step
 
@@ -83,7 +83,8 @@ class VascularRule:
         chains = [chain for chain in chains if chain.length_mm >= self.least_length_mm]
         chains.sort(key=lambda chain: -chain.length_mm)
         evidence = [line_evidence(image, chain.line_mm, spacing_mm, self.lines) for chain in chains]
-        accepted, waiting = [], []
+        accepted: list[tuple[Chain, str, LineEvidence]] = []
+        waiting: list[tuple[Chain, str, LineEvidence]] = []
         for chain, shown in zip(chains, evidence, strict=True):
             reason = self.reason(len(chain.members), chain.length_mm, shown)
             (accepted if reason else waiting).append((chain, reason, shown))

@@ -54,9 +54,7 @@ class CalcifiedArtery:
     tube_contrast: float
 
 
-def sample_artery(
-    rng: Rng, allowed: np.ndarray, spacing_mm: float, settings: ArterySettings
-) -> CalcifiedArtery | None:
+def sample_artery(rng: Rng, allowed: np.ndarray, spacing_mm: float, settings: ArterySettings) -> CalcifiedArtery | None:
     """Draw an artery that stays where `allowed`, bool (rows, cols); None where no place was found in 100 tries."""
     places = Places(allowed)
     length = between(rng, settings.length_range_mm)
@@ -83,7 +81,9 @@ def sample_artery(
     for _ in range(int(rng.poisson(settings.ring_rate))):
         plaques.append(_ring(rng, line[rng.integers(len(line))], gap, gain, spacing_mm, settings))
     curves = tuple(tuple(map(tuple, centre.tolist())) for centre in lines)
-    return CalcifiedArtery(curves, tuple(g / spacing_mm for g in gaps), tuple(plaques), uniform(rng, settings.tube_range))
+    return CalcifiedArtery(
+        curves, tuple(g / spacing_mm for g in gaps), tuple(plaques), uniform(rng, settings.tube_range)
+    )
 
 
 def draw_artery(
@@ -127,7 +127,13 @@ def _inside(line: np.ndarray, allowed: np.ndarray) -> bool:
 
 
 def _plaques(
-    rng: Rng, centre: np.ndarray, gap_mm: float, free_mm: float, gain: float, spacing_mm: float, settings: ArterySettings
+    rng: Rng,
+    centre: np.ndarray,
+    gap_mm: float,
+    free_mm: float,
+    gain: float,
+    spacing_mm: float,
+    settings: ArterySettings,
 ) -> list[Stroke]:
     """Plaques and free stretches in turn along each wall; both walls share the regions that are calcified more."""
     along = np.gradient(centre, axis=0)

@@ -1,6 +1,6 @@
 """Backgrounds with every kind of calcification in them, each object labelled: to measure how marks are typed.
 
-    scene = render_scene(image, sample_scene(rng, allowed, edge, 0.07, bank, SceneSettings()), bank)
+scene = render_scene(image, sample_scene(rng, allowed, edge, 0.07, bank, SceneSettings()), bank)
 """
 
 import math

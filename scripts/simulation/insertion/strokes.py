@@ -37,9 +37,7 @@ def stroke_signal(stroke: Stroke, blur_px: float) -> tuple[int, int, np.ndarray]
     size = ((bottom - top) * SUBPIXELS, (right - left) * SUBPIXELS)
     fine = ((points - (top, left) + 0.5) * SUBPIXELS - 0.5)[:, ::-1]
     body, diameter = np.zeros(size, np.uint8), max(2, round(stroke.width * SUBPIXELS))
-    cv2.polylines(
-        body, [np.round(fine * 2**_SHIFT).astype(np.int32)], stroke.closed, 1, diameter, cv2.LINE_8, _SHIFT
-    )
+    cv2.polylines(body, [np.round(fine * 2**_SHIFT).astype(np.int32)], stroke.closed, 1, diameter, cv2.LINE_8, _SHIFT)
     depth = np.minimum(cv2.distanceTransform(body, cv2.DIST_L2, 3) / np.float32(diameter / 2), 1)
     profile = np.sqrt(1 - (1 - depth) ** 2) * (body > 0)  # chord of a round cross-section
     if stroke.grain > 0:
@@ -49,9 +47,7 @@ def stroke_signal(stroke: Stroke, blur_px: float) -> tuple[int, int, np.ndarray]
         profile *= 1 - np.float32(stroke.grain) * noise
     transmission = np.exp(-mc_attenuation(profile * np.float32(stroke.thickness_mm))).astype(np.float32)
     if blur_px > 0:
-        transmission = cv2.GaussianBlur(
-            transmission, (0, 0), blur_px * SUBPIXELS, borderType=cv2.BORDER_REPLICATE
-        )
+        transmission = cv2.GaussianBlur(transmission, (0, 0), blur_px * SUBPIXELS, borderType=cv2.BORDER_REPLICATE)
     pixels = transmission.reshape(bottom - top, SUBPIXELS, right - left, SUBPIXELS).mean(axis=(1, 3))
     return int(top), int(left), -np.log(pixels)
 

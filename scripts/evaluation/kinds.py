@@ -1,0 +1,200 @@
+"""How marks are typed: every kind of calcification inserted into held-out normal mammograms, found, and typed.
+
+    python -m scripts.evaluation kinds --background-dir <folder>
+
+The calcifications are simulated; nothing of it says how the rules do on patients.
+"""
+
+import logging
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from monai.bundle import ConfigParser
+from monai.data import MetaTensor
+
+from scripts.common.calcification_kinds import INDIVIDUAL, METAL, VASCULAR
+from scripts.common.files import write_json
+from scripts.common.objects import label_objects, measure_objects
+from scripts.common.settings import describe
+from scripts.common.tensors import Spacing, plane, spacing_of
+from scripts.data.lists.backgrounds import background_datalist
+from scripts.evaluation.cases import CaseScores, score_case
+from scripts.evaluation.froc import FrocTable
+from scripts.findings.forming import Scene, keep_objects
+from scripts.findings.kinds.rules import KindRules, TypedMarks, without_kinds
+from scripts.simulation.insertion.scenes import LabelledScene, SceneSettings, render_scene, sample_scene
+from scripts.simulation.insertion.shapes import SHAPE_SEEDS, shape_bank
+
+logger = logging.getLogger(__name__)
+
+OTHER = "of nothing inserted"
+LOWEST = 0.05  # score of the marks that the FROC curve takes in
+
+
+@dataclass
+class _Tally:
+    """Sums over images."""
+
+    kinds: Counter = field(default_factory=Counter)  # (group of the object that a mark lies on, kind of the mark)
+    clips: Counter = field(default_factory=Counter)
+    cases: dict[str, list[CaseScores]] = field(default_factory=lambda: {"with all": [], "without excluded": []})
+    false: Counter = field(default_factory=Counter)
+    breast_cm2: float = 0.0
+    arteries: int = 0
+
+
+def measure_kinds(
+    background_dir: str | Path,
+    output: Path,
+    section: str = "testing",
+    images: int = 10,
+    seed: int = 0,
+    weights: str | Path = "models/model.pt",
+    config: str | Path = "configs/inference.json",
+    settings: SceneSettings | None = None,
+    rules: KindRules | None = None,
+) -> Path:
+    """Measure the rules on the first `images` backgrounds of a section of a folder; write a JSON file.
+
+    Image i depends on (seed, its place in the list). Marks are those of the default method at its own score threshold;
+    the FROC curve takes in those down to `LOWEST`, typed anew.
+    """
+    parser = ConfigParser()
+    parser.read_config(str(config))
+    parser["weights"] = str(weights)
+    read = parser.get_parsed_content("preprocessing")
+    network = parser.get_parsed_content("network").eval()
+    device = parser.get_parsed_content("device")
+    network.load_state_dict(torch.load(weights, map_location=device, weights_only=True))
+    inferer, objects = parser.get_parsed_content("inferer"), parser.get_parsed_content("objects")
+    threshold = float(parser.get_parsed_content("score_threshold"))
+    settings, rules, tally = settings or SceneSettings(), rules or KindRules(), _Tally()
+    bank = shape_bank(SHAPE_SEEDS[section])
+    for place, item in enumerate(background_datalist(background_dir)[section][:images]):
+        loaded = read(dict(item))
+        spacing = spacing_of(loaded["image"])
+        breast, inner = plane(loaded["breast"]), plane(loaded["breast_inner"])
+        rng = np.random.default_rng([seed, place])
+        spec = sample_scene(rng, inner, spacing[0], bank, settings)
+        scene = render_scene(np.ascontiguousarray(plane(loaded["image"]), np.float32), spec, bank, settings)
+        tensor = MetaTensor(torch.from_numpy(scene.image)[None, None], meta=dict(loaded["image"].meta)).to(device)
+        logits = inferer(tensor, network, breast=loaded["breast"][None])[0].cpu().numpy()
+        formed = objects.form(Scene(scene.image, logits, inner, spacing), LOWEST)
+        _score(tally, item["image_id"], scene, formed.labels, formed.scores, breast, spacing, rules)
+        labels = keep_objects(formed.labels, formed.scores, threshold)
+        _tally(tally, scene, labels, formed.scores, breast, spacing, rules)
+        logger.info("%s: %d objects inserted", item["image_id"], len(scene.records))
+    facts = {"section": section, "images": images, "seed": seed, "score_threshold": threshold}
+    return write_json(
+        output, {**facts, **_results(tally, rules), "rules": describe(rules), "scene": describe(settings)}
+    )
+
+
+def typed(
+    image: np.ndarray,
+    labels: np.ndarray,
+    scores: np.ndarray,
+    breast: np.ndarray,
+    spacing: Spacing,
+    rules: KindRules,
+) -> tuple[np.ndarray, TypedMarks, np.ndarray]:
+    """Numbered objects with metal joined, numbered 1..n; what they are; and their scores (n + 1,)."""
+    labels = rules.join(image, labels, scores, spacing)
+    present = np.flatnonzero(np.bincount(labels.ravel(), minlength=1)[1:]) + 1
+    numbers = np.zeros(int(labels.max(initial=0)) + 1, np.int32)
+    numbers[present] = np.arange(1, present.size + 1)
+    labels, scores = numbers[labels], np.append(0, scores[present])
+    findings = measure_objects(labels, scores, spacing)
+    return labels, rules.kinds(image, labels, findings, breast, spacing), scores
+
+
+def owners(labels: np.ndarray, objects: np.ndarray) -> np.ndarray:
+    """Number of the inserted object that each mark 1..n covers most of, int (n,); 0 for none."""
+    pixels = np.flatnonzero((labels > 0) & (objects > 0))
+    found = np.zeros(int(labels.max(initial=0)), np.int64)
+    pairs, count = np.unique(np.stack([labels.ravel()[pixels], objects.ravel()[pixels]], 1), axis=0, return_counts=True)
+    order = np.argsort(count, kind="stable")  # the largest overlap last, so that it stays
+    found[pairs[order, 0] - 1] = pairs[order, 1]
+    return found
+
+
+def _score(
+    tally: _Tally,
+    name: str,
+    scene: LabelledScene,
+    labels: np.ndarray,
+    scores: np.ndarray,
+    breast: np.ndarray,
+    spacing: Spacing,
+    rules: KindRules,
+) -> None:
+    """Add an image's table for the curve, with all marks and without the excluded kinds."""
+    tally.cases["with all"].append(score_case(scene.label, labels, scores, breast, spacing, case_id=name))
+    labels, marks, scores = typed(scene.image, labels, scores, breast, spacing, rules)
+    kept = without_kinds(labels, marks.marks, rules.exclude_kinds)
+    tally.cases["without excluded"].append(score_case(scene.label, kept, scores, breast, spacing, case_id=name))
+
+
+def _tally(
+    tally: _Tally,
+    scene: LabelledScene,
+    labels: np.ndarray,
+    scores: np.ndarray,
+    breast: np.ndarray,
+    spacing: Spacing,
+    rules: KindRules,
+) -> None:
+    """Count an image's marks by what they lie on and what they are typed as, and the clips."""
+    tally.breast_cm2 += float(breast.sum() * spacing[0] * spacing[1] / 100)
+    is_mc = np.isin(scene.objects, [r["number"] for r in scene.records if r["kind"] not in rules.exclude_kinds])
+    tally.false["with all"] += _false(labels, is_mc)
+    labels, marks, _ = typed(scene.image, labels, scores, breast, spacing, rules)
+    tally.false["without excluded"] += _false(without_kinds(labels, marks.marks, rules.exclude_kinds), is_mc)
+    tally.arteries += len(marks.arteries)
+    own = owners(labels, scene.objects)
+    for owner, mark in zip(own.tolist(), marks.marks, strict=True):
+        record = scene.records[owner - 1] if owner else {"kind": OTHER, "group": ""}
+        group = record["group"] if record["kind"] == INDIVIDUAL else record["kind"]
+        tally.kinds[group, mark.kind] += 1
+    for record in scene.records:
+        if record["kind"] == METAL:
+            on = [mark.kind for owner, mark in zip(own.tolist(), marks.marks, strict=True) if owner == record["number"]]
+            one = "one metal object" if on == [METAL] else "otherwise"
+            tally.clips[one if on else "not marked"] += 1
+
+
+def _false(labels: np.ndarray, is_mc: np.ndarray) -> int:
+    """Marks without a pixel on an inserted MC."""
+    return label_objects(labels > 0)[1] if not is_mc.any() else len(np.setdiff1d(labels[labels > 0], labels[is_mc]))
+
+
+def _results(tally: _Tally, rules: KindRules) -> dict[str, Any]:
+    groups: dict[str, dict[str, int]] = {}
+    for (group, kind), count in sorted(tally.kinds.items()):
+        groups.setdefault(group, {})[kind] = count
+
+    def share(group: Callable[[str], bool], kinds: tuple[str, ...]) -> dict[str, float | int | None]:
+        chosen = [found for name, found in groups.items() if group(name)]
+        marks = sum(sum(found.values()) for found in chosen)
+        hits = sum(found.get(kind, 0) for found in chosen for kind in kinds)
+        return {"marks": marks, "typed so": hits, "share": round(hits / marks, 4) if marks else None}
+
+    mcs, suspicious = ("grouped", "single", "linear", "segmental", "coarse", "rim"), ("linear", "segmental")
+    marked = tally.clips["one metal object"] + tally.clips["otherwise"]
+    curves = {name: FrocTable(cases).curve() for name, cases in tally.cases.items()}
+    return {
+        "arteries typed vascular": share(lambda name: name == VASCULAR, (VASCULAR,)),
+        "MCs excluded": share(lambda name: name in mcs, rules.exclude_kinds),
+        "MCs of linear and segmental clusters excluded": share(lambda name: name in suspicious, rules.exclude_kinds),
+        "clips": dict(tally.clips) | {"share of marked": tally.clips["one metal object"] / marked if marked else None},
+        "fp_per_cm2": {name: round(count / max(tally.breast_cm2, 1e-9), 4) for name, count in tally.false.items()},
+        "pauc": {name: round(curve.pauc(1.0), 4) for name, curve in curves.items()},
+        "tpr_at_0.4": {name: round(float(curve.tpr_at(0.4)), 4) for name, curve in curves.items()},
+        "arteries found": tally.arteries,
+        "kinds": groups,
+    }

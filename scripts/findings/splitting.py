@@ -1,0 +1,166 @@
+"""After objects are formed: touching MCs parted, large calcifications whole and filled. Both are off by default."""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from scipy import ndimage
+from skimage.segmentation import watershed
+
+from scripts.common.checks import check
+from scripts.common.objects import fill_holes
+from scripts.common.tensors import Spacing
+
+_EIGHT = np.ones((3, 3), bool)
+
+
+@dataclass(frozen=True)
+class Parting:
+    """Objects whose outline has a neck are parted there: watersheds of the distance to the outline.
+
+    Two maxima of that distance are two objects if the widest way between them is narrower than `neck` times the
+    narrower one of them. 0 parts nothing.
+    """
+
+    neck: float = 0.0  # share in [0, 1); larger ones part more
+    least_radius_px: float = 1.5  # of each part
+
+    def __post_init__(self) -> None:
+        check("neck", self.neck, 0 <= self.neck < 1, "a share in [0, 1)")
+        check("least_radius_px", self.least_radius_px, self.least_radius_px >= 1, "1 px or more")
+
+    def part(self, labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Labels, int (rows, cols), 0 background, and scores (n + 1,) by number, with objects parted.
+
+        The largest part keeps its number; the others get new ones behind the last, with the object's score.
+        """
+        if self.neck == 0:
+            return labels, scores
+        result, added = labels.copy(), []
+        for number, box in enumerate(ndimage.find_objects(labels), start=1):
+            if box is None or min(side.stop - side.start for side in box) < 2 * self.least_radius_px:
+                continue
+            parts = self._parts(labels[box] == number)
+            sizes = np.bincount(parts.ravel())[1:]
+            for part in np.argsort(-sizes, kind="stable")[1:] + 1:
+                added.append(scores[number])
+                result[box][parts == part] = len(scores) - 1 + len(added)
+        return result, np.concatenate([scores, np.array(added, scores.dtype)])
+
+    def _parts(self, own: np.ndarray) -> np.ndarray:
+        """Numbered parts of one object, bool (rows, cols)."""
+        padded = np.pad(own, 1)
+        depth = cv2.distanceTransform(padded.view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+        tops, count = ndimage.label((depth == ndimage.maximum_filter(depth, footprint=_EIGHT)) & padded, _EIGHT)
+        if count < 2:
+            return own.astype(np.int32)
+        parts = watershed(-depth, tops, connectivity=2, mask=padded)
+        return _merged(parts, depth, self.neck, self.least_radius_px)[1:-1, 1:-1]
+
+
+def _merged(parts: np.ndarray, depth: np.ndarray, neck: float, least: float) -> np.ndarray:
+    """Neighbouring basins united, widest pass first, unless both are prominent: passes narrower than `neck` times the
+    smaller radius."""
+    radius = {number: float(depth[parts == number].max()) for number in range(1, int(parts.max()) + 1)}
+    passes: dict[tuple[int, int], float] = {}
+    for shift in ((0, 1), (1, 0), (1, 1), (1, -1)):
+        first = parts[: parts.shape[0] - shift[0], max(0, -shift[1]) : parts.shape[1] - max(0, shift[1])]
+        second = parts[shift[0] :, max(0, shift[1]) : parts.shape[1] + min(0, shift[1])]
+        one = depth[: parts.shape[0] - shift[0], max(0, -shift[1]) : parts.shape[1] - max(0, shift[1])]
+        other = depth[shift[0] :, max(0, shift[1]) : parts.shape[1] + min(0, shift[1])]
+        meet = (first != second) & (first > 0) & (second > 0)
+        for a, b, width in zip(first[meet], second[meet], np.minimum(one, other)[meet], strict=True):
+            pair = (min(a, b), max(a, b))
+            passes[pair] = max(passes.get(pair, 0.0), float(width))
+    name = {number: number for number in radius}
+
+    def root(number: int) -> int:
+        while name[number] != number:
+            number = name[number]
+        return number
+
+    for (a, b), width in sorted(passes.items(), key=lambda item: -item[1]):
+        a, b = root(a), root(b)
+        if a != b and (width >= neck * min(radius[a], radius[b]) or min(radius[a], radius[b]) < least):
+            low, high = sorted((a, b), key=radius.__getitem__)
+            name[low] = high
+    roots = sorted({root(number) for number in radius})
+    table = np.zeros(len(radius) + 1, np.int32)
+    for number in radius:
+        table[number] = roots.index(root(number)) + 1
+    return table[parts]
+
+
+@dataclass(frozen=True)
+class Wholes:
+    """Pieces of one large calcification become one object, whole and filled, where the image shows it as one.
+
+    Around each mark the body is {image >= background + share x (peak - background)}, connected with it, its holes
+    filled. It replaces the marks that it holds if it is large, compact, and clear of its surroundings.
+    """
+
+    least_diameter_mm: float = 0.0  # of the body; 0 leaves every object as it is
+    most_diameter_mm: float = 6.0  # larger ones are tissue
+    share: float = 0.5  # of the contrast
+    contrast: float = 0.1  # least peak over background, units of the [0, 1] range
+    solidity: float = 0.8  # least area over that of the convex hull
+
+    def __post_init__(self) -> None:
+        check("least_diameter_mm", self.least_diameter_mm, self.least_diameter_mm >= 0, "0 or more")
+        wanted = f"more than least_diameter_mm ({self.least_diameter_mm})"
+        check("most_diameter_mm", self.most_diameter_mm, self.most_diameter_mm > self.least_diameter_mm, wanted)
+        check("share", self.share, 0 < self.share < 1, "a share in (0, 1)")
+
+    def make(
+        self, image: np.ndarray, labels: np.ndarray, scores: np.ndarray, spacing_mm: Spacing
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Labels and scores (see `Parting.part`) with large calcifications whole; image float32 (rows, cols).
+
+        A whole object has the number of its highest-scored piece; the other pieces lose their pixels.
+        """
+        if self.least_diameter_mm == 0 or not labels.any():
+            return labels, scores
+        mm = float(np.sqrt(spacing_mm[0] * spacing_mm[1]))
+        result, done = labels.copy(), set[int]()
+        boxes = ndimage.find_objects(labels)
+        order = sorted((n for n, box in enumerate(boxes, 1) if box is not None), key=lambda n: -scores[n])
+        for number in order:
+            box = boxes[number - 1]
+            if number in done or max(side.stop - side.start for side in box) * mm < self.least_diameter_mm / 3:
+                continue
+            margin = round(0.75 * self.most_diameter_mm / mm)
+            window = tuple(slice(max(side.start - margin, 0), side.stop + margin) for side in box)
+            body = self._body(image[window], labels[window] == number, mm)
+            if body is None:
+                continue
+            inside, pixels = np.unique(labels[window][body], return_counts=True)
+            area = np.bincount(labels[window].ravel())
+            pieces = [int(n) for n, px in zip(inside, pixels, strict=True) if n > 0 and 2 * px >= area[n]]
+            if number not in pieces:
+                continue
+            for piece in pieces:
+                result[window][result[window] == piece] = 0
+            area_free = result[window]
+            area_free[body & (area_free == 0)] = number
+            done |= set(pieces)
+        return fill_holes(result), scores
+
+    def _body(self, image: np.ndarray, mark: np.ndarray, mm: float) -> np.ndarray | None:
+        """The body around a mark in a window, bool (rows, cols); None where there is none of the kind."""
+        peak = float(np.percentile(image[mark], 75))
+        background = float(np.percentile(image, 25))
+        if peak - background < self.contrast:
+            return None
+        high = image >= background + self.share * (peak - background)
+        _, parts = cv2.connectedComponents((high | mark).view(np.uint8), connectivity=8)
+        own = parts == parts[np.unravel_index(np.argmax(np.where(mark, image, -1)), image.shape)]
+        if own[0].any() or own[-1].any() or own[:, 0].any() or own[:, -1].any():
+            return None
+        filled = fill_holes(own.astype(np.int32)) > 0
+        diameter = 2 * np.sqrt(filled.sum() / np.pi) * mm
+        if not self.least_diameter_mm <= diameter <= self.most_diameter_mm:
+            return None
+        contours, _ = cv2.findContours(filled.view(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+        hull = np.zeros(filled.shape, np.uint8)
+        cv2.fillConvexPoly(hull, cv2.convexHull(contours[0]), 1)
+        return filled if filled.sum() >= self.solidity * hull.sum() else None
