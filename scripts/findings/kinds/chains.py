@@ -150,7 +150,7 @@ def centreline(along: np.ndarray, points: np.ndarray, sigma_mm: float) -> np.nda
 
 
 def project(points: np.ndarray, line: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Place along a polyline (m, 2) and signed distance from it of points (n, 2); it goes straight on beyond its ends."""
+    """Place along a polyline (m, 2) and signed distance from it of points (n, 2); its ends go straight on."""
     if len(line) < 2:
         line = np.vstack([line[0], line[0] + (0.0, 1e-6)])
     step = np.diff(line, axis=0)

@@ -11,7 +11,7 @@ import numpy as np
 
 from scripts.common.checks import check
 from scripts.common.tensors import Spacing
-from scripts.findings.kinds.chains import Chain, ChainRule, centreline, find_chains, project
+from scripts.findings.kinds.chains import STEP_MM, Chain, ChainRule, centreline, find_chains, project
 from scripts.findings.kinds.geometry import Marks
 from scripts.findings.kinds.strip import LineEvidence, LineSettings, line_evidence
 
@@ -45,9 +45,10 @@ class VascularRule:
     long_mm: float = 38.0
     long_marks: int = 15
     line_excess: float = 0.1  # least excess of its share with one line
-    near_mm: float = 2.2  # marks this near to an artery's centreline belong to it
+    near_mm: float = 1.8  # marks this near to an artery's centreline belong to it
     grow_mm: float = 8.0  # steps by which it is followed beyond its ends
-    grow_excess: float = 0.1  # least excess of the share with two walls on such a step
+    grow_excess: float = 0.1  # least excess of the share with two walls on such a step, ...
+    end_mm: float = 10.0  # ... and on this length at either end, which is cut back by halves of it otherwise
 
     def __post_init__(self) -> None:
         check("wall_share", self.wall_share, 0 <= self.wall_share <= 1, "a share in [0, 1]")
@@ -64,7 +65,8 @@ class VascularRule:
         taken = np.zeros(len(ids), bool)
         found: list[Artery] = []
         for chain, reason in self._accepted(image, place_mm, spacing_mm):
-            line = self._followed(image, place_mm, chain, ~taken, spacing_mm)
+            line = self._trimmed(image, chain.line_mm, spacing_mm)
+            line = self._trimmed(image, self._followed(image, place_mm, line, ~taken, spacing_mm), spacing_mm)
             along, across = project(place_mm, line)
             length = _length(line)
             margin = self.near_mm  # a mark's own half beyond the last centroid
@@ -109,11 +111,22 @@ class VascularRule:
         least = excess * math.sqrt(10 / length_mm)
         return shown.walls >= self.wall_share and shown.walls >= shown.walls_beside + least
 
+    def _trimmed(self, image: np.ndarray, line: np.ndarray, spacing_mm: Spacing) -> np.ndarray:
+        """The centreline without ends where the picture holds no walls: a cluster beside an artery, say."""
+        size = round(self.end_mm / STEP_MM)
+        for _ in range(2):  # each end
+            while len(line) > 2 * size:
+                shown = line_evidence(image, line[-size - 1 :], spacing_mm, self.lines)
+                if shown.walls >= shown.walls_beside + self.grow_excess:
+                    break
+                line = line[: -(size // 2)]
+            line = line[::-1]
+        return line
+
     def _followed(
-        self, image: np.ndarray, place_mm: np.ndarray, chain: Chain, free: np.ndarray, spacing_mm: Spacing
+        self, image: np.ndarray, place_mm: np.ndarray, line: np.ndarray, free: np.ndarray, spacing_mm: Spacing
     ) -> np.ndarray:
         """The centreline, followed beyond its ends as long as marks lie ahead and the picture holds lines there."""
-        line = chain.line_mm
         for _ in range(8):
             before = len(line)
             for _ in range(2):  # each end
