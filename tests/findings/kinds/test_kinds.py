@@ -1,0 +1,190 @@
+"""Rules on hand-made pictures whose kinds are known."""
+
+import cv2
+import numpy as np
+import pytest
+
+from scripts.common.calcification_kinds import COARSE, INDIVIDUAL, METAL, RIM, SKIN_LINE, VASCULAR
+from scripts.common.objects import label_objects, measure_objects
+from scripts.findings.kinds.chains import ChainRule, find_chains, project
+from scripts.findings.kinds.geometry import measure_marks
+from scripts.findings.kinds.rules import KindRules, without_kinds
+from scripts.findings.kinds.vascular import VascularRule
+
+SPACING = (0.07, 0.07)
+
+
+def picture(shape=(700, 700), seed=0):
+    noise = cv2.GaussianBlur(np.random.default_rng(seed).standard_normal(shape).astype(np.float32), (0, 0), 1.0)
+    return 0.3 + 0.01 * noise / noise.std()
+
+
+def dashes(walls, seed=0, bend=0.0006):
+    """A line, or two 2 mm apart, of dashes over 40 mm; and the mask of the dashes."""
+    rng, mask = np.random.default_rng(seed), np.zeros((700, 700), np.uint8)
+    for offset in (-14, 14)[:walls] if walls > 1 else (0,):
+        col = 50
+        while col < 640:
+            length = int(rng.integers(8, 30))
+            cols = np.arange(col, col + length)
+            rows = 350 + offset + bend * (cols - 350) ** 2
+            cv2.polylines(mask, [np.stack([cols, rows], 1).round().astype(np.int32)], False, 1, 4)
+            col += length + int(rng.integers(4, 14))
+    return mask
+
+
+def dots(seed=0, count=18):
+    """MCs of one duct: round, about 2 mm apart, 0.35 mm off its axis; nothing between them."""
+    rng, mask = np.random.default_rng(seed), np.zeros((700, 700), np.uint8)
+    for place in np.linspace(80, 560, count):
+        centre = (round(place + rng.normal(0, 4)), round(350 + rng.normal(0, 5)))
+        cv2.circle(mask, centre, 3, 1, -1)
+    return mask
+
+
+def drawn(mask, contrast=0.2):
+    return np.clip(picture() + cv2.GaussianBlur(mask.astype(np.float32), (0, 0), 0.8) * contrast, 0, 1)
+
+
+def typed(image, mask, breast=None, rules=None):
+    labels, count = label_objects(mask > 0)
+    scores = np.ones(count + 1, np.float32)
+    rules = rules or KindRules()
+    labels = rules.join(image, labels, scores, SPACING)
+    numbers = np.unique(labels)[1:]
+    table = np.zeros(labels.max() + 1, np.int32)
+    table[numbers] = np.arange(1, numbers.size + 1)
+    labels = table[labels]
+    breast = np.ones(mask.shape, bool) if breast is None else breast
+    found = measure_objects(labels, scores, SPACING)
+    return labels, rules.kinds(image, labels, found, breast, SPACING, "L")
+
+
+def turned(array, times):
+    return np.ascontiguousarray(np.rot90(array, times))
+
+
+@pytest.mark.parametrize("times", [0, 1])
+def test_two_parallel_lines_of_dashes_are_an_artery(times):
+    mask = dashes(2)
+    _, found = typed(turned(drawn(mask), times), turned(mask, times))
+    kinds = [mark.kind for mark in found.marks]
+    assert kinds.count(VASCULAR) >= 0.9 * len(kinds)
+    artery = max(found.arteries, key=lambda artery: artery.length_mm)
+    assert artery.side == "L"
+    assert 30 < artery.length_mm < 50  # 41 mm were drawn
+    assert "two walls" in artery.reason
+    line = np.array(artery.polyline_px)
+    assert np.hypot(*np.diff(line, axis=0).T).sum() * 0.07 == pytest.approx(artery.length_mm, abs=1.0)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_mcs_along_a_duct_are_no_artery(seed):
+    mask = dots(seed)
+    _, found = typed(drawn(mask), mask)
+    assert not found.arteries
+    assert {mark.kind for mark in found.marks} == {INDIVIDUAL}
+
+
+def test_a_short_chain_stays_undecided():
+    mask = dashes(2)
+    mask[:, 150:] = 0
+    _, found = typed(drawn(mask), mask)
+    assert not found.arteries
+
+
+def test_metal_in_parts_becomes_one_object():
+    body = np.zeros((700, 700), np.uint8)
+    cv2.polylines(body, [np.array([[300, 300], [300, 340], [320, 345], [320, 300]])], False, 1, 7)
+    image = np.maximum(picture(), cv2.GaussianBlur(body.astype(np.float32), (0, 0), 0.5))
+    marks = body.copy()
+    marks[310:330] = 0  # what a network leaves of it
+    labels, found = typed(image, marks)
+    assert [mark.kind for mark in found.marks] == [METAL]
+    assert np.count_nonzero(labels) >= 0.95 * body.sum()  # whole again
+    assert not without_kinds(labels, found.marks).any()
+
+
+def test_a_white_lump_is_no_metal():
+    lump = np.zeros((700, 700), np.uint8)
+    cv2.ellipse(lump, (350, 350), (22, 14), 30, 0, 360, 1, -1)
+    soft = cv2.GaussianBlur(lump.astype(np.float32), (0, 0), 2.0)
+    _, found = typed(np.clip(picture() + soft, 0, 1), lump)
+    assert [mark.kind for mark in found.marks] == [COARSE]
+
+
+@pytest.mark.parametrize(("hollow", "kind"), [(True, RIM), (False, COARSE)])
+def test_a_ring_is_a_rim_and_a_disc_is_coarse(hollow, kind):
+    body = np.zeros((700, 700), np.uint8)
+    cv2.circle(body, (350, 350), 16, 1, 5 if hollow else -1)
+    image = np.clip(picture() + 0.3 * cv2.GaussianBlur(body.astype(np.float32), (0, 0), 1), 0, 1)
+    filled = np.zeros_like(body)
+    cv2.circle(filled, (350, 350), 18, 1, -1)
+    for mask in (body, filled):  # the mark may be hollow itself
+        _, found = typed(image, mask)
+        assert found.marks[0].kind == kind or (mask is body and not hollow)
+
+
+def test_skin_line_marks_lie_near_the_edge_and_along_it():
+    breast = np.zeros((700, 700), bool)
+    breast[:, 100:] = True  # the left of the image is air
+    mask = np.zeros((700, 700), np.uint8)
+    mask[300:325, 130:134] = 1  # 2 mm deep, along the edge
+    mask[400:404, 125:150] = 1  # across it
+    mask[500:525, 400:404] = 1  # deep inside
+    cv2.circle(mask, (130, 600), 4, 1, -1)  # round
+    _, found = typed(drawn(mask), mask, breast)
+    assert [mark.kind for mark in found.marks] == [SKIN_LINE, INDIVIDUAL, INDIVIDUAL, INDIVIDUAL]
+
+
+def test_kinds_can_be_left_out():
+    mask = dashes(2)
+    labels, found = typed(drawn(mask), mask, rules=KindRules(vascular=None))
+    assert not found.arteries
+    assert without_kinds(labels, found.marks).any()
+    with pytest.raises(ValueError, match="exclude_kinds"):
+        KindRules(exclude_kinds=("arteries",))
+    with pytest.raises(ValueError, match="least_marks"):
+        VascularRule(least_marks=1)
+
+
+def test_an_image_without_marks_has_no_kinds():
+    mask = np.zeros((700, 700), np.uint8)
+    _, found = typed(picture(), mask)
+    assert found.marks == []
+    assert found.arteries == []
+
+
+def test_marks_are_measured_as_the_ellipse_that_they_are():
+    mask = np.zeros((700, 700), np.uint8)
+    cv2.ellipse(mask, (350, 300), (40, 12), 25, 0, 360, 1, -1)
+    labels, _ = label_objects(mask > 0)
+    marks = measure_marks(labels, measure_objects(labels, np.ones(2), SPACING), SPACING)
+    assert marks.length_mm[0] == pytest.approx(81 * 0.07, rel=0.03)
+    assert marks.width_mm[0] == pytest.approx(25 * 0.07, rel=0.05)
+    assert np.degrees(marks.angle[0]) == pytest.approx(25, abs=1)
+
+
+def test_distances_from_a_line_are_those_of_every_segment():
+    rng = np.random.default_rng(1)
+    line, points = np.cumsum(rng.random((12, 2)), 0), rng.random((30, 2)) * 6
+    _, across = project(points, line)
+    for point, distance in zip(points, np.abs(across), strict=True):
+        nearest = []
+        for place, (start, end) in enumerate(zip(line[:-1], line[1:], strict=True)):
+            share = (point - start) @ (end - start) / ((end - start) @ (end - start))
+            low = -np.inf if place == 0 else 0
+            high = np.inf if place == len(line) - 2 else 1
+            nearest.append(np.hypot(*(point - start - np.clip(share, low, high) * (end - start))))
+        assert distance == pytest.approx(min(nearest))
+
+
+def test_a_chain_is_found_among_scattered_marks():
+    rng = np.random.default_rng(3)
+    along = np.linspace(0, 30, 20)
+    chain = np.stack([20 + 0.01 * along**2, 10 + along], 1) + rng.normal(0, 0.1, (20, 2))
+    others = rng.random((6, 2)) * (50, 50)
+    found = find_chains(np.vstack([others, chain]), ChainRule())
+    longest = max(found, key=lambda chain: chain.length_mm)
+    assert set(range(6, 26)) <= set(longest.members.tolist())
+    assert longest.length_mm == pytest.approx(31.5, abs=2)
