@@ -22,7 +22,9 @@ def test_default_leaves_everything_as_it_is():
     assert Wholes().make(np.ones((60, 90), np.float32), labels, scores, SPACING)[0] is labels
 
 
-@pytest.mark.parametrize(("places", "parts"), [([(20, 30)], 1), ([(20, 30), (31, 30)], 2), ([(20, 30), (31, 30), (31, 41)], 3)])
+@pytest.mark.parametrize(
+    ("places", "parts"), [([(20, 30)], 1), ([(20, 30), (31, 30)], 2), ([(20, 30), (31, 30), (31, 41)], 3)]
+)
 def test_touching_discs_are_parted(places, parts):
     labels, scores = Parting(neck=0.8).part(discs(*places), np.array([0, 0.7], np.float32))
     assert np.unique(labels[labels > 0]).size == parts
@@ -71,7 +73,9 @@ def test_small_mcs_and_tissue_stay():
     np.testing.assert_array_equal(rule.make(image, labels, np.array([0, 0.5]), SPACING)[0], labels)
 
 
-@pytest.mark.parametrize(("rule", "wrong"), [(Parting, {"neck": 1.0}), (Wholes, {"share": 0.0}), (Wholes, {"most_diameter_mm": 0.0})])
+@pytest.mark.parametrize(
+    ("rule", "wrong"), [(Parting, {"neck": 1.0}), (Wholes, {"share": 0.0}), (Wholes, {"most_diameter_mm": 0.0})]
+)
 def test_values_out_of_range_are_refused(rule, wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         rule(**wrong)

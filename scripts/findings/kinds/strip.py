@@ -23,8 +23,10 @@ class LineSettings:
 
     band_mm: float = 1.8  # a vessel's lines are this near to its centreline; bands as wide beside it are compared
     line_mm: float = 0.3  # width of a line
-    window_mm: float = 2.0  # length over which a line is averaged
-    present_sd: float = 1.5  # a line is there where it stands out by this many sd of the texture beside the chain
+    window_mm: float = 3.0  # length over which a line is averaged (a Gaussian of 0.4 of it)
+    most_sd: float = 3.0  # grey values over this many sd of the texture beside the chain count as that, ...
+    least_sd: float = 0.5  # ... and the averaged texture's sd as at least this share of the texture's own
+    present_sd: float = 1.5  # a line is there where the average stands out by this many sd of the averaged texture
     gap_range_mm: tuple[float, float] = (0.8, 3.6)  # distance of two walls
 
     def __post_init__(self) -> None:
@@ -62,13 +64,14 @@ def line_evidence(image: np.ndarray, line_mm: np.ndarray, spacing_mm: Spacing, s
     """Lines along a centreline (n, 2) in mm of an image, float32 (rows, cols)."""
     band, (low, high) = settings.band_mm, settings.gap_range_mm
     strip, offset = straightened(image, line_mm, spacing_mm, 3 * band + high / 2 + 0.9)
-    strip = cv2.GaussianBlur(strip, (0, 0), sigmaX=1e-3, sigmaY=settings.window_mm / 2.5 / ALONG_MM)
     narrow = max(1, round(settings.line_mm / ACROSS_MM)) | 1
     ridge = cv2.blur(strip, (narrow, 1)) - cv2.blur(strip, (3 * narrow + 2, 1))
-    beside = ridge[:, np.abs(offset) > band + high / 2]
-    scale = 1.4826 * float(np.median(np.abs(beside - np.median(beside)))) + 1e-6
+    outside = np.abs(offset) > band + high / 2
+    most = settings.most_sd  # so that a bright spot is no line
+    ridge = np.clip(ridge / _sd(ridge[:, outside]), -most, most)
+    ridge = cv2.GaussianBlur(ridge, (0, 0), sigmaX=1e-3, sigmaY=settings.window_mm / 2.5 / ALONG_MM)
     present = settings.present_sd
-    z = np.clip(ridge / scale, -present, 2 * present)
+    z = np.clip(ridge / max(_sd(ridge[:, outside]), settings.least_sd), -present, 2 * present)
     halves = range(round(low / 2 / ACROSS_MM), round(high / 2 / ACROSS_MM) + 1)  # of gaps, in samples
     reach = halves[-1]
     first, second = (np.stack([z[:, reach + s * h : z.shape[1] - reach + s * h] for h in halves]) for s in (-1, 1))
@@ -77,6 +80,11 @@ def line_evidence(image: np.ndarray, line_mm: np.ndarray, spacing_mm: Spacing, s
     bands = [slice(centre + shift - size, centre + shift + size + 1) for shift in (0, -2 * size, 2 * size)]
     lines, walls = ([float(_shares(field[:, :, part], present).max()) for part in bands] for field in (single, both))
     return LineEvidence(lines[0], max(lines[1:]), walls[0], sum(walls[1:]) / 2)
+
+
+def _sd(values: np.ndarray) -> float:
+    """Standard deviation of a normal distribution of this median absolute deviation."""
+    return 1.4826 * float(np.median(np.abs(values - np.median(values)))) + 1e-6
 
 
 def _shares(values: np.ndarray, present: float) -> np.ndarray:

@@ -1,5 +1,7 @@
 """Rules on hand-made pictures whose kinds are known."""
 
+import itertools
+
 import cv2
 import numpy as np
 import pytest
@@ -171,7 +173,7 @@ def test_distances_from_a_line_are_those_of_every_segment():
     _, across = project(points, line)
     for point, distance in zip(points, np.abs(across), strict=True):
         nearest = []
-        for place, (start, end) in enumerate(zip(line[:-1], line[1:], strict=True)):
+        for place, (start, end) in enumerate(itertools.pairwise(line)):
             share = (point - start) @ (end - start) / ((end - start) @ (end - start))
             low = -np.inf if place == 0 else 0
             high = np.inf if place == len(line) - 2 else 1
