@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.sparse import csr_array
-from scipy.sparse.csgraph import connected_components, minimum_spanning_tree, shortest_path
+from scipy.sparse.csgraph import connected_components, shortest_path
 from scipy.spatial import cKDTree
 
 from scripts.common.checks import check
@@ -104,11 +104,12 @@ def strip_directions(place_mm: np.ndarray, pairs: np.ndarray, rule: ChainRule) -
 
 
 def _chain(place_mm: np.ndarray, members: np.ndarray, graph: csr_array, rule: ChainRule) -> Chain:
-    """The chain along the longest way through the members' spanning tree, with all members near its centreline."""
+    """The chain along the shortest way between the two members that are farthest apart by their links, with all members
+    near its centreline. (A way through a spanning tree would go there along one wall and come back along the other.)"""
     points = place_mm[members]
-    tree = minimum_spanning_tree(graph[members][:, members])
-    start = int(np.argmax(_finite(shortest_path(tree, directed=False, indices=0))))
-    reach, before = shortest_path(tree, directed=False, indices=start, return_predecessors=True)
+    links = graph[members][:, members]
+    start = int(np.argmax(_finite(shortest_path(links, directed=False, indices=0))))
+    reach, before = shortest_path(links, directed=False, indices=start, return_predecessors=True)
     way = [int(np.argmax(_finite(reach)))]
     while before[way[-1]] >= 0:
         way.append(int(before[way[-1]]))
