@@ -19,7 +19,7 @@ from monai.data import MetaTensor
 
 from scripts.common.calcification_kinds import INDIVIDUAL, METAL, VASCULAR
 from scripts.common.files import write_json
-from scripts.common.objects import label_objects, measure_objects
+from scripts.common.objects import measure_objects
 from scripts.common.settings import describe
 from scripts.common.tensors import Spacing, plane, spacing_of
 from scripts.data.lists.backgrounds import background_datalist
@@ -33,7 +33,7 @@ from scripts.simulation.insertion.shapes import SHAPE_SEEDS, shape_bank
 logger = logging.getLogger(__name__)
 
 OTHER = "of nothing inserted"
-LOWEST = 0.05  # score of the marks that the FROC curve takes in
+LOWEST = 0.05  # score of the marks that are typed: faint ones fill the gaps of a chain
 
 
 @dataclass
@@ -61,8 +61,8 @@ def measure_kinds(
 ) -> Path:
     """Measure the rules on the first `images` backgrounds of a section of a folder; write a JSON file.
 
-    Image i depends on (seed, its place in the list). Marks are those of the default method at its own score threshold;
-    the FROC curve takes in those down to `LOWEST`, typed anew.
+    Image i depends on (seed, its place in the list). Marks down to the score `LOWEST` are typed, and taken in by the FROC
+    curve; shares and false positives are of those at the default method's own score threshold.
     """
     parser = ConfigParser()
     parser.read_config(str(config))
@@ -85,9 +85,19 @@ def measure_kinds(
         tensor = MetaTensor(torch.from_numpy(scene.image)[None, None], meta=dict(loaded["image"].meta)).to(device)
         logits = inferer(tensor, network, breast=loaded["breast"][None])[0].cpu().numpy()
         formed = objects.form(Scene(scene.image, logits, inner, spacing), LOWEST)
-        _score(tally, item["image_id"], scene, formed.labels, formed.scores, breast, spacing, rules)
-        labels = keep_objects(formed.labels, formed.scores, threshold)
-        _tally(tally, scene, labels, formed.scores, breast, spacing, rules)
+        tally.cases["with all"].append(
+            score_case(scene.label, formed.labels, formed.scores, breast, spacing, case_id=item["image_id"])
+        )
+        tally.false["with all"] += _false(keep_objects(formed.labels, formed.scores, threshold), scene, rules)
+        labels, marks, scores = typed(scene.image, formed.labels, formed.scores, breast, spacing, rules)
+        kept = without_kinds(labels, marks.marks, rules.exclude_kinds)
+        tally.cases["without excluded"].append(
+            score_case(scene.label, kept, scores, breast, spacing, case_id=item["image_id"])
+        )
+        tally.false["without excluded"] += _false(keep_objects(kept, scores, threshold), scene, rules)
+        tally.breast_cm2 += float(breast.sum() * spacing[0] * spacing[1] / 100)
+        tally.arteries += len(marks.arteries)
+        _tally(tally, scene, labels, marks, scores >= threshold)
         logger.info("%s: %d objects inserted", item["image_id"], len(scene.records))
     facts = {"section": section, "images": images, "seed": seed, "score_threshold": threshold}
     return write_json(
@@ -123,54 +133,25 @@ def owners(labels: np.ndarray, objects: np.ndarray) -> np.ndarray:
     return found
 
 
-def _score(
-    tally: _Tally,
-    name: str,
-    scene: LabelledScene,
-    labels: np.ndarray,
-    scores: np.ndarray,
-    breast: np.ndarray,
-    spacing: Spacing,
-    rules: KindRules,
-) -> None:
-    """Add an image's table for the curve, with all marks and without the excluded kinds."""
-    tally.cases["with all"].append(score_case(scene.label, labels, scores, breast, spacing, case_id=name))
-    labels, marks, scores = typed(scene.image, labels, scores, breast, spacing, rules)
-    kept = without_kinds(labels, marks.marks, rules.exclude_kinds)
-    tally.cases["without excluded"].append(score_case(scene.label, kept, scores, breast, spacing, case_id=name))
-
-
-def _tally(
-    tally: _Tally,
-    scene: LabelledScene,
-    labels: np.ndarray,
-    scores: np.ndarray,
-    breast: np.ndarray,
-    spacing: Spacing,
-    rules: KindRules,
-) -> None:
-    """Count an image's marks by what they lie on and what they are typed as, and the clips."""
-    tally.breast_cm2 += float(breast.sum() * spacing[0] * spacing[1] / 100)
-    is_mc = np.isin(scene.objects, [r["number"] for r in scene.records if r["kind"] not in rules.exclude_kinds])
-    tally.false["with all"] += _false(labels, is_mc)
-    labels, marks, _ = typed(scene.image, labels, scores, breast, spacing, rules)
-    tally.false["without excluded"] += _false(without_kinds(labels, marks.marks, rules.exclude_kinds), is_mc)
-    tally.arteries += len(marks.arteries)
+def _tally(tally: _Tally, scene: LabelledScene, labels: np.ndarray, marks: TypedMarks, shown: np.ndarray) -> None:
+    """Count an image's marks by what they lie on and what they are typed as, and the clips; of those `shown`, (n + 1,),
+    by number."""
     own = owners(labels, scene.objects)
-    for owner, mark in zip(own.tolist(), marks.marks, strict=True):
+    pairs = [(int(o), mark.kind) for o, mark, is_shown in zip(own, marks.marks, shown[1:], strict=True) if is_shown]
+    for owner, kind in pairs:
         record = scene.records[owner - 1] if owner else {"kind": OTHER, "group": ""}
         group = record["group"] if record["kind"] == INDIVIDUAL else record["kind"]
-        tally.kinds[group, mark.kind] += 1
+        tally.kinds[group, kind] += 1
     for record in scene.records:
         if record["kind"] == METAL:
-            on = [mark.kind for owner, mark in zip(own.tolist(), marks.marks, strict=True) if owner == record["number"]]
-            one = "one metal object" if on == [METAL] else "otherwise"
-            tally.clips[one if on else "not marked"] += 1
+            on = [kind for owner, kind in pairs if owner == record["number"]]
+            tally.clips["one metal object" if on == [METAL] else "otherwise" if on else "not marked"] += 1
 
 
-def _false(labels: np.ndarray, is_mc: np.ndarray) -> int:
+def _false(labels: np.ndarray, scene: LabelledScene, rules: KindRules) -> int:
     """Marks without a pixel on an inserted MC."""
-    return label_objects(labels > 0)[1] if not is_mc.any() else len(np.setdiff1d(labels[labels > 0], labels[is_mc]))
+    wanted = [record["number"] for record in scene.records if record["kind"] not in rules.exclude_kinds]
+    return len(np.setdiff1d(labels[labels > 0], labels[np.isin(scene.objects, wanted)]))
 
 
 def _results(tally: _Tally, rules: KindRules) -> dict[str, Any]:

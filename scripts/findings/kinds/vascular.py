@@ -37,7 +37,7 @@ class VascularRule:
     least_length_mm: float = 10.0
     #: Least excess of the share of its length with two walls over the like beside it, at 10 mm; it falls with the root
     #: of the length, as the sampling error of the shares does.
-    wall_excess: float = 0.34
+    wall_excess: float = 0.24
     wall_share: float = 0.3  # least share itself
     continued_excess: float = 0.15  # the like of a chain that goes on from an artery's end, or branches off it
     continued_mm: float = 8.0  # farthest from it
@@ -45,7 +45,7 @@ class VascularRule:
     long_mm: float = 38.0
     long_marks: int = 15
     line_excess: float = 0.1  # least excess of its share with one line
-    near_mm: float = 1.8  # marks this near to an artery's centreline belong to it
+    near_mm: float = 2.3  # marks this near to an artery's centreline belong to it
     grow_mm: float = 8.0  # steps by which it is followed beyond its ends
     grow_excess: float = 0.1  # least excess of the share with two walls on such a step, ...
     end_mm: float = 10.0  # ... and on this length at either end, which is cut back by halves of it otherwise
