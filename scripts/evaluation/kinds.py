@@ -61,8 +61,8 @@ def measure_kinds(
 ) -> Path:
     """Measure the rules on the first `images` backgrounds of a section of a folder; write a JSON file.
 
-    Image i depends on (seed, its place in the list). Marks down to the score `LOWEST` are typed, and taken in by the FROC
-    curve; shares and false positives are of those at the default method's own score threshold.
+    Image i depends on (seed, its place in the list). Marks down to the score `LOWEST` are typed, and taken in by the
+    FROC curve; shares and false positives are of those at the default method's own score threshold.
     """
     parser = ConfigParser()
     parser.read_config(str(config))
@@ -174,8 +174,13 @@ def _results(tally: _Tally, rules: KindRules) -> dict[str, Any]:
         "MCs of linear and segmental clusters excluded": share(lambda name: name in suspicious, rules.exclude_kinds),
         "clips": dict(tally.clips) | {"share of marked": tally.clips["one metal object"] / marked if marked else None},
         "fp_per_cm2": {name: round(count / max(tally.breast_cm2, 1e-9), 4) for name, count in tally.false.items()},
-        "pauc": {name: round(curve.pauc(1.0), 4) for name, curve in curves.items()},
-        "tpr_at_0.4": {name: round(float(curve.tpr_at(0.4)), 4) for name, curve in curves.items()},
+        "pauc": {name: _number(curve.pauc(1.0)) for name, curve in curves.items()},
+        "tpr_at_0.4": {name: _number(float(curve.tpr_at(0.4))) for name, curve in curves.items()},
         "arteries found": tally.arteries,
         "kinds": groups,
     }
+
+
+def _number(value: float) -> float | None:
+    """Four digits; None where it is not defined."""
+    return None if np.isnan(value) else round(value, 4)

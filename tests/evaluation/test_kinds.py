@@ -1,0 +1,28 @@
+"""The measurement of kinds: who owns a mark, and the command from end to end on a phantom."""
+
+import json
+
+import numpy as np
+
+from scripts.evaluation.__main__ import main
+from scripts.evaluation.kinds import owners
+
+
+def test_a_mark_belongs_to_the_object_that_it_covers_most_of():
+    objects, labels = np.zeros((4, 10), np.int32), np.zeros((4, 10), np.int32)
+    objects[:, :3], objects[:, 3:6] = 1, 2
+    labels[0, 1:6], labels[2, 7:] = 1, 2  # two pixels on 1, three on 2; none
+    np.testing.assert_array_equal(owners(labels, objects), [2, 0])
+
+
+def test_the_command_writes_its_figures_twice_the_same(phantoms, tiny_weights, tmp_path, root, monkeypatch):
+    folder, _ = phantoms
+    monkeypatch.chdir(root)
+    found = []
+    for name in ("a.json", "b.json"):
+        arguments = ["kinds", "--background-dir", str(folder / "images"), "--section", "training", "--images", "1"]
+        arguments += ["--weights", str(tiny_weights / "model.pt"), "--output", str(tmp_path / name)]
+        assert main(arguments) == 0
+        found.append(json.loads((tmp_path / name).read_text()))
+    assert found[0] == found[1]
+    assert {"arteries typed vascular", "MCs excluded", "clips", "fp_per_cm2", "pauc"} <= set(found[0])
