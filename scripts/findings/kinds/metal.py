@@ -42,21 +42,21 @@ class MetalRule:
     def pieces(self, image: np.ndarray, labels: np.ndarray, spacing_mm: Spacing) -> list[MetalPiece]:
         """The metal that marks touch, in an image float32 (rows, cols); labels int (rows, cols), 0 background."""
         mm = float(np.sqrt(spacing_mm[0] * spacing_mm[1]))
-        count, parts, stats, _ = cv2.connectedComponentsWithStats((image >= self.level).view(np.uint8), connectivity=8)
-        touched = np.bincount(parts[labels > 0], minlength=count) > 0
+        bright = cv2.compare(image, self.level, cv2.CMP_GE)  # 255 where it is
+        margin = round(2 * (self.edge_mm + self.reach_mm) / mm) + 2
         found = []
-        for number in np.flatnonzero(touched):
-            left, top, cols, rows, area = stats[number].tolist()
-            if number == 0 or area * mm**2 < self.least_area_mm2:
-                continue
-            margin = round(2 * (self.edge_mm + self.reach_mm) / mm) + 2
-            window = (
-                slice(max(top - margin, 0), top + rows + margin),
-                slice(max(left - margin, 0), left + cols + margin),
+        touched = cv2.findNonZero(cv2.bitwise_and(bright, cv2.compare(labels, 0, cv2.CMP_GT)))
+        for col, row in np.zeros((0, 2), int).tolist() if touched is None else touched[:, 0].tolist():
+            if bright[row, col] != 255:
+                continue  # of a component that was looked at
+            area, _, _, (left, top, cols, rows) = cv2.floodFill(bright, None, (col, row), 1, flags=8)
+            high, wide = (
+                slice(max(start - margin, 0), start + size + margin) for start, size in ((top, rows), (left, cols))
             )
-            mask = parts[window] == number
-            if reason := self._reason(image[window], mask, mm):
-                found.append(MetalPiece(mask, window, reason))
+            mask = bright[high, wide] == 1
+            bright[high, wide][mask] = 2
+            if area * mm**2 >= self.least_area_mm2 and (reason := self._reason(image[high, wide], mask, mm)):
+                found.append(MetalPiece(mask, (high, wide), reason))
         return found
 
     def _reason(self, image: np.ndarray, mask: np.ndarray, mm: float) -> str:
@@ -102,8 +102,9 @@ class MetalRule:
 
     def marks(self, image: np.ndarray, labels: np.ndarray, spacing_mm: Spacing) -> dict[int, str]:
         """Numbers of the marks that are metal: those with half of their pixels on it, and why."""
-        area, found = np.bincount(labels.ravel()), dict[int, str]()
-        for piece in self.pieces(image, labels, spacing_mm):
+        pieces, found = self.pieces(image, labels, spacing_mm), dict[int, str]()
+        area = np.bincount(labels.ravel()) if pieces else np.zeros(0)
+        for piece in pieces:
             on = labels[piece.window][cv2.dilate(piece.mask.view(np.uint8), np.ones((3, 3), np.uint8)) > 0]
             numbers, pixels = np.unique(on[on > 0], return_counts=True)
             found |= {int(n): piece.reason for n, px in zip(numbers, pixels, strict=True) if 2 * px >= area[n]}
