@@ -45,8 +45,9 @@ class MetalRule:
         bright = cv2.compare(image, self.level, cv2.CMP_GE)  # 255 where it is
         margin = round(2 * (self.edge_mm + self.reach_mm) / mm) + 2
         found = []
-        touched = cv2.findNonZero(cv2.bitwise_and(bright, cv2.compare(labels, 0, cv2.CMP_GT)))
-        for col, row in np.zeros((0, 2), int).tolist() if touched is None else touched[:, 0].tolist():
+        on_marks = cv2.bitwise_and(bright, cv2.compare(labels.astype(np.int32, copy=False), 0.0, cv2.CMP_GT))
+        places = cv2.findNonZero(on_marks)
+        for col, row in [] if places is None else places.reshape(-1, 2).tolist():
             if bright[row, col] != 255:
                 continue  # of a component that was looked at
             area, _, _, (left, top, cols, rows) = cv2.floodFill(bright, None, (col, row), 1, flags=8)
