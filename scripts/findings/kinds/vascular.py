@@ -34,11 +34,11 @@ class VascularRule:
     chain: ChainRule = field(default_factory=ChainRule)
     lines: LineSettings = field(default_factory=LineSettings)
     least_marks: int = 5
-    least_length_mm: float = 10.0
+    least_length_mm: float = 14.0
     #: Least excess of the share of its length with two walls over the like beside it, at 10 mm; it falls with the root
     #: of the length, as the sampling error of the shares does.
     wall_excess: float = 0.24
-    wall_share: float = 0.3  # least share itself
+    wall_share: float = 0.4  # least share itself
     continued_excess: float = 0.15  # the like of a chain that goes on from an artery's end, or branches off it
     continued_mm: float = 8.0  # farthest from it
     #: A chain this long needs no second wall: ducts are shorter.
