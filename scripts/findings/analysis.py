@@ -1,7 +1,7 @@
 """From scored objects to findings: measured marks, their kinds and features, the clusters they form."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from scripts.common.tensors import Spacing
 from scripts.findings.cluster_findings import ClusterAnalysis, ClusterFinding
 from scripts.findings.clusters.distribution import Breast, nipple_estimate_mm
 from scripts.findings.features.microcalcifications import FeatureRecord, MCFeatures, records_of
+from scripts.findings.forming import keep_objects
 from scripts.findings.kinds.rules import KindRules, MarkKind
 from scripts.findings.kinds.vascular import Artery
 
@@ -56,21 +57,27 @@ class FindingsAnalysis:
         breast: np.ndarray,
         spacing_mm: Spacing,
         side: str = "",
+        score_threshold: float = 0.0,
     ) -> Findings:
         """Findings of objects, int (rows, cols), 0 background, numbers with gaps, and their scores (n + 1,) by number.
 
         The image is float32 (rows, cols) in [0, 1], the breast bool; `side` is the laterality, "" where unknown.
+        Objects below `score_threshold` help to tell the kinds of the others and are dropped then.
         """
         if self.kinds is not None:
             labels = self.kinds.join(image, labels, scores, spacing_mm)
-        marks = measure_objects(labels, scores, spacing_mm)
         labels, scores = renumbered(labels, scores)
-        kinds = [MarkKind(INDIVIDUAL, "kinds are not told apart")] * len(marks)
+        kinds = [MarkKind(INDIVIDUAL, "kinds are not told apart")] * (len(scores) - 1)
         arteries: list[Artery] = []
-        is_counted = np.ones(len(marks), bool)
         if self.kinds is not None:
-            kinds, arteries = self.kinds.kinds(image, labels, marks, breast, spacing_mm, side)
-            is_counted = self.kinds.counted(kinds)
+            every = measure_objects(labels, scores, spacing_mm)
+            kinds, arteries = self.kinds.kinds(image, labels, every, breast, spacing_mm, side)
+        kept = np.flatnonzero(scores[1:] >= score_threshold) + 1
+        if kept.size < len(kinds):
+            labels, scores = renumbered(keep_objects(labels, scores, score_threshold), scores)
+            kinds, arteries = [kinds[number - 1] for number in kept], _of_kept(arteries, kept)
+        marks = measure_objects(labels, scores, spacing_mm)
+        is_counted = np.ones(len(marks), bool) if self.kinds is None else self.kinds.counted(kinds)
         values = None if self.features is None else self.features.measure(labels, image, spacing_mm)
         records = None if values is None else records_of(values)
         place = _breast(breast, spacing_mm)
@@ -87,6 +94,13 @@ def renumbered(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.n
     numbers = np.zeros(max(labels.max(initial=0), 0) + 1, np.int32)
     numbers[present] = np.arange(1, present.size + 1)
     return numbers[labels], np.concatenate([[0], np.asarray(scores)[present]])
+
+
+def _of_kept(arteries: Sequence[Artery], kept: np.ndarray) -> list[Artery]:
+    """Arteries with the new ids of the marks that are kept (old ids, ascending); without those that lost all."""
+    new = {old: number for number, old in enumerate(kept.tolist(), start=1)}
+    members = [tuple(new[old] for old in artery.members if old in new) for artery in arteries]
+    return [replace(artery, members=own) for artery, own in zip(arteries, members, strict=True) if own]
 
 
 def kinds_counted(kinds: Sequence[MarkKind]) -> dict[str, int]:

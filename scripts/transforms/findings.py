@@ -14,7 +14,7 @@ from scripts.common.tensors import Data, plane, spacing_of
 from scripts.data.reader.geometry import to_file_axes
 from scripts.findings.analysis import FindingsAnalysis
 from scripts.findings.components import ComponentObjects
-from scripts.findings.forming import Objects, Scene
+from scripts.findings.forming import Objects, Scene, keep_objects
 from scripts.outputs.report import build_report
 
 
@@ -26,6 +26,8 @@ class FormObjectsd(MapTransform):
         score_threshold: objects with a lower score are left out, [0, 1]; 0 keeps all (evaluation).
         keys: logits [maps, rows, cols]; replaced by a uint8 mask [1, rows, cols].
         within_key: bool mask [1, rows, cols] that objects are restricted to, or None.
+        typed_from: objects from this score on are kept in `instances` until their kinds are known, as faint marks fill
+            the gaps of a calcified artery; `MeasureFindingsd` drops them then. None keeps no fainter ones.
 
     Reads `image`, [1, rows, cols] in [0, 1]. The item also gets `instances` (int32 [1, rows, cols], numbered objects),
     `scores` (float32 (n + 1,), index = number) and `map` (float32 [1, rows, cols]). Where objects change with the
@@ -39,10 +41,14 @@ class FormObjectsd(MapTransform):
         score_threshold: float,
         keys: KeysCollection = "pred",
         within_key: str | None = "breast_inner",
+        typed_from: float | None = None,
     ) -> None:
         super().__init__(keys)
         check_number("score_threshold", score_threshold, "[0, 1]")
         self.objects, self.score_threshold, self.within_key = objects, score_threshold, within_key
+        changing = isinstance(objects, ComponentObjects)  # with the threshold
+        self.lowest = score_threshold if typed_from is None or changing else min(typed_from, score_threshold)
+        check_number("typed_from", self.lowest, "[0, 1]")
 
     def __call__(self, data: Mapping[Hashable, Any]) -> Data:
         """Form the objects."""
@@ -53,10 +59,11 @@ class FormObjectsd(MapTransform):
             raise ValueError(f"{key}: got a map that holds NaN or infinity; want weights of a training that converged")
         within = None if self.within_key is None else plane(item[self.within_key])
         scene = Scene(plane(image), logits, within, spacing_of(image))
-        labels, item["scores"], probability = self.objects.form(scene, self.score_threshold)
-        item["instances"] = torch.from_numpy(labels)[None]
+        labels, scores, probability = self.objects.form(scene, self.lowest)
+        item["instances"], item["scores"] = torch.from_numpy(labels)[None], scores
+        item["score_threshold"] = self.score_threshold
         item["map"] = torch.from_numpy(np.ascontiguousarray(probability))[None]
-        item[key] = (item["instances"] > 0).to(torch.uint8)
+        item[key] = torch.from_numpy((keep_objects(labels, scores, self.score_threshold) > 0).astype(np.uint8))[None]
         if isinstance(self.objects, ComponentObjects) and self.score_threshold == 0:
             item["thresholds"] = self.objects.thresholds
             item["objects_at"] = lambda threshold: self.objects.form(scene, threshold)[:2]
@@ -92,7 +99,8 @@ class MeasureFindingsd(MapTransform):
         item, image = dict(data), data["image"]
         key, breast, side = self.first_key(item), plane(item["breast"]), str(image.meta.get("laterality", ""))
         labels, scores = plane(item[key]).astype(np.int32), np.asarray(item["scores"])
-        found = self.analysis.analyse(plane(image), labels, scores, breast, spacing_of(image), side)
+        more: dict[str, Any] = {"side": side, "score_threshold": float(item.get("score_threshold", 0.0))}
+        found = self.analysis.analyse(plane(image), labels, scores, breast, spacing_of(image), **more)
         item[key], item["scores"] = torch.from_numpy(found.labels)[None], found.scores
         item["pred"] = torch.from_numpy(found.mask.astype(np.uint8))[None]
         item["findings"], item["analysis"] = found.marks, found

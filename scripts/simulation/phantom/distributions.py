@@ -5,9 +5,9 @@ plain background and a hundred times as fast, for what is measured of MCs and cl
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -39,6 +39,8 @@ class DistributionRanges(Parameters):
     diffuse_density_range: Range = (1.5, 3.0)
     singles_rate: float = 3.0  # scattered MCs beside, mean number
     reach: float = 0.9  # how far from the chest wall to the skin MCs lie
+
+    intervals: ClassVar[Mapping[str, str]] = {"linear_bend_range": "(-inf, inf)"}
 
 
 class PlainImage(NamedTuple):

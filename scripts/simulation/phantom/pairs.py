@@ -6,9 +6,10 @@ lies at another height in the breast), turn with it, and some are gone, grown or
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import cv2
 import numpy as np
@@ -46,6 +47,8 @@ class PairSettings(Parameters):
     growth_range: Range = (1.4, 1.7)  # of the diameter
     new_share: float = 0.2  # of the prior number; around old MCs
     prior_exam: PhantomSettings = field(default_factory=PhantomSettings)  # of the prior exam
+
+    intervals: ClassVar[Mapping[str, str]] = dict.fromkeys(("turn_range_deg", "shift_range_mm"), "(-inf, inf)")
 
 
 @dataclass(frozen=True)
