@@ -123,6 +123,8 @@ def test_other_classes_of_mammography_data_sets(make_mg, sop_class):
         ({"remove": ("PhotometricInterpretation",)}, "no PhotometricInterpretation"),
         ({"PhotometricInterpretation": "PALETTE COLOR"}, "PALETTE COLOR"),
         ({"BitsStored": 20}, "BitsStored 20"),
+        ({"remove": ("BitsStored", "HighBit")}, "no BitsStored"),
+        ({"BitsStored": 11, "remove": ("HighBit",)}, "beyond BitsStored 11 and no HighBit"),
         ({"BitsAllocated": 32}, "BitsAllocated 32"),
         ({"Rows": 30000, "Columns": 30000}, "million pixels"),
         ({"Columns": 32768}, "at most 32767 px a side"),

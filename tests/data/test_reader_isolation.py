@@ -22,6 +22,7 @@ from scripts.common.settings import describe
 from scripts.data.reader.errors import MammogramReadError
 from scripts.data.reader.isolation import end_reading_processes, read, read_isolated
 from scripts.data.reader.mammogram_reader import Reading, read_mammogram
+from scripts.data.reader.plausible import BYTES_PER_PIXEL
 from scripts.transforms.loading import LoadMammogramd
 from tests.data.dicom_factory import mg_dataset, ramp, save
 from tests.data.file_factory import nifti, write
@@ -211,7 +212,7 @@ def test_the_bundles_own_reading_is_isolated_and_can_be_told_not_to_be(scan):
 def test_limits_have_no_effect_on_results_and_are_checked():
     settings = describe(Reading(isolated=False, time_limit_s=5, memory_limit_mb=2000))
     assert json.dumps(settings) == json.dumps(describe(Reading()))
-    assert Reading(memory_limit_mb=4000).max_pixels == 83_333_333
+    assert Reading(memory_limit_mb=4000).max_pixels == 4000 * 10**6 // BYTES_PER_PIXEL
     for name, values in {
         "time_limit_s": (0, -1, float("nan"), "5", True),
         "memory_limit_mb": (0, 10, 1.5, True),

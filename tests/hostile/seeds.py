@@ -1,4 +1,4 @@
-"""One sound file of every format that is read, all of the same picture."""
+"""One sound file of every format that is read, all of the same picture and the same bytes every time."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import nibabel as nib
 import numpy as np
 import tifffile
 from PIL import Image
+from pydicom import dcmread
 from pydicom.pixels import compress
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
@@ -36,6 +37,7 @@ NATIVE = {
 COMPRESSED = {"rle": RLELossless, "jpeg_ls": JPEGLSLossless, "jpeg_2000": JPEG2000Lossless}
 BY_GDCM = {"jpeg": "JPEGBaselineProcess1", "jpeg_lossless": "JPEGLosslessProcess14_1"}
 SYNTAXES = {**NATIVE, **COMPRESSED, "jpeg": JPEGBaseline8Bit, "jpeg_lossless": JPEGLosslessSV1}
+UIDS = {name: f"1.2.3.{n}" for n, name in enumerate(("SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID"))}
 TIFFS = {
     "tiff_strips": {"rowsperstrip": 16},
     "tiff_one_strip": {},
@@ -72,15 +74,20 @@ def make_seeds(folder: Path) -> dict[str, Seed]:
     """All image seeds, by name."""
     folder.mkdir(parents=True, exist_ok=True)
     twelve, eight = picture(), (picture() >> 4).astype(np.uint8)
-    found = [Seed(f"dicom_{name}", save(mg_dataset(twelve, syntax=NATIVE[name]), folder / name)) for name in NATIVE]
+    found = [
+        Seed(f"dicom_{name}", save(mg_dataset(twelve, syntax=NATIVE[name], **UIDS), folder / name)) for name in NATIVE
+    ]
     for name, syntax in COMPRESSED.items():
-        dataset = mg_dataset(twelve)
+        dataset = mg_dataset(twelve, **UIDS)
         compress(dataset, syntax, generate_instance_uid=False)
         found.append(Seed(f"dicom_{name}", save(dataset, folder / name)))
     for name, word in BY_GDCM.items():
         pixels, bits = (eight, 8) if name == "jpeg" else (twelve, 12)
-        plain = save(mg_dataset(pixels, bits_stored=bits), folder / "plain")
-        found.append(Seed(f"dicom_{name}", change_syntax(plain, folder / f"dicom_{name}", word)))
+        plain = save(mg_dataset(pixels, bits_stored=bits, **UIDS), folder / "plain")
+        dataset = dcmread(change_syntax(plain, folder / "changed", word))
+        dataset.SOPInstanceUID = UIDS["SOPInstanceUID"]  # gdcm has drawn another one
+        dataset.StudyDate, dataset.StudyTime = "20200101", "120000"
+        found.append(Seed(f"dicom_{name}", save(dataset, folder / f"dicom_{name}")))
     for name, options in TIFFS.items():
         tifffile.imwrite(folder / name, twelve, **options)
         found.append(Seed(name, folder / name))

@@ -99,6 +99,7 @@ def stored_codes(path: PathLike, dataset: Dataset, max_pixels: int = MAX_PIXELS)
     Gives uint8 or uint16 (rows, cols), and how to take stored values out of it (`stored_values`). Multi-frame, colour,
     palette, truncated, inconsistent or undecodable pixel data are a MammogramReadError.
     """
+    high_bit_stated = dataset.get("HighBit") is not None
     bits, samples = _check_pixel_module(path, dataset, max_pixels)
     frame = _check_length(path, dataset)
     syntax = dataset.file_meta.TransferSyntaxUID
@@ -130,6 +131,13 @@ def stored_codes(path: PathLike, dataset: Dataset, max_pixels: int = MAX_PIXELS)
     if samples == 3:
         pixels = grey_channel(path, pixels)
     native = pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
+    if not high_bit_stated:  # then one of the two may be lost, and every grey value would be wrong
+        cells = native.view(f"{'i' if bits.signed else 'u'}{native.dtype.itemsize}")
+        low, top = (-(2 ** (bits.stored - 1)), 2 ** (bits.stored - 1)) if bits.signed else (0, 2**bits.stored)
+        fits = low <= int(cells.min()) and int(cells.max()) < top
+        check_file(
+            path, fits, f"pixel values beyond BitsStored {bits.stored} and no HighBit", "a complete pixel module"
+        )
     return native.view(np.dtype(f"u{native.dtype.itemsize}")), bits
 
 
@@ -214,7 +222,8 @@ def _check_pixel_module(path: PathLike, dataset: Dataset, max_pixels: int) -> tu
     colour = samples == 3 and photometric.startswith(("RGB", "YBR"))
     check_file(path, grey or colour, f"{photometric} with {samples} samples a pixel", "MONOCHROME1 or MONOCHROME2")
     allocated = dataset.BitsAllocated
-    stored = whole_number(path, dataset, "BitsStored") or allocated
+    stored = whole_number(path, dataset, "BitsStored") or allocated % 16  # 16 bits are seldom all used
+    check_file(path, stored, "no BitsStored", "a complete image pixel module")
     high = whole_number(path, dataset, "HighBit") or stored - 1
     fits = allocated in (1, 8, 16) and 1 <= stored <= allocated and stored - 1 <= high < allocated
     got = f"BitsAllocated {allocated}, BitsStored {stored}, HighBit {high}"
