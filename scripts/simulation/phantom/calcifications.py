@@ -5,7 +5,7 @@ width 1.2 / 1.67 / 2.8 at the 10th / 50th / 90th percentile (specimen micro-CT).
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from scipy import ndimage
@@ -66,6 +66,21 @@ def _sample_mc(rng: Rng, row: float, col: float, cluster: int, shape: str, size:
     aspect = min(aspect, ranges.rim_aspect) if shape == "rim" else aspect
     angle = uniform(rng, (0, math.pi))
     return McSpec(row, col, diameter, 1000.0 * diameter * ratio, angle, aspect, shape, SHAPES[shape](rng), cluster)
+
+
+def sample_near(rng: Rng, mcs: Sequence[McSpec], count: int, ranges: McRanges) -> list[McSpec]:
+    """Up to `count` more MCs, each beside an old one as neighbours of a cluster are, of the old one's cluster."""
+    found: list[McSpec] = []
+    for _ in range(20 * count if mcs else 0):
+        beside = mcs[int(rng.integers(len(mcs)))]
+        angle, distance = uniform(rng, (0, 2 * math.pi)), uniform(rng, (1.0, 3.0)) * ranges.neighbour_mm
+        row, col = beside.row_mm + distance * math.sin(angle), beside.col_mm + distance * math.cos(angle)
+        if min(math.hypot(row - mc.row_mm, col - mc.col_mm) for mc in (*mcs, *found)) > 2 * ranges.gap_mm:
+            shape = str(rng.choice(list(SHAPES), p=ranges.cluster_shares))
+            found.append(_sample_mc(rng, row, col, beside.cluster, shape, 0.0, ranges))
+        if len(found) == count:
+            break
+    return found
 
 
 def _ellipsoids(rng: Rng) -> tuple[Primitive, ...]:

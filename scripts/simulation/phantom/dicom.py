@@ -39,6 +39,7 @@ def write_phantom_dicom(
     detector_type: str = "DIRECT",  # or "SCINTILLATOR"
     comment: str = "",  # appended to ImageComments
     monochrome1: bool = False,  # store the inverted values, as some vendors do
+    exam: int = 0,  # 1, 2, ...: later exams of the patient, a year apart
 ) -> Path:
     """Write `image` atomically and return its path.
 
@@ -56,7 +57,7 @@ def write_phantom_dicom(
     meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = SOP_CLASS_MG_PRESENTATION, uid
     meta.TransferSyntaxUID, meta.ImplementationClassUID = ExplicitVRLittleEndian, phantom_uid("implementation")
     ds = FileDataset(str(path), {}, file_meta=meta, preamble=b"\0" * 128)
-    _patient_and_study(ds, uid, seed, patient_id, laterality, view)
+    _patient_and_study(ds, uid, seed, patient_id, laterality, view, exam)
     _equipment_and_detector(ds, spacing_mm, image.shape, detector_type, thickness_mm)
     _view(ds, laterality, view)
     _pixels(ds, image, bits)
@@ -73,9 +74,12 @@ def _code(value: str, meaning: str) -> Dataset:
     return code
 
 
-def _patient_and_study(ds: Dataset, uid: str, seed: int, patient_id: str, laterality: str, view: str) -> None:
+def _patient_and_study(
+    ds: Dataset, uid: str, seed: int, patient_id: str, laterality: str, view: str, exam: int
+) -> None:
     number = int(hashlib.sha256(f"{seed}/{patient_id}".encode()).hexdigest(), 16)
-    day = (date(2020, 1, 1) + timedelta(days=number % 1460)).strftime("%Y%m%d")
+    day = (date(2020, 1, 1) + timedelta(days=number % 1460 + 365 * exam)).strftime("%Y%m%d")
+    study = (seed, patient_id, exam) if exam else (seed, patient_id)
     ds.SpecificCharacterSet = "ISO_IR 100"
     ds.SOPClassUID, ds.SOPInstanceUID = SOP_CLASS_MG_PRESENTATION, uid
     ds.StudyDate = ds.SeriesDate = ds.AcquisitionDate = ds.ContentDate = day
@@ -84,8 +88,8 @@ def _patient_and_study(ds: Dataset, uid: str, seed: int, patient_id: str, latera
     ds.PatientBirthDate = f"{1940 + number % 40}0101"
     ds.PatientAge = f"{int(day[:4]) - 1940 - number % 40:03d}Y"
     ds.PatientComments = SIMULATED
-    ds.StudyInstanceUID = phantom_uid("study", seed, patient_id)
-    ds.SeriesInstanceUID = phantom_uid("series", seed, patient_id, laterality, view)
+    ds.StudyInstanceUID = phantom_uid("study", *study)
+    ds.SeriesInstanceUID = phantom_uid("series", *study, laterality, view)
     ds.StudyID, ds.SeriesNumber, ds.AcquisitionNumber, ds.InstanceNumber = "1", 1, 1, 1
     ds.AccessionNumber = ds.ReferringPhysicianName = ""
     ds.StudyDescription, ds.SeriesDescription = "Simulated phantom mammogram", f"Simulated phantom {laterality} {view}"

@@ -3,7 +3,7 @@
 import math
 from dataclasses import asdict, dataclass
 from itertools import compress
-from typing import Any
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
@@ -57,13 +57,23 @@ def _stream(spec: PhantomSpec, number: int) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(key=np.array([spec.seed, number], np.uint64)))
 
 
-def render(spec: PhantomSpec) -> Phantom:
-    """Render a phantom. Pure: equal specs give equal bytes."""
+class OtherExam(Protocol):
+    """Shows a phantom's tissue another time, as `pairs.CurrentExam` does."""
+
+    def apply(self, breast: BreastMaps, attenuation: np.ndarray) -> tuple[PhantomSpec, BreastMaps, np.ndarray]:
+        """Specification, maps and line integrals of that exam from those of the phantom."""
+
+
+def render(spec: PhantomSpec, exam: OtherExam | None = None) -> Phantom:
+    """Render a phantom, or another exam of it. Pure: equal specs give equal bytes."""
     breast = breast_maps(spec)
+    attenuation = _attenuation(spec, breast)
+    if exam is not None:
+        spec, breast, attenuation = exam.apply(breast, attenuation)
     # attenuation (log units) of the full thickness of fat with its skin
     level = (MU_ADIPOSE * (spec.thickness_mm - 2 * spec.skin_mm) + MU_SKIN * 2 * spec.skin_mm) / 10.0
     air = float(spec.detector.quanta * math.exp(level))
-    primary = physics.detector_blur(np.exp(-_attenuation(spec, breast)), spec.detector.blur_px)
+    primary = physics.detector_blur(np.exp(-attenuation), spec.detector.blur_px)
     # each MC's transmission is multiplied into the primary image
     patches = [mc_patch(mc, spec.spacing_mm, spec.detector.blur_px) for mc in spec.mcs]
     for top, left, transmission, _ in patches:

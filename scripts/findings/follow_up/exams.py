@@ -1,0 +1,118 @@
+"""One exam as follow-up sees it: the image, the breast, its MCs; read back from a folder of results."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+
+from scripts.candidates.breast_mask import breast_mask
+from scripts.common.objects import Microcalcification
+from scripts.common.resampling import resample, resampled_size
+from scripts.common.tensors import Spacing
+from scripts.data.reader.errors import check_file
+from scripts.data.reader.geometry import from_file_axes
+from scripts.data.reader.mammogram_reader import AS_SHOWN, Reading, read_mammogram
+
+SCHEMA = "microcalcification-findings-"
+REPORT, INSTANCES = "findings.json", "instances.nii.gz"
+_FIELDS = {entry.name for entry in fields(Microcalcification)}
+
+
+@dataclass(frozen=True, eq=False)
+class Exam:
+    """One exam. Points in mm are (row, col) from the centre of the image's first pixel."""
+
+    name: str
+    image: np.ndarray  # float32 (rows, cols) in [0, 1]
+    breast: np.ndarray  # bool (rows, cols)
+    spacing_mm: Spacing
+    findings: Sequence[Microcalcification] = ()
+    identity: Mapping[str, str] = field(default_factory=dict)  # patient_id, laterality, view, sop_uid, ...; "" unknown
+    instances: np.ndarray | None = None  # int (rows, cols): ids of the MCs, for pictures
+    clusters: Mapping[int, Sequence[int]] = field(default_factory=dict)  # id -> ids of its MCs
+    file: str = ""
+
+    @property
+    def breast_area_cm2(self) -> float:
+        """Area of the breast."""
+        return float(self.breast.sum() * self.spacing_mm[0] * self.spacing_mm[1] / 100)
+
+    @property
+    def size_mm(self) -> np.ndarray:
+        """(rows, cols) of the image in mm, centre to centre of the outermost pixels."""
+        return (np.array(self.image.shape) - 1) * self.spacing_mm
+
+    def points_mm(self) -> np.ndarray:
+        """Centroids of the MCs, (n, 2)."""
+        return np.array([(mc.y_mm, mc.x_mm) for mc in self.findings], float).reshape(-1, 2)
+
+    def areas_mm2(self) -> np.ndarray:
+        """Areas of the MCs, (n,)."""
+        return np.array([mc.area_mm2 for mc in self.findings], float)
+
+
+def read_exam(folder: str | Path, reading: Reading = AS_SHOWN) -> Exam:
+    """An exam from the results of inference: a folder with findings.json and instances.nii.gz of one image.
+
+    It may be a run's output folder if that holds the results of one image only. The mammogram is read again, from where
+    the report says it was; the MCs that the report counts are taken (not those of kinds that were left out).
+    """
+    root = Path(folder).expanduser()
+    check_file(root, root.is_dir(), "no such folder", "a folder of results (run inference on the image first)")
+    reports = [root / REPORT] if (root / REPORT).is_file() else sorted(root.rglob(REPORT))
+    check_file(root, len(reports) == 1, f"{len(reports)} files {REPORT}", "the results of one image")
+    path = reports[0]
+    try:
+        report = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        check_file(path, False, f"no JSON ({error})", "a report of inference")
+    is_report = isinstance(report, Mapping) and str(report.get("schema", "")).startswith(SCHEMA)
+    check_file(path, is_report, "no report of findings", f"schema {SCHEMA}...")
+    file = Path(report["file"])
+    file = file if file.is_file() else path.parent / file.name
+    check_file(path, file.is_file(), f"file {report['file']!r}, which is not there", "the mammogram, there or beside")
+    image, meta = read_mammogram(file, reading)
+    want = (report["rows"], report["cols"])
+    check_file(file, image.shape == want, f"{image.shape[0]} x {image.shape[1]} px", f"{want[0]} x {want[1]} of {path}")
+    spacing_mm = (float(report["spacing_mm"][0]), float(report["spacing_mm"][1]))
+    marks = [mark for mark in report["microcalcifications"] if not mark.get("excluded", False)]
+    return Exam(
+        name=report["name"],
+        image=image,
+        breast=breast_mask(image, spacing_mm[0]),
+        spacing_mm=spacing_mm,
+        findings=[_finding(mark) for mark in marks],
+        identity={key: str(value or "") for key, value in report["identity"].items()},
+        instances=_read_instances(path.parent / INSTANCES, meta, image.shape),
+        clusters={int(cluster["id"]): cluster["members"] for cluster in report.get("clusters", ())},
+        file=str(file),
+    )
+
+
+def reduced(exam: Exam, spacing_mm: float) -> Exam:
+    """The exam with image and breast at about this pixel size (the same number of whole pixels fills the image)."""
+    shape = resampled_size(exam.image.shape, exam.spacing_mm[0] / spacing_mm)
+    row_mm, col_mm = (mm * old / new for mm, old, new in zip(exam.spacing_mm, exam.image.shape, shape, strict=True))
+    image = resample(exam.image.astype(np.float32), shape)
+    breast = resample(exam.breast.astype(np.float32), shape) > 0.5
+    facts = {"name": exam.name, "findings": exam.findings, "identity": exam.identity, "file": exam.file}
+    return Exam(image=image, breast=breast, spacing_mm=(row_mm, col_mm), clusters=exam.clusters, **facts)
+
+
+def _finding(mark: Mapping[str, Any]) -> Microcalcification:
+    known = {key: value for key, value in mark.items() if key in _FIELDS}
+    return Microcalcification(**known | {"bounding_box": tuple(mark["bounding_box"])})
+
+
+def _read_instances(path: Path, meta: Mapping[str, Any], shape: tuple[int, ...]) -> np.ndarray | None:
+    if not path.is_file():
+        return None
+    array = np.asarray(nibabel.load(path).dataobj).astype(np.int32)
+    plane = array.reshape(array.shape[:2])
+    instances = from_file_axes(plane, meta["file_axes"], meta["file_flips"])
+    check_file(path, instances.shape == shape, f"shape {instances.shape}", f"the mammogram's {shape}")
+    return np.ascontiguousarray(instances)

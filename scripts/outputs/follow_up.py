@@ -1,0 +1,104 @@
+"""Follow-up as one run: two folders of results in, `follow_up.json`, `.csv` and `.png` out."""
+
+import logging
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from scripts.common.checks import check
+from scripts.common.files import write_json, write_png
+from scripts.data.reader.mammogram_reader import AS_SHOWN, Reading
+from scripts.findings.follow_up.change import Intervals
+from scripts.findings.follow_up.comparable import QualityLimits
+from scripts.findings.follow_up.compare import COMPARED, REFUSED, Comparison, carried, compare
+from scripts.findings.follow_up.exams import Exam, read_exam
+from scripts.findings.follow_up.matching import MatchingRule
+from scripts.findings.follow_up.regions import Region, read_region
+from scripts.findings.follow_up.registration import ElastixRegistration
+from scripts.outputs.follow_up_picture import draw_follow_up
+from scripts.outputs.follow_up_report import (
+    build_follow_up_report,
+    build_region_report,
+    statistics_table,
+    write_traces,
+)
+from scripts.outputs.pictures import PNG_COMPRESSION
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class FollowUp:
+    """Comparison of two exams of one breast and view.
+
+    Exams are folders of results of inference. A region is what `scripts.findings.follow_up.regions` says; one that is
+    marked in one exam only is carried to the other.
+    """
+
+    prior: str
+    current: str
+    output_dir: str
+    prior_region: Any = None
+    current_region: Any = None
+    reading: Reading = AS_SHOWN
+    registration: ElastixRegistration | None = field(default_factory=ElastixRegistration)  # None: regions only, no ITK
+    limits: QualityLimits = field(default_factory=QualityLimits)
+    matching: MatchingRule = field(default_factory=MatchingRule)
+    intervals: Intervals = field(default_factory=Intervals)
+
+    def run(self) -> dict[str, Any]:
+        """Compare, write and log; the report. Exams that cannot be compared end the process with status 1."""
+        prior, current = (read_exam(folder, self.reading) for folder in (self.prior, self.current))
+        given = [
+            None if not region else _region(region, exam)
+            for region, exam in ((self.prior_region, prior), (self.current_region, current))
+        ]
+        comparison = compare(prior, current, self.registration, self.limits, self.matching)
+        regions = [("region", *both) for both in self._regions(given, prior, current, comparison)]
+        settings = {"registration": self.registration, "limits": self.limits, "matching": self.matching}
+        settings |= {"intervals": self.intervals, "reading": self.reading}
+        report = build_follow_up_report(prior, current, comparison, regions, self.intervals, settings)
+        folder = Path(self.output_dir).expanduser()
+        write_traces(folder / "follow_up.csv", report, prior, current)
+        shown = regions[0][1:] if regions else (None, None)
+        write_png(folder / "follow_up.png", draw_follow_up(prior, current, comparison, shown), PNG_COMPRESSION)
+        path = write_json(folder / "follow_up.json", report)
+        for figures in (report["breast"], *report["regions"], *report["clusters"]):
+            logger.info("\n%s", statistics_table(figures))
+        logger.info("written: %s", path)
+        if comparison.status == REFUSED:
+            logger.error("cannot be compared: %s", "; ".join(comparison.reasons))
+            sys.exit(1)
+        return report
+
+    def region(self) -> dict[str, Any]:
+        """Statistics of `current_region` in the current exam alone, as `region.json`."""
+        check("current_region", self.current_region, bool(self.current_region), "a region")
+        exam = read_exam(self.current, self.reading)
+        report = build_region_report(exam, _region(self.current_region, exam))
+        path = write_json(Path(self.output_dir).expanduser() / "region.json", report)
+        logger.info("\n%s\nwritten: %s", statistics_table({"name": "region", "current": report["statistics"]}), path)
+        return report
+
+    def _regions(
+        self, given: list[Region | None], prior: Exam, current: Exam, comparison: Comparison
+    ) -> list[tuple[Region, Region]]:
+        first, second = given
+        if first is None and second is None:
+            return []
+        if comparison.status == COMPARED and comparison.to_current is not None:
+            if second is None and first is not None:
+                second = carried(first, prior, current, comparison.to_current)
+            elif first is None and second is not None:
+                first = carried(second, current, prior, comparison.to_current.inverse)
+        if first is None or second is None:
+            missing = "prior_region" if first is None else "current_region"
+            logger.warning("%s: got none; want one, as the other exam's cannot be carried over", missing)
+            return []
+        return [(first, second)]
+
+
+def _region(given: str | Mapping[str, Any], exam: Exam) -> Region:
+    return read_region(given, exam.image.shape, exam.spacing_mm, [mc.id for mc in exam.findings])
