@@ -57,7 +57,7 @@ class FollowUp:
         ]
         comparison = compare(prior, current, self.registration, self.limits, self.matching)
         regions = [("region", *both) for both in self._regions(given, prior, current, comparison)]
-        settings = {"registration": self.registration, "limits": self.limits, "matching": self.matching}
+        settings: dict[str, Any] = {"registration": self.registration, "limits": self.limits, "matching": self.matching}
         settings |= {"intervals": self.intervals, "reading": self.reading}
         report = build_follow_up_report(prior, current, comparison, regions, self.intervals, settings)
         folder = Path(self.output_dir).expanduser()

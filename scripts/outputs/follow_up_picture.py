@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from matplotlib import patheffects
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -22,6 +23,7 @@ MARKERS = {UNCHANGED: "o", GROWN: "^", SHRUNK: "v", NEW: "s", GONE: "X", OUT_OF_
 #: of matched MCs, by number; told apart by readers with any colour vision (Okabe and Ito)
 PALETTE = ("#e69f00", "#56b4e9", "#009e73", "#f0e442", "#cc79a7", "#8fd694", "#c5b0ff")
 COLOURS = {NEW: "#ff5a36", GONE: "#ffffff", OUT_OF_VIEW: "#9a9a9a"}
+OUTLINE = [patheffects.withStroke(linewidth=2, foreground="black")]
 VIEW_MM = 0.2  # pixel size of the whole views
 
 
@@ -34,9 +36,10 @@ def draw_follow_up(
     crops: int = 3,
     dpi: int = 110,
 ) -> np.ndarray:
-    """Both exams and, magnified, up to `crops` places with most change; uint8 (height, width, 3) RGB, about 17 x 10 inches.
+    """Both exams and, magnified, up to `crops` places with most change.
 
-    Exams that were refused are shown with the reason, all MCs alike.
+    The picture is uint8 (height, width, 3) RGB, about 17 x 10 inches. Exams that were refused are shown with the
+    reason, all MCs alike.
     """
     marks = [_marks(exam, comparison, name) for exam, name in ((prior, "prior"), (current, "current"))]
     places = _places(prior, current, comparison, crop_mm, crops)
@@ -92,16 +95,16 @@ def _places(
     for entry in comparison.traces:
         mc = currents.get(entry.current_id or 0)
         if mc is None and entry.expected_row_mm is not None and entry.expected_col_mm is not None:
-            at = {"row": entry.expected_row_mm / row_mm, "col": entry.expected_col_mm / col_mm}
-            mc = replace(priors[entry.prior_id or 0], **at)
+            row, col = entry.expected_row_mm / row_mm, entry.expected_col_mm / col_mm
+            mc = replace(priors[entry.prior_id or 0], row=row, col=col)
         if mc is not None and entry.status != OUT_OF_VIEW:
             shown.append((mc, entry.status))
     changed = [mc for mc, status in shown if status != UNCHANGED] or [mc for mc, _ in shown]
     side_px = max(1, round(side_mm / row_mm))
     shape = (current.image.shape[0], current.image.shape[1])
     places = []
-    for row, col in densest_regions(changed, shape, min(side_px, *shape), count):
-        corner = (row * row_mm, col * col_mm)
+    for top, left in densest_regions(changed, shape, min(side_px, *shape), count):
+        corner = (top * row_mm, left * col_mm)
         middle = np.array(corner) + side_mm / 2
         back = comparison.to_current.inverse(middle)[0] - side_mm / 2
         places.append(((float(back[0]), float(back[1])), corner))
@@ -117,14 +120,9 @@ def _show(axis: Axes, exam: Exam, window: tuple[float, float]) -> None:
 def _crop(
     axis: Axes, exam: Exam, marks: Sequence[Mark], corner: tuple[float, float], side_mm: float, row: int, name: str
 ) -> None:
-    first = [
-        int(np.clip(at / mm, 0, size - 2))
-        for at, mm, size in zip(corner, exam.spacing_mm, exam.image.shape, strict=True)
-    ]
-    last = [
-        int(np.clip((at + side_mm) / mm + 1, low + 2, size))
-        for at, mm, size, low in zip(corner, exam.spacing_mm, exam.image.shape, first, strict=True)
-    ]
+    most = np.array(exam.image.shape)
+    first = np.clip(np.array(corner) / exam.spacing_mm, 0, most - 2).astype(int)
+    last = np.clip((np.array(corner) + side_mm) / exam.spacing_mm + 1, first + 2, most).astype(int)
     part = exam.image[first[0] : last[0], first[1] : last[1]]
     (row_mm, col_mm), (top, left) = exam.spacing_mm, corner
     extent = ((first[1] - 0.5) * col_mm, (last[1] - 0.5) * col_mm, (last[0] - 0.5) * row_mm, (first[0] - 0.5) * row_mm)
@@ -140,10 +138,12 @@ def _crop(
 def _draw(axis: Axes, marks: Sequence[Mark], size: float, numbers: Any) -> None:
     for mc, _, label, colour, status in marks:
         style: dict[str, Any] = {"markerfacecolor": "none", "markeredgecolor": colour, "markersize": size}
-        axis.plot(mc.x_mm, mc.y_mm, MARKERS[status], **style, markeredgewidth=1.1)
+        axis.plot(mc.x_mm, mc.y_mm, MARKERS[status], **style, markeredgewidth=1.2)
         if label and numbers(status):
             at: dict[str, Any] = {"xytext": (size / 2 + 1, size / 2), "textcoords": "offset points"}
-            axis.annotate(label, (mc.x_mm, mc.y_mm), color=colour, fontsize=4 + size / 3, clip_on=True, **at)
+            axis.annotate(
+                label, (mc.x_mm, mc.y_mm), color=colour, fontsize=5 + size / 3, clip_on=True, **at, path_effects=OUTLINE
+            )
 
 
 def _region_outline(axis: Axes, exam: Exam, region: Region | None) -> None:
@@ -194,6 +194,5 @@ def _title(prior: Exam, current: Exam, comparison: Comparison) -> str:
         return f"{comparison.status}: {'; '.join(comparison.reasons)}" if comparison.reasons else comparison.status
     matched = sum(entry.status in MATCHED for entry in comparison.traces)
     where = " ".join(filter(None, (current.identity.get("laterality", ""), current.identity.get("view", ""))))
-    return (
-        f"{where}   {len(prior.findings)} MCs before, {len(current.findings)} now, {matched} of them the same".strip()
-    )
+    counts = f"{len(prior.findings)} MCs before, {len(current.findings)} now, {matched} of them in both"
+    return f"{where}   {counts}".strip()

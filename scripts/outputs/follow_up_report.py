@@ -14,8 +14,9 @@ from scripts.findings.follow_up.matching import STATUSES
 from scripts.findings.follow_up.regions import Region
 
 SCHEMA, REGION_SCHEMA = "microcalcification-follow-up-1", "microcalcification-region-1"
-COLUMNS = ("number", "status", "prior_id", "prior_row", "prior_col", "current_id", "current_row", "current_col")
-COLUMNS += ("distance_mm", "prior_area_mm2", "current_area_mm2", "area_change_mm2")
+COLUMNS: tuple[str, ...] = ("number", "status", "prior_id", "prior_row", "prior_col")
+COLUMNS += ("current_id", "current_row", "current_col", "distance_mm")
+COLUMNS += ("prior_area_mm2", "current_area_mm2", "area_change_mm2")
 ROWS = (
     ("calcifications", "count"),
     ("mean area [mm²]", "mean_area_mm2"),
@@ -37,7 +38,7 @@ def build_follow_up_report(
         part_figures(name, in_region(prior, first), in_region(current, second), comparison, intervals)
         for name, first, second in regions
     ]
-    breast = [(exam.findings, exam.breast_area_cm2) for exam in (prior, current)]
+    before, now = ((exam.findings, exam.breast_area_cm2) for exam in (prior, current))
     statuses = [entry.status for entry in comparison.traces]
     return {
         "schema": SCHEMA,
@@ -48,7 +49,7 @@ def build_follow_up_report(
         "quality": None if comparison.quality is None else asdict(comparison.quality),
         "settings": describe(settings),
         "summary": {status: statuses.count(status) for status in STATUSES},
-        "breast": part_figures("breast", *breast, comparison, intervals),
+        "breast": part_figures("breast", before, now, comparison, intervals),
         "regions": parts,
         "clusters": cluster_figures(prior, current, comparison, intervals),
         "microcalcifications": [asdict(entry) for entry in comparison.traces],
@@ -76,7 +77,7 @@ def write_traces(path: Path, report: Mapping[str, Any], prior: Exam, current: Ex
 
 
 def statistics_table(figures: Mapping[str, Any]) -> str:
-    """The slim FCN paper's figure 7 as Markdown: a part of the breast in both exams, and the change with its interval."""
+    """The slim FCN paper's figure 7 as Markdown: a part of the breast in both exams, and the change."""
     exams = [name for name in ("prior", "current") if figures.get(name) is not None]
     change = figures.get("change")
     rows = []

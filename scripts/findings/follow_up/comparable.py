@@ -87,10 +87,8 @@ def quality_of(prior: Exam, current: Exam, to_current: Deformation) -> Quality:
     overlap = 2 * float((first & second).sum()) / total if total else 0.0
     rim = 2 * round(_RIM_MM / spacing[0]) + 1
     inner = cv2.erode((first & second).astype(np.uint8), np.ones((rim, rim), np.uint8), borderValue=1) > 0
-    details = [
-        _details(image, both, spacing[0]) for image, both in ((prior.image, first), (pulled(current.image), second))
-    ]
-    values = [detail[inner] for detail in details]
+    shown = ((prior.image, first), (pulled(current.image), second))
+    values = [_details(image, breast, spacing[0])[inner] for image, breast in shown]
     spread = min((float(value.std()) for value in values), default=0.0) if inner.any() else 0.0
     correlation = float(np.corrcoef(*values)[0, 1]) if spread > 0 else 0.0
     change = to_current.jacobian()

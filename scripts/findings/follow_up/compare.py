@@ -52,7 +52,8 @@ def compare(
         to_current = registration.register(prior, current)
     except RegistrationError as error:
         return Comparison(REFUSED, (f"failed registration: {error}",))
-    quality = quality_of(*(reduced(exam, registration.spacing_mm) for exam in (prior, current)), to_current)
+    small = [reduced(exam, registration.spacing_mm) for exam in (prior, current)]
+    quality = quality_of(small[0], small[1], to_current)
     if failures := limits.failures(quality):
         return Comparison(REFUSED, tuple(failures), quality=quality)
     return Comparison(COMPARED, (), True, quality, to_current, tuple(trace(prior, current, to_current, rule)))
@@ -112,20 +113,18 @@ def cluster_figures(prior: Exam, current: Exam, comparison: Comparison, interval
         for other, others in current.clusters.items()
     ]
     found: list[tuple[int | None, int | None]] = []
-    for count, cluster, other in sorted(shared, key=lambda entry: (-entry[0], entry[1], entry[2])):
-        if count and all(cluster != first and other != second for first, second in found):
-            found.append((cluster, other))
-    found += [(cluster, None) for cluster in prior.clusters if all(cluster != pair[0] for pair in found)]
-    found += [(None, other) for other in current.clusters if all(other != pair[1] for pair in found)]
+    for count, first, second in sorted(shared, key=lambda entry: (-entry[0], entry[1], entry[2])):
+        if count and all(first != one and second != other for one, other in found):
+            found.append((first, second))
+    found += [(cluster, None) for cluster in prior.clusters if cluster not in {pair[0] for pair in found}]
+    found += [(None, other) for other in current.clusters if other not in {pair[1] for pair in found}]
     figures = []
     for cluster, other in found:
-        parts = [
-            None if number is None else _members(exam, exam.clusters[number])
-            for exam, number in ((prior, cluster), (current, other))
-        ]
+        ours = (prior, cluster), (current, other)
+        parts = [None if number is None else _members(exam, exam.clusters[number]) for exam, number in ours]
         name = f"cluster {'-' if cluster is None else cluster} / {'-' if other is None else other}"
         numbers = {"prior_cluster": cluster, "current_cluster": other}
-        figures.append(part_figures(name, *parts, comparison, intervals) | numbers)
+        figures.append(part_figures(name, parts[0], parts[1], comparison, intervals) | numbers)
     return figures
 
 

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -99,8 +99,7 @@ def reduced(exam: Exam, spacing_mm: float) -> Exam:
     row_mm, col_mm = (mm * old / new for mm, old, new in zip(exam.spacing_mm, exam.image.shape, shape, strict=True))
     image = resample(exam.image.astype(np.float32), shape)
     breast = resample(exam.breast.astype(np.float32), shape) > 0.5
-    facts = {"name": exam.name, "findings": exam.findings, "identity": exam.identity, "file": exam.file}
-    return Exam(image=image, breast=breast, spacing_mm=(row_mm, col_mm), clusters=exam.clusters, **facts)
+    return replace(exam, image=image, breast=breast, spacing_mm=(row_mm, col_mm), instances=None)
 
 
 def _finding(mark: Mapping[str, Any]) -> Microcalcification:

@@ -1,6 +1,6 @@
 """Crude regions of interest in one exam, as a reader marks them (slim FCN paper, section 4.2).
 
-A region is one of these dictionaries, or a JSON file of one, or a picture (PNG, ...) whose pixels over 0 are the region:
+A region is one of these dictionaries, a JSON file of one, or a picture (PNG, ...) whose pixels over 0 are it:
 
     {"rectangle": {"top": 10, "left": 20, "bottom": 40, "right": 60}, "unit": "px" or "mm"}
     {"polygon": [[row, col], ...], "unit": "px" or "mm"}      at least three corners, no side crosses another
@@ -53,7 +53,7 @@ class Region:
 
 
 def read_region(given: Any, shape: tuple[int, ...], spacing_mm: Spacing, ids: Sequence[int] = ()) -> Region:
-    """A region (see the module's text) of an exam of `shape` (rows, cols) whose MCs have `ids`; errors name the fault."""
+    """A region (see above) of an exam of `shape` (rows, cols) whose MCs have `ids`; an error names what is wrong."""
     if isinstance(given, Mapping):
         return _from_dictionary("region", given, shape, spacing_mm, ids)
     check("region", given, isinstance(given, str | Path) and str(given), FORMS)

@@ -28,7 +28,9 @@ class RegistrationError(RuntimeError):
 class Registration(Protocol):
     """Brings two exams together."""
 
-    spacing_mm: float  # pixel size at which it works
+    @property
+    def spacing_mm(self) -> float:
+        """Pixel size at which it works."""
 
     def register(self, prior: Exam, current: Exam) -> Deformation:
         """Maps points (mm) of the prior exam to those of the current one; a RegistrationError where it fails."""

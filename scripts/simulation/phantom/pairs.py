@@ -98,12 +98,12 @@ def sample_pair(rng: Rng, settings: PairSettings | None = None, **options: Any) 
     numbers += [number for number, state in states.items() if state == "new"]
     imaging = settings.settings.imaging
     detector = replace(prior.detector, quanta=log_between(rng, imaging.quanta_range))
-    window = {"window": uniform(rng, imaging.window_range), "fat_level": uniform(rng, imaging.fat_level_range)}
+    window, fat_level = uniform(rng, imaging.window_range), uniform(rng, imaging.fat_level_range)
     current = replace(
         prior,
         thickness_mm=prior.thickness_mm * thickness,
         detector=detector,
-        presentation=replace(prior.presentation, **window),
+        presentation=replace(prior.presentation, window=window, fat_level=fat_level),
         mcs=(*mcs, *fresh),
         seed=int(rng.integers(1, 2**62)),
     )
@@ -111,21 +111,32 @@ def sample_pair(rng: Rng, settings: PairSettings | None = None, **options: Any) 
     return PhantomPair(prior, exam, tuple(range(1, len(prior.mcs) + 1)), tuple(numbers), states)
 
 
-def write_pair(dataset_dir: str | Path, seed: int = 0, settings: PairSettings | None = None, **options: Any) -> Path:
-    """Write `prior.dcm`, `current.dcm` and the change, `change.json`, which is returned; by seed, once.
+@dataclass(frozen=True)
+class PhantomPairFiles:
+    """A pair as files: `prior.dcm`, `current.dcm` and `change.json`, the number of MCs of each of `STATES`."""
 
-    Options are those of `sample_spec`.
-    """
-    folder = Path(dataset_dir).expanduser()
-    pair = sample_pair(np.random.default_rng(seed), settings, **options)
-    for exam, (name, spec, phantom) in enumerate(
-        zip(("prior", "current"), (pair.prior, pair.current.spec), pair.render(), strict=True)
-    ):
-        written: dict[str, Any] = {"spacing_mm": spec.spacing_mm, "laterality": spec.laterality, "view": spec.view}
-        written |= {"bits": spec.presentation.bits, "thickness_mm": spec.thickness_mm, "patient_id": f"PAIR-{seed:04d}"}
-        write_phantom_dicom(folder / f"{name}.dcm", phantom.image, **written, seed=seed, exam=exam)
-    states = list(pair.states.values())
-    return write_json(folder / "change.json", {state: states.count(state) for state in STATES})
+    dataset_dir: str
+    seed: int = 0
+    settings: PairSettings = field(default_factory=PairSettings)
+    view: str = "CC"
+    laterality: str = "L"
+    density: str = "scattered"
+    shape: tuple[int, int] = (3328, 2560)  # rows, columns
+    spacing_mm: float = 0.07
+
+    def write(self) -> Path:
+        """Write the files; equal settings give equal bytes. Returns the path of `change.json`."""
+        options: dict[str, Any] = {"view": self.view, "laterality": self.laterality, "density": self.density}
+        options |= {"shape": tuple(self.shape), "spacing_mm": self.spacing_mm}
+        pair = sample_pair(np.random.default_rng(self.seed), self.settings, **options)
+        folder, specs = Path(self.dataset_dir).expanduser(), (pair.prior, pair.current.spec)
+        for exam, (spec, phantom) in enumerate(zip(specs, pair.render(), strict=True)):
+            written: dict[str, Any] = {"spacing_mm": spec.spacing_mm, "laterality": spec.laterality, "view": spec.view}
+            written |= {"bits": spec.presentation.bits, "thickness_mm": spec.thickness_mm, "exam": exam}
+            path = folder / ("prior.dcm", "current.dcm")[exam]
+            write_phantom_dicom(path, phantom.image, seed=self.seed, patient_id=f"PAIR-{self.seed:04d}", **written)
+        states = list(pair.states.values())
+        return write_json(folder / "change.json", {state: states.count(state) for state in STATES})
 
 
 def _shares(settings: PairSettings) -> tuple[float, float, float]:
@@ -158,5 +169,6 @@ def _deformation(rng: Rng, spec: PhantomSpec, thickness: float, turn: float, set
 
 def _moved(rng: Rng, mc: McSpec, to_prior: Deformation, turn: float, factor: float, height_sd: float) -> McSpec:
     row, col = to_prior.inverse(np.array([[mc.row_mm, mc.col_mm]]))[0] + rng.normal(0.0, height_sd, 2)
-    grown = {"diameter_mm": mc.diameter_mm * factor, "thickness_um": mc.thickness_um * factor}
-    return replace(mc, row_mm=float(row), col_mm=float(col), angle=mc.angle - turn, **grown)
+    diameter, thickness = mc.diameter_mm * factor, mc.thickness_um * factor
+    place = replace(mc, row_mm=float(row), col_mm=float(col), angle=mc.angle - turn)
+    return replace(place, diameter_mm=diameter, thickness_um=thickness)
