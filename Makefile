@@ -6,7 +6,7 @@ OUTPUT ?= output
 DEMO := data/demo
 BUNDLE := $(BIN)/python -m monai.bundle run
 
-.PHONY: help demo test lint bench train benchmark-data benchmark report clean
+.PHONY: help demo test lint bench train benchmark-data benchmark report follow-up clean
 .DEFAULT_GOAL := help
 
 help: ## list the commands
@@ -65,5 +65,22 @@ report: $(VENV)/.run ## evaluate all methods, and one page that compares them: m
 	$(METHODS_COMMAND) $(if $(METHODS),--methods $(METHODS)) --data $(DATA) --report runs/report \
 		--dataset-dir "$(DATASET_DIR)" --note "$(NOTE)" $(if $(FORCE),--force)
 
+$(VENV)/.follow-up: requirements-follow-up.txt $(VENV)/.run
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-follow-up.txt
+	touch $@
+
+PRIOR ?= data/follow_up/prior.dcm
+CURRENT ?= data/follow_up/current.dcm
+FOLLOW_UP := --config_file configs/follow_up.json
+
+follow-up: $(VENV)/.follow-up ## compare two exams (a generated pair, or yours): make follow-up [PRIOR=<file> CURRENT=<file>]
+ifeq ($(PRIOR)$(CURRENT),data/follow_up/prior.dcmdata/follow_up/current.dcm)
+	$(BUNDLE) generate $(FOLLOW_UP)
+endif
+	$(BUNDLE) --config_file configs/inference.json --input_dir "$(PRIOR)" --output_dir "$(OUTPUT)/prior"
+	$(BUNDLE) --config_file configs/inference.json --input_dir "$(CURRENT)" --output_dir "$(OUTPUT)/current"
+	$(BUNDLE) follow_up $(FOLLOW_UP) --prior "$(OUTPUT)/prior" --current "$(OUTPUT)/current" --output_dir "$(OUTPUT)/follow_up"
+	@echo "results: $(OUTPUT)/follow_up/follow_up.png, .json, .csv"
+
 clean: ## remove generated phantoms, caches and output/ (not your data, runs/ or .venv)
-	rm -rf data/phantom data/phantom_second data/demo data/patches output
+	rm -rf data/phantom data/phantom_second data/demo data/follow_up data/patches output

@@ -6,6 +6,7 @@ ITK is large and only needed here: `pip install -r requirements-follow-up.txt`, 
 import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from tempfile import TemporaryDirectory
 from typing import Any, Protocol
 
 import cv2
@@ -75,12 +76,14 @@ class ElastixRegistration:
         options |= {"log_to_console": False, "number_of_threads": self.threads}
         try:
             _, found = itk.elastix_registration_method(*images, **options)
-            field = itk.array_from_image(itk.transformix_deformation_field(images[1], found))
+            with TemporaryDirectory() as folder:  # transformix also writes the field as a file
+                field = itk.transformix_deformation_field(images[1], found, output_directory=folder)
+                displacement = itk.array_from_image(field)
         except RuntimeError as error:
             raise RegistrationError(f"elastix: {str(error).strip().splitlines()[-1]}") from error
         (col_mm, row_mm), (col_start, row_start) = images[0].GetSpacing(), images[0].GetOrigin()
         to_first_pixel = (row_start / row_mm, col_start / col_mm)  # of the exam, from that of the reduced image
-        parts = [ndimage.shift(field[..., axis], to_first_pixel, order=1, mode="nearest") for axis in (1, 0)]
+        parts = [ndimage.shift(displacement[..., axis], to_first_pixel, order=1, mode="nearest") for axis in (1, 0)]
         return Deformation(np.stack(parts), (row_mm, col_mm))
 
     def _around(self, breast: np.ndarray) -> np.ndarray:

@@ -45,7 +45,7 @@ class PairSettings(Parameters):
     grown_share: float = 0.12
     growth_range: Range = (1.4, 1.7)  # of the diameter
     new_share: float = 0.2  # of the prior number; around old MCs
-    settings: PhantomSettings = field(default_factory=PhantomSettings)  # of the prior exam
+    prior_exam: PhantomSettings = field(default_factory=PhantomSettings)  # of the prior exam
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class PhantomPair:
 def sample_pair(rng: Rng, settings: PairSettings | None = None, **options: Any) -> PhantomPair:
     """Draw a pair of exams; options as for `sample_spec`."""
     settings = settings or PairSettings()
-    prior = sample_spec(rng, settings=settings.settings, **options)
+    prior = sample_spec(rng, settings=settings.prior_exam, **options)
     thickness, turn = uniform(rng, settings.thickness_range), math.radians(uniform(rng, settings.turn_range_deg))
     to_prior = _deformation(rng, prior, thickness, turn, settings)
     states = dict(enumerate(rng.choice(STATES[:3], len(prior.mcs), p=_shares(settings)).tolist(), start=1))
@@ -93,10 +93,10 @@ def sample_pair(rng: Rng, settings: PairSettings | None = None, **options: Any) 
             factor = uniform(rng, settings.growth_range) if states[number] == "grown" else 1.0
             mcs.append(_moved(rng, mc, to_prior, turn, factor, settings.height_sd))
             numbers.append(number)
-    fresh = sample_near(rng, mcs, int(rng.poisson(settings.new_share * len(prior.mcs))), settings.settings.mcs)
+    fresh = sample_near(rng, mcs, int(rng.poisson(settings.new_share * len(prior.mcs))), settings.prior_exam.mcs)
     states |= {len(prior.mcs) + 1 + n: "new" for n in range(len(fresh))}
     numbers += [number for number, state in states.items() if state == "new"]
-    imaging = settings.settings.imaging
+    imaging = settings.prior_exam.imaging
     detector = replace(prior.detector, quanta=log_between(rng, imaging.quanta_range))
     window, fat_level = uniform(rng, imaging.window_range), uniform(rng, imaging.fat_level_range)
     current = replace(
@@ -117,7 +117,7 @@ class PhantomPairFiles:
 
     dataset_dir: str
     seed: int = 0
-    settings: PairSettings = field(default_factory=PairSettings)
+    changes: PairSettings = field(default_factory=PairSettings)
     view: str = "CC"
     laterality: str = "L"
     density: str = "scattered"
@@ -128,7 +128,7 @@ class PhantomPairFiles:
         """Write the files; equal settings give equal bytes. Returns the path of `change.json`."""
         options: dict[str, Any] = {"view": self.view, "laterality": self.laterality, "density": self.density}
         options |= {"shape": tuple(self.shape), "spacing_mm": self.spacing_mm}
-        pair = sample_pair(np.random.default_rng(self.seed), self.settings, **options)
+        pair = sample_pair(np.random.default_rng(self.seed), self.changes, **options)
         folder, specs = Path(self.dataset_dir).expanduser(), (pair.prior, pair.current.spec)
         for exam, (spec, phantom) in enumerate(zip(specs, pair.render(), strict=True)):
             written: dict[str, Any] = {"spacing_mm": spec.spacing_mm, "laterality": spec.laterality, "view": spec.view}
