@@ -74,10 +74,11 @@ def test_without_itk_the_error_says_what_to_install():
     assert "itk-elastix" in MISSING
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(WITHOUT_ITK, reason="needs itk-elastix: make follow-up installs it")
 def test_small_pairs_with_elastix(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    made = small(tmp_path / "evaluation", pairs=5, wrong_pairs=1)
+    made = small(tmp_path / "evaluation", pairs=5, wrong_pairs=1)  # a minute
     figures = made.run()
     assert figures["pairs compared"] == 5 and figures["share of MCs right"] >= 0.95
     assert figures["refused by tags"] == figures["refused without tags"] == 1
