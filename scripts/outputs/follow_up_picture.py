@@ -58,7 +58,8 @@ def draw_follow_up(
         for row, corners in enumerate(places):
             top, left = corners[column]
             axis.add_patch(Rectangle((left, top), crop_mm, crop_mm, fill=False, edgecolor=REGION_COLOUR, linewidth=1))
-            axis.text(left, top - 1, "ABCDEFGH"[row], color=REGION_COLOUR, fontsize=10)
+            letter: dict[str, Any] = {"color": REGION_COLOUR, "fontsize": 11, "path_effects": OUTLINE}
+            axis.text(left, top - 1, "ABCDEFGH"[row], **letter)
             _crop(figure.add_subplot(grid[row, 2 + column]), exam, marks[column], (top, left), crop_mm, row, name)
     _legend(figure, comparison)
     for axis in figure.axes:
