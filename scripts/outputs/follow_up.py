@@ -40,6 +40,8 @@ class FollowUp:
     prior: str
     current: str
     output_dir: str
+    prior_image: str = ""  # the mammograms, where the results do not say where they are
+    current_image: str = ""
     prior_region: Any = None
     current_region: Any = None
     reading: Reading = AS_SHOWN
@@ -50,7 +52,8 @@ class FollowUp:
 
     def run(self) -> dict[str, Any]:
         """Compare, write and log; the report. Exams that cannot be compared end the process with status 1."""
-        prior, current = (read_exam(folder, self.reading) for folder in (self.prior, self.current))
+        prior = read_exam(self.prior, self.reading, self.prior_image)
+        current = read_exam(self.current, self.reading, self.current_image)
         given = [
             None if not region else _region(region, exam)
             for region, exam in ((self.prior_region, prior), (self.current_region, current))
@@ -76,7 +79,7 @@ class FollowUp:
     def region(self) -> dict[str, Any]:
         """Statistics of `current_region` in the current exam alone, as `region.json`."""
         check("current_region", self.current_region, bool(self.current_region), "a region")
-        exam = read_exam(self.current, self.reading)
+        exam = read_exam(self.current, self.reading, self.current_image)
         report = build_region_report(exam, _region(self.current_region, exam))
         path = write_json(Path(self.output_dir).expanduser() / "region.json", report)
         logger.info("\n%s\nwritten: %s", statistics_table({"name": "region", "current": report["statistics"]}), path)

@@ -129,6 +129,11 @@ def _crop(
     extent = ((first[1] - 0.5) * col_mm, (last[1] - 0.5) * col_mm, (last[0] - 0.5) * row_mm, (first[0] - 0.5) * row_mm)
     low, high = np.percentile(part, (1, 99.9))
     axis.imshow(part, cmap="gray", vmin=low, vmax=max(high, low + 1e-3), extent=extent, interpolation="bicubic")
+    if exam.instances is not None:
+        shown = exam.instances[first[0] : last[0], first[1] : last[1]] > 0
+        if shown.any():
+            rows, cols = (np.arange(*span) * mm for *span, mm in zip(first, last, exam.spacing_mm, strict=True))
+            axis.contour(cols, rows, shown, levels=[0.5], colors="white", linewidths=0.6)
     near = [mark for mark in marks if top <= mark[0].y_mm <= top + side_mm and left <= mark[0].x_mm <= left + side_mm]
     _draw(axis, near, size=11, numbers=lambda status: True)
     axis.set(xlim=(left, left + side_mm), ylim=(top + side_mm, top))

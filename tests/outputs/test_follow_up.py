@@ -144,7 +144,9 @@ def test_mistaken_folders_are_named(pair, tmp_path):
         read_exam(tmp_path / "nowhere")
     with pytest.raises(ValueError, match=r"got 2 files findings.json; want the results of one image"):
         read_exam(tmp_path)
-    (pair[0] / "mammogram.png").unlink()
+    given = pair[0] / "mammogram.png"
+    given = given.rename(tmp_path / "kept.png")
+    assert read_exam(pair[0], mammogram=given).image.shape == (400, 300)
     with pytest.raises(ValueError, match="which is not there; want the mammogram"):
         read_exam(pair[0])
     write_json(pair[1] / "findings.json", {"schema": "other"})

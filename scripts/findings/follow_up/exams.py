@@ -13,7 +13,7 @@ from scripts.candidates.breast_mask import breast_mask
 from scripts.common.objects import Microcalcification
 from scripts.common.resampling import resample, resampled_size
 from scripts.common.tensors import Spacing
-from scripts.data.reader.errors import check_file
+from scripts.data.reader.errors import MammogramReadError, check_file
 from scripts.data.reader.geometry import from_file_axes
 from scripts.data.reader.mammogram_reader import AS_SHOWN, Reading, read_mammogram
 
@@ -55,11 +55,12 @@ class Exam:
         return np.array([mc.area_mm2 for mc in self.findings], float)
 
 
-def read_exam(folder: str | Path, reading: Reading = AS_SHOWN) -> Exam:
+def read_exam(folder: str | Path, reading: Reading = AS_SHOWN, mammogram: str | Path = "") -> Exam:
     """An exam from the results of inference: a folder with findings.json and instances.nii.gz of one image.
 
     It may be a run's output folder if that holds the results of one image only. The mammogram is read again, from where
-    the report says it was; the MCs that the report counts are taken (not those of kinds that were left out).
+    the report says it was or beside it, or from the path given (results without identity do not tell). MCs of kinds
+    that the report leaves out are left out.
     """
     root = Path(folder).expanduser()
     check_file(root, root.is_dir(), "no such folder", "a folder of results (run inference on the image first)")
@@ -72,12 +73,15 @@ def read_exam(folder: str | Path, reading: Reading = AS_SHOWN) -> Exam:
         check_file(path, False, f"no JSON ({error})", "a report of inference")
     is_report = isinstance(report, Mapping) and str(report.get("schema", "")).startswith(SCHEMA)
     check_file(path, is_report, "no report of findings", f"schema {SCHEMA}...")
-    file = Path(report["file"])
-    file = file if file.is_file() else path.parent / file.name
-    check_file(path, file.is_file(), f"file {report['file']!r}, which is not there", "the mammogram, there or beside")
+    places = [Path(mammogram).expanduser()] if mammogram else [Path(report["file"]), path.parent / report["name"]]
+    file = next((place for place in places if place.is_file()), None)
+    want = "the mammogram there or beside, or its path given"
+    if file is None:
+        raise MammogramReadError(path, f"file {str(places[0])!r}, which is not there", want)
     image, meta = read_mammogram(file, reading)
-    want = (report["rows"], report["cols"])
-    check_file(file, image.shape == want, f"{image.shape[0]} x {image.shape[1]} px", f"{want[0]} x {want[1]} of {path}")
+    rows, cols = report["rows"], report["cols"]
+    found = f"{image.shape[0]} x {image.shape[1]} px"
+    check_file(file, image.shape == (rows, cols), found, f"{rows} x {cols} as {path} has")
     spacing_mm = (float(report["spacing_mm"][0]), float(report["spacing_mm"][1]))
     marks = [mark for mark in report["microcalcifications"] if not mark.get("excluded", False)]
     return Exam(
@@ -89,7 +93,7 @@ def read_exam(folder: str | Path, reading: Reading = AS_SHOWN) -> Exam:
         identity={key: str(value or "") for key, value in report["identity"].items()},
         instances=_read_instances(path.parent / INSTANCES, meta, image.shape),
         clusters={int(cluster["id"]): cluster["members"] for cluster in report.get("clusters", ())},
-        file=str(file),
+        file=report["file"],
     )
 
 
