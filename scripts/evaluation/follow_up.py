@@ -15,7 +15,7 @@ import numpy as np
 from tqdm import tqdm
 
 from scripts.candidates.breast_mask import breast_mask
-from scripts.common.checks import check
+from scripts.common.checks import check, check_fields
 from scripts.common.files import write_atomically, write_json
 from scripts.common.objects import measure_objects
 from scripts.common.settings import describe
@@ -68,8 +68,9 @@ class FollowUpEvaluation:
     matching: MatchingRule = field(default_factory=MatchingRule)
 
     def __post_init__(self) -> None:
+        check_fields(self, spacing_mm="(0, inf)", pairs="[1, inf)")
         enough = self.pairs >= self.wrong_pairs + 4 or not self.wrong_pairs
-        check("pairs", self.pairs, self.pairs >= 1 and enough, "4 more than wrong_pairs, which are made of them")
+        check("pairs", self.pairs, enough, "4 more than wrong_pairs, which are made of them")
 
     def run(self) -> dict[str, Any]:
         """Evaluate, write `pairs.csv`, `evaluation.json` and `evaluation.md`; the figures."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from scripts.common.checks import check
+from scripts.common.checks import check, check_fields
 from scripts.common.files import write_json, write_png
 from scripts.data.reader.mammogram_reader import AS_SHOWN, Reading
 from scripts.findings.follow_up.change import Intervals
@@ -16,7 +16,7 @@ from scripts.findings.follow_up.compare import COMPARED, REFUSED, Comparison, ca
 from scripts.findings.follow_up.exams import Exam, read_exam
 from scripts.findings.follow_up.matching import MatchingRule
 from scripts.findings.follow_up.regions import Region, read_region
-from scripts.findings.follow_up.registration import ElastixRegistration
+from scripts.findings.follow_up.registration import ElastixRegistration, Registration
 from scripts.outputs.follow_up_picture import draw_follow_up
 from scripts.outputs.follow_up_report import (
     build_follow_up_report,
@@ -45,10 +45,14 @@ class FollowUp:
     prior_region: Any = None
     current_region: Any = None
     reading: Reading = AS_SHOWN
-    registration: ElastixRegistration | None = field(default_factory=ElastixRegistration)  # None: regions only, no ITK
+    regions_only: bool = False  # without registration, for which ITK is needed
+    registration: Registration = field(default_factory=ElastixRegistration)
     limits: QualityLimits = field(default_factory=QualityLimits)
     matching: MatchingRule = field(default_factory=MatchingRule)
     intervals: Intervals = field(default_factory=Intervals)
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
     def run(self) -> dict[str, Any]:
         """Compare, write and log; the report. Exams that cannot be compared end the process with status 1."""
@@ -58,7 +62,8 @@ class FollowUp:
             None if not region else _region(region, exam)
             for region, exam in ((self.prior_region, prior), (self.current_region, current))
         ]
-        comparison = compare(prior, current, self.registration, self.limits, self.matching)
+        registration = None if self.regions_only else self.registration
+        comparison = compare(prior, current, registration, self.limits, self.matching)
         regions = [("region", *both) for both in self._regions(given, prior, current, comparison)]
         settings: dict[str, Any] = {"registration": self.registration, "limits": self.limits, "matching": self.matching}
         settings |= {"intervals": self.intervals, "reading": self.reading}

@@ -69,7 +69,7 @@ def test_wrong_pairs_need_enough_pairs(tmp_path):
 
 @pytest.mark.skipif(not WITHOUT_ITK, reason="itk-elastix is installed")
 def test_without_itk_the_error_says_what_to_install():
-    with pytest.raises(ImportError, match=r"pip install -r requirements-follow-up.txt"):
+    with pytest.raises(ValueError, match=r"pip install -r requirements-follow-up.txt"):
         ElastixRegistration().register(exam("a", []), exam("b", [], seed=1))
     assert "itk-elastix" in MISSING
 

@@ -105,7 +105,7 @@ def test_refused_exams_leave_a_report_a_picture_and_status_1(pair, tmp_path, roo
 
 def test_regions_alone_need_no_registration(pair, tmp_path):
     box = {"rectangle": {"top": 8, "left": 8, "bottom": 20.5, "right": 12}, "unit": "mm"}
-    made = FollowUp(*map(str, (*pair, tmp_path / "out")), prior_region=box, current_region=box, registration=None)
+    made = FollowUp(*map(str, (*pair, tmp_path / "out")), prior_region=box, current_region=box, regions_only=True)
     (region,) = made.run()["regions"]
     assert (region["prior"]["count"], region["current"]["count"]) == (3, 3)
     assert region["change"]["matched"] is None
@@ -116,7 +116,7 @@ def test_regions_alone_need_no_registration(pair, tmp_path):
 
 def test_one_region_that_cannot_be_carried_is_said(pair, tmp_path, caplog):
     box = {"rectangle": {"top": 8, "left": 8, "bottom": 20, "right": 12}, "unit": "mm"}
-    made = FollowUp(*map(str, (*pair, tmp_path / "out")), prior_region=box, registration=None)
+    made = FollowUp(*map(str, (*pair, tmp_path / "out")), prior_region=box, regions_only=True)
     with caplog.at_level(logging.WARNING):
         assert made.run()["regions"] == []
     assert "current_region: got none" in caplog.text

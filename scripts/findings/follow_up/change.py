@@ -9,7 +9,7 @@ import numpy as np
 from scipy.spatial import ConvexHull, QhullError
 from scipy.stats import chi2
 
-from scripts.common.checks import check
+from scripts.common.checks import check_fields
 from scripts.common.objects import Microcalcification, summarise
 
 _CONFIDENCE = 0.95
@@ -36,7 +36,7 @@ class Intervals:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        check("samples", self.samples, self.samples >= 1, "1 or more")
+        check_fields(self, samples="[1, inf)")
 
 
 def statistics(findings: Sequence[Microcalcification], area_cm2: float | None) -> dict[str, Any]:

@@ -1,11 +1,11 @@
 """Whether two exams can be compared: do their names say so, and did their registration succeed."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
-from scripts.common.checks import check
+from scripts.common.checks import check_fields
 from scripts.common.deformation import Deformation
 from scripts.findings.follow_up.exams import Exam
 
@@ -33,9 +33,7 @@ class QualityLimits:
     area_change: float = 3.0  # no part of the breast gets more than so many times larger, or smaller
 
     def __post_init__(self) -> None:
-        for name, value in asdict(self).items():
-            least = 1 if name == "area_change" else 0
-            check(name, value, value >= least, f"{least} or more")
+        check_fields(self, overlap="[0, 1]", correlation="[0, 1]", area_change="[1, inf)")
 
     def failures(self, quality: Quality) -> list[str]:
         """Why a registration fails; empty for a good one."""

@@ -12,13 +12,13 @@ into the current exam) and current points q:
 """
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 from scipy.spatial import cKDTree
 
-from scripts.common.checks import check
+from scripts.common.checks import check_fields
 from scripts.common.deformation import Deformation
 from scripts.findings.follow_up.exams import Exam
 
@@ -42,9 +42,8 @@ class MatchingRule:
     edge_px: float = 0.5  # ... and by more than a strip of this width along the outline of a disc of that area
 
     def __post_init__(self) -> None:
-        for name, value in asdict(self).items():
-            least = 1 if name == "area_ratio" else 0
-            check(name, value, value > least or (value == 0 and name in ("area_share", "edge_px")), f"over {least}")
+        lengths = ("gate_mm", "neighbourhood_mm", "shift_mm", "spread_mm")
+        check_fields(self, area_ratio="(1, inf)", **dict.fromkeys(lengths, "(0, inf)"))
 
     def tolerance_mm2(self, area_mm2: float, pixel_mm: float) -> float:
         """Change of area up to which an MC counts as unchanged; the area is the smaller of the two."""

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from scipy import ndimage
 
-from scripts.common.checks import check
+from scripts.common.checks import check_fields
 from scripts.common.deformation import Deformation
 from scripts.common.tensors import Spacing
 from scripts.findings.follow_up.exams import Exam, reduced
@@ -51,15 +51,11 @@ class ElastixRegistration:
     threads: int = 1  # results are those of one thread whatever this is, up to rounding
 
     def __post_init__(self) -> None:
-        for name in ("spacing_mm", "grid_mm"):
-            check(name, getattr(self, name), getattr(self, name) > 0, "a positive number of mm")
-        for name in ("resolutions", "iterations", "samples", "threads"):
-            check(name, getattr(self, name), getattr(self, name) >= 1, "1 or more")
-        for name in ("bending_weight", "margin_mm"):
-            check(name, getattr(self, name), getattr(self, name) >= 0, "0 or more")
+        positive = dict.fromkeys(("spacing_mm", "grid_mm"), "(0, inf)")
+        check_fields(self, **positive, **dict.fromkeys(("resolutions", "iterations", "samples", "threads"), "[1, inf)"))
 
     def register(self, prior: Exam, current: Exam) -> Deformation:
-        """See `Registration`; ImportError where ITK is not installed."""
+        """See `Registration`; ValueError where ITK is not installed."""
         itk = _itk()
         images, masks = [], []
         for exam in (prior, current):
@@ -126,5 +122,5 @@ def _itk() -> Any:
         itk = importlib.import_module("itk")
         itk.ElastixRegistrationMethod  # noqa: B018  (the modules of ITK load when first touched)
     except (ImportError, AttributeError) as error:
-        raise ImportError(MISSING) from error
+        raise ValueError(MISSING) from error
     return itk

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from scipy import ndimage
 
-from scripts.common.checks import check
+from scripts.common.checks import check, check_fields
 from scripts.common.deformation import Deformation
 from scripts.common.files import write_json
 from scripts.simulation.parameters import Parameters, Range, Rng, log_between, uniform
@@ -47,8 +47,7 @@ class PairSettings(Parameters):
     growth_range: Range = (1.4, 1.7)  # of the diameter
     new_share: float = 0.2  # of the prior number; around old MCs
     prior_exam: PhantomSettings = field(default_factory=PhantomSettings)  # of the prior exam
-
-    intervals: ClassVar[Mapping[str, str]] = dict.fromkeys(("turn_range_deg", "shift_range_mm"), "(-inf, inf)")
+    intervals: ClassVar[Mapping[str, str]] = {"turn_range_deg": "(-inf, inf)", "shift_range_mm": "(-inf, inf)"}
 
 
 @dataclass(frozen=True)
@@ -126,6 +125,9 @@ class PhantomPairFiles:
     density: str = "scattered"
     shape: tuple[int, int] = (3328, 2560)  # rows, columns
     spacing_mm: float = 0.07
+
+    def __post_init__(self) -> None:
+        check_fields(self, spacing_mm="(0, inf)")
 
     def write(self) -> Path:
         """Write the files; equal settings give equal bytes. Returns the path of `change.json`."""
