@@ -12,7 +12,7 @@ import numpy as np
 from sklearn.cluster import KMeans
 from sklearn.metrics import completeness_score, homogeneity_score
 
-from scripts.common.checks import check
+from scripts.common.checks import check, check_fields
 from scripts.common.files import write_json
 from scripts.data.reader.errors import check_file
 from scripts.data.text_files import json_content
@@ -39,6 +39,7 @@ class GroupModel:
     names: tuple[str, ...] = ()  # of each group: the most frequent label when it was fitted, "" for an empty group
 
     def __post_init__(self) -> None:
+        check_fields(self)
         width = {len(row) for row in (self.fill, self.means, self.scales, *self.centres)}
         check("fill, means, scales, centres", sorted(width), width == {len(self.features)}, "a number per feature")
         check("scales", self.scales, min(self.scales, default=1) > 0, "numbers above 0")

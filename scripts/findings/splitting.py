@@ -7,7 +7,7 @@ import numpy as np
 from scipy import ndimage
 from skimage.segmentation import watershed
 
-from scripts.common.checks import check
+from scripts.common.checks import check, check_fields
 from scripts.common.objects import fill_holes
 from scripts.common.tensors import Spacing
 
@@ -26,6 +26,7 @@ class Parting:
     least_radius_px: float = 1.5  # of each part
 
     def __post_init__(self) -> None:
+        check_fields(self)
         check("neck", self.neck, 0 <= self.neck < 1, "a share in [0, 1)")
         check("least_radius_px", self.least_radius_px, self.least_radius_px >= 1, "1 px or more")
 
@@ -106,6 +107,7 @@ class Wholes:
     solidity: float = 0.8  # least area over that of the convex hull
 
     def __post_init__(self) -> None:
+        check_fields(self)
         check("least_diameter_mm", self.least_diameter_mm, self.least_diameter_mm >= 0, "0 or more")
         wanted = f"more than least_diameter_mm ({self.least_diameter_mm})"
         check("most_diameter_mm", self.most_diameter_mm, self.most_diameter_mm > self.least_diameter_mm, wanted)

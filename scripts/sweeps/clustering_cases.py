@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from scripts.common.checks import check
+from scripts.common.checks import check_fields
 from scripts.common.objects import Microcalcification, measure_objects
 from scripts.common.stage import run_stage
 from scripts.common.tensors import Spacing
@@ -53,8 +53,7 @@ class DistributionPhantoms:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "shape", tuple(self.shape))
-        check("count", self.count, self.count >= 1, "1 or more")
-        check("several_share", self.several_share, 0 <= self.several_share <= 1, "a share in [0, 1]")
+        check_fields(self, count="[1, inf)", several_share="[0, 1]", spacing_mm="(0, inf)")
 
     def images(self) -> list[LabelledImage]:
         """See `ImageSource`."""

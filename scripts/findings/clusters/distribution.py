@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from scripts.common.checks import check
+from scripts.common.checks import check, check_fields
 from scripts.common.objects import Microcalcification
 from scripts.common.tensors import Spacing
 from scripts.findings.clusters.cluster import Cluster, hull_of, points_of, polygon_area
@@ -54,6 +54,7 @@ class DistributionRule:
     grouped_mm: float = 20.0  # largest distance of two MCs of a group
 
     def __post_init__(self) -> None:
+        check_fields(self)
         for name, value in vars(self).items():
             check(name, value, value > 0, "a value above 0")
         check("diffuse_share", self.diffuse_share, self.diffuse_share <= 1, "a value in (0, 1]")

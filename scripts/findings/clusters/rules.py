@@ -19,7 +19,7 @@ from scipy.sparse.csgraph import connected_components, minimum_spanning_tree
 from scipy.spatial import cKDTree
 from sklearn.cluster import OPTICS
 
-from scripts.common.checks import check
+from scripts.common.checks import check, check_fields
 from scripts.findings.clusters.circles import TOLERANCE_MM, circle_groups, number_groups
 
 
@@ -53,6 +53,7 @@ class CircleClusters:
     least: int = 5
 
     def __post_init__(self) -> None:
+        check_fields(self)
         check("diameter_mm", self.diameter_mm, 0 < self.diameter_mm < math.inf, "a length above 0")
         check("least", self.least, self.least >= 1, "1 or more")
 
@@ -99,6 +100,7 @@ class SingleLinkageClusters:
     least: int = 3
 
     def __post_init__(self) -> None:
+        check_fields(self)
         check("distance_mm", self.distance_mm, 0 < self.distance_mm < math.inf, "a length above 0")
         check("least", self.least, self.least >= 1, "1 or more")
 
@@ -147,6 +149,7 @@ class OpticsClusters:
     predecessor_correction: bool = True
 
     def __post_init__(self) -> None:
+        check_fields(self)
         check("min_samples", self.min_samples, self.min_samples >= 2, "2 or more")
         check("least", self.least, self.least >= 2, "2 or more")
         check("method", self.method, self.method in ("xi", "dbscan"), "xi or dbscan")

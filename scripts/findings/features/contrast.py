@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from scipy import ndimage
 
-from scripts.common.checks import check
+from scripts.common.checks import check, check_fields
 from scripts.common.tensors import Spacing
 from scripts.findings.features.shapes import Outlined
 
@@ -35,6 +35,7 @@ class Ring:
     least_px: int = 10  # a mean of fewer pixels says nothing
 
     def __post_init__(self) -> None:
+        check_fields(self)
         check("gap_mm", self.gap_mm, self.gap_mm >= 0, "0 or more")
         check("width_mm", self.width_mm, self.width_mm > 0, "a value above 0")
         check("least_px", self.least_px, self.least_px >= 1, "1 or more")

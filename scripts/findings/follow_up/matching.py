@@ -42,6 +42,7 @@ class MatchingRule:
     edge_px: float = 0.5  # ... and by more than a strip of this width along the outline of a disc of that area
 
     def __post_init__(self) -> None:
+        check_fields(self)
         lengths = ("gate_mm", "neighbourhood_mm", "shift_mm", "spread_mm")
         check_fields(self, area_ratio="(1, inf)", **dict.fromkeys(lengths, "(0, inf)"))
 

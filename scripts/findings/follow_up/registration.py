@@ -51,6 +51,7 @@ class ElastixRegistration:
     threads: int = 1  # results are those of one thread whatever this is, up to rounding
 
     def __post_init__(self) -> None:
+        check_fields(self)
         positive = dict.fromkeys(("spacing_mm", "grid_mm"), "(0, inf)")
         check_fields(self, **positive, **dict.fromkeys(("resolutions", "iterations", "samples", "threads"), "[1, inf)"))
 

@@ -11,7 +11,7 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components, shortest_path
 from scipy.spatial import cKDTree
 
-from scripts.common.checks import check
+from scripts.common.checks import check, check_fields
 from scripts.findings.kinds.geometry import angle_between
 
 DIRECTIONS = 36  # of strips, over half a turn
@@ -30,6 +30,7 @@ class ChainRule:
     smoothing_mm: float = 4.0  # Gaussian sigma along the chain of its centreline
 
     def __post_init__(self) -> None:
+        check_fields(self)
         for name in ("reach_mm", "half_width_mm", "smoothing_mm"):
             check(name, getattr(self, name), getattr(self, name) > 0, "a length above 0")
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from scripts.common.checks import check
+from scripts.common.checks import check, check_fields
 from scripts.common.tensors import Spacing
 from scripts.findings.kinds.geometry import Marks
 
@@ -17,6 +17,7 @@ class CoarseRule:
     least_diameter_mm: float = 1.0  # of the circle of the same area
 
     def __post_init__(self) -> None:
+        check_fields(self)
         check("least_diameter_mm", self.least_diameter_mm, self.least_diameter_mm > 0, "a length above 0")
 
     def reason(self, diameter_mm: float) -> str:
@@ -34,6 +35,7 @@ class RimRule:
     least_centre_share: float = 0.1  # of the filled mark's area within the band
 
     def __post_init__(self) -> None:
+        check_fields(self)
         check("least_diameter_mm", self.least_diameter_mm, self.least_diameter_mm > 0, "a length above 0")
         check("lucency", self.lucency, self.lucency > 0, "a share above 0")
 

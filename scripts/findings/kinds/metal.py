@@ -6,7 +6,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from scripts.common.checks import check
+from scripts.common.checks import check, check_fields
 from scripts.common.tensors import Spacing
 
 
@@ -36,6 +36,7 @@ class MetalRule:
     reach_mm: float = 0.5  # marks this near to metal are parts of it, and so are pieces twice as near to each other
 
     def __post_init__(self) -> None:
+        check_fields(self)
         for name in ("level", "top", "flat_share"):
             check(name, getattr(self, name), 0 <= getattr(self, name) <= 1, "a value in [0, 1]")
 

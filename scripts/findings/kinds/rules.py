@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from scripts.common.calcification_kinds import COARSE, EXCLUDED, INDIVIDUAL, KINDS, METAL, RIM, SKIN_LINE, VASCULAR
-from scripts.common.checks import check
+from scripts.common.checks import check, check_fields
 from scripts.common.objects import Microcalcification
 from scripts.common.tensors import Spacing
 from scripts.findings.kinds.geometry import Marks, measure_marks
@@ -46,6 +46,7 @@ class KindRules:
     exclude_kinds: tuple[str, ...] = EXCLUDED  # kinds that are left out of count, clusters and mask
 
     def __post_init__(self) -> None:
+        check_fields(self)
         object.__setattr__(self, "exclude_kinds", tuple(self.exclude_kinds))
         for kind in self.exclude_kinds:
             check("exclude_kinds", kind, kind in KINDS, f"some of {', '.join(KINDS)}")

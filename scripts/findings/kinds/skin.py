@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from scripts.common.checks import check
+from scripts.common.checks import check, check_fields
 from scripts.common.tensors import Spacing
 from scripts.findings.kinds.geometry import Marks, angle_between
 
@@ -22,6 +22,7 @@ class SkinLineRule:
     angle_rad: float = 0.4  # largest angle between its length and the edge
 
     def __post_init__(self) -> None:
+        check_fields(self)
         check("depth_mm", self.depth_mm, self.depth_mm >= 0, "0 or more")
         check("elongation", self.elongation, self.elongation >= 1, "1 or more")
 

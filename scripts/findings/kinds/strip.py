@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from scripts.common.checks import check
+from scripts.common.checks import check, check_fields
 from scripts.common.tensors import Spacing
 from scripts.findings.kinds.chains import STEP_MM
 
@@ -30,6 +30,7 @@ class LineSettings:
     gap_range_mm: tuple[float, float] = (0.8, 3.6)  # distance of two walls
 
     def __post_init__(self) -> None:
+        check_fields(self)
         for name in ("band_mm", "line_mm", "window_mm"):
             check(name, getattr(self, name), getattr(self, name) > 0, "a length above 0")
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from scripts.common.checks import check
+from scripts.common.checks import check, check_fields
 from scripts.common.tensors import Spacing
 from scripts.findings.kinds.chains import STEP_MM, Chain, ChainRule, centreline, find_chains, project
 from scripts.findings.kinds.geometry import Marks
@@ -51,6 +51,7 @@ class VascularRule:
     end_mm: float = 10.0  # ... and on this length at either end, which is cut back by halves of it otherwise
 
     def __post_init__(self) -> None:
+        check_fields(self)
         check("wall_share", self.wall_share, 0 <= self.wall_share <= 1, "a share in [0, 1]")
         check("least_marks", self.least_marks, self.least_marks >= 3, "3 or more")
         check("near_mm", self.near_mm, self.near_mm > 0, "a length above 0")
