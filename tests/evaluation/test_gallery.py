@@ -29,7 +29,7 @@ def false(score, **options):
 
 @pytest.fixture
 def image(tmp_path):
-    values = np.full((60, 50), 40, np.uint8)
+    values = np.full((80, 70), 40, np.uint8)
     values[20, 30] = 200
     Image.fromarray(values).save(tmp_path / "a.png")
     return tmp_path / "a.png"

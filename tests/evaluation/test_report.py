@@ -186,7 +186,7 @@ def test_failures_are_drawn_from_an_evaluation_and_its_data_list(folders, tmp_pa
     items = [{"image": f"{i}.png", "label": "", "image_id": f"image {i}"} for i in range(6)]
     (tmp_path / "list.json").write_text(json.dumps({"testing": items}))
     for item in items:
-        Image.fromarray(np.zeros((SIDE, SIDE), np.uint8)).save(tmp_path / item["image"])
+        Image.fromarray(np.eye(SIDE, dtype=np.uint8)).save(tmp_path / item["image"])
     words = ["--datalist", str(tmp_path / "list.json"), "--spacing-mm", str(SPACING), "--side-mm", "10"]
     words = ["failures", str(folders[0]), *words, "--output"]
     assert main([*words, str(tmp_path / "failures.png")]) == 0
