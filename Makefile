@@ -6,7 +6,7 @@ OUTPUT ?= output
 DEMO := data/demo
 BUNDLE := $(BIN)/python -m monai.bundle run
 
-.PHONY: help demo test lint bench train benchmark-data benchmark report clean
+.PHONY: help demo test lint bench train benchmark-data benchmark report package clean
 .DEFAULT_GOAL := help
 
 help: ## list the commands
@@ -64,6 +64,18 @@ DATA ?= configs/data_benchmark.json
 report: $(VENV)/.run ## evaluate all methods, and one page that compares them: make report [METHODS=..] [DATA=.. DATASET_DIR=.. NOTE=..] [FORCE=1]
 	$(METHODS_COMMAND) $(if $(METHODS),--methods $(METHODS)) --data $(DATA) --report runs/report \
 		--dataset-dir "$(DATASET_DIR)" --note "$(NOTE)" $(if $(FORCE),--force)
+
+NAME := mammography_microcalcification_segmentation
+VERSION = $(shell sed -n 's/^    "version": "\(.*\)",/\1/p' metadata.json)
+PARTS := configs docs models scripts LICENSE large_files.yml metadata.json requirements.txt
+
+package: $(VENV)/.run ## of the last commit: a wheel (console command, Python function) and the model zoo's zip, in dist/
+	rm -rf build && mkdir -p build/bundle dist
+	git archive HEAD | tar -x -C build/bundle
+	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist build/bundle
+	git archive --format zip --prefix $(NAME)/ --output dist/$(NAME)_v$(VERSION).zip HEAD $(PARTS)
+	rm -rf build
+	@ls -l dist
 
 clean: ## remove generated phantoms, caches and output/ (not your data, runs/ or .venv)
 	rm -rf data/phantom data/phantom_second data/demo data/patches output
