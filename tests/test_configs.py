@@ -45,6 +45,7 @@ COMBINATIONS = [
     [*EVALUATE, "data_generic.json", "cross_validation_fold.json"],
     [*EVALUATE, "data_benchmark.json", "sweep_hdog.json"],
     ["inference.json", "hdogreg_candidates.json", "evaluate.json", "data_benchmark.json", "sweep_combining.json"],
+    *([*INFER, *overlay, "export.json"] for overlay in ([], ["slim_fcn_inference.json"])),
     ["data_phantom.json"],
     ["data_benchmark.json"],
     ["sweep_proximity.json"],
