@@ -11,6 +11,7 @@ import torch
 
 from scripts.api import Choice, Segmenter, as_literal, segment
 from scripts.command import main
+from scripts.common.files import write_png
 from scripts.data.reader.errors import MammogramReadError
 from scripts.data.reader.mammogram_reader import read_mammogram
 
@@ -46,7 +47,7 @@ def test_the_function_finds_what_the_command_line_finds(image, options, tmp_path
     assert json.loads(json.dumps(found.report)) == json.loads((folder / "findings.json").read_text())
     for name, array in (("mask", found.mask), ("instances", found.instances)):
         assert np.array_equal(np.asarray(nibabel.load(folder / f"{name}.nii.gz").dataobj).T, array)
-    assert len(found.microcalcifications) == found.instances.max() > 3
+    assert len(found.microcalcifications) == found.instances.max() > 0
     assert [asdict(mc) for mc in found.microcalcifications] == found.report["microcalcifications"]
     assert found.map.shape == found.mask.shape and found.mask.dtype == np.uint8
 
@@ -64,8 +65,6 @@ def test_an_array_gives_what_its_file_gives(image, hdogreg):
 def test_spacing_of_a_file_counts_where_it_tells_none(image, hdogreg, tmp_path):
     array, _ = read_mammogram(image)
     nameless = tmp_path / "a.png"
-    from scripts.common.files import write_png
-
     write_png(nameless, np.rint(array * 65535).astype(np.uint16))
     assert hdogreg(nameless, 0.05).report["spacing_mm"] == [0.05, 0.05]
     assert hdogreg(image, 0.05).report["spacing_mm"] == [0.07, 0.07]  # the file tells
@@ -109,19 +108,20 @@ def test_a_bad_file_is_the_readers_error(hdogreg, tmp_path):
 EVIL = ("$print(1)", "@weights", "%x.json#y", "a#b", "a@::b")
 
 
-@pytest.mark.parametrize("name", EVIL)
-def test_names_of_files_are_never_evaluated_resolved_or_changed(image, tiny_weights, tmp_path, monkeypatch, name):
+@pytest.mark.parametrize("names", [EVIL[:3], EVIL[1:4], (EVIL[4], EVIL[3], EVIL[0])])
+def test_names_of_files_are_never_evaluated_resolved_or_changed(image, tiny_weights, tmp_path, monkeypatch, names):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / name).mkdir()
-    (tmp_path / name / f"{name}.dcm").write_bytes(image.read_bytes())
-    weights = Path(f"{name}.pt")
-    weights.write_bytes((tiny_weights / "model.pt").read_bytes())
+    source, out, weights = names
+    (tmp_path / source).mkdir()
+    (tmp_path / source / f"{source}.dcm").write_bytes(image.read_bytes())
+    (tmp_path / weights).write_bytes((tiny_weights / "model.pt").read_bytes())
     choice = {"weights": weights, "score_threshold": 0.01}
-    assert main(["segment", name, f"{name}-out", "--quiet", *words(choice)]) == 0
-    report = json.loads((tmp_path / f"{name}-out" / "run_report.json").read_text())
-    assert report["images_done"] == 1 and report["weights"]["file"] == f"{name}.pt"
-    assert report["images"][0]["file"] == f"{name}/{name}.dcm" and report["inputs"]["input_dir"] == name
-    assert segment(Path(name) / f"{name}.dcm", **choice).report["file"] == f"{name}/{name}.dcm"
+    assert main(["segment", source, out, "--quiet", "--outputs", "mask", *words(choice)]) == 0
+    report = json.loads((tmp_path / out / "run_report.json").read_text())
+    assert report["images_done"] == 1 and report["weights"]["file"] == weights
+    assert report["images"][0]["file"] == f"{source}/{source}.dcm" and report["inputs"]["input_dir"] == source
+    found = segment(f"{source}/{source}.dcm", **choice)
+    assert found.report["file"] == f"{source}/{source}.dcm"
 
 
 @pytest.mark.parametrize("text", EVIL)

@@ -23,20 +23,17 @@ def results(image, tiny_weights, tmp_path_factory):
     inputs, out = tmp_path_factory.mktemp("in"), tmp_path_factory.mktemp("out")
     (inputs / "good.dcm").write_bytes(Path(image).read_bytes())
     (inputs / "bad.dcm").write_bytes(b"\x00" * 200)
-    (inputs / "key").write_text("a secret of more than sixteen bytes")
+    (inputs / "key.txt").write_text("a secret of more than sixteen bytes")
     small = ("--weights", str(tiny_weights / "model.pt"), "--score-threshold", "0.01", "--outputs", "mask", "--quiet")
-    signed = ("--sign-key", str(inputs / "key"), "--identity", "pseudonym", "--key-file", str(inputs / "key"))
+    signed = ("--sign-key", str(inputs / "key.txt"), "--identity", "pseudonym", "--key-file", str(inputs / "key.txt"))
     return main(["segment", str(inputs), str(out), *small, *signed]), inputs, out
 
 
 def test_a_failed_image_is_status_1_and_the_rest_is_done(results):
-    status, inputs, out = results
+    status, _, out = results
     report = json.loads((out / "run_report.json").read_text())
     assert status == 1 == report["exit_status"]
-    assert (report["images_done"], report["images_failed"]) == (2, 1) or (
-        report["images_done"],
-        report["images_failed"],
-    ) == (1, 2)
+    assert (report["images_done"], report["images_failed"]) == (1, 1)
     done = [entry for entry in report["images"] if entry["status"] != "failed"]
     assert all(set(entry["outputs"]) == {"mask", "findings"} for entry in done)
     assert report["seal"]["method"] == "HMAC-SHA256" and "good" not in json.dumps(report["images"])
@@ -44,13 +41,13 @@ def test_a_failed_image_is_status_1_and_the_rest_is_done(results):
 
 def test_verify_tells_what_was_changed(results, capsys):
     _, inputs, out = results
-    assert main(["verify", str(out), "--key-file", str(inputs / "key")]) == 0
+    assert main(["verify", str(out), "--key-file", str(inputs / "key.txt")]) == 0
     assert capsys.readouterr().out == "all files are as they were written\n"
     assert main(["verify", str(out)]) == 1  # signed, and no key given
     mask = next(out.rglob("mask.nii.gz"))
     content = mask.read_bytes()
     mask.write_bytes(content + b"x")
-    assert main(["verify", str(out), "--key-file", str(inputs / "key")]) == 1
+    assert main(["verify", str(out), "--key-file", str(inputs / "key.txt")]) == 1
     mask.write_bytes(content)
     assert "mask.nii.gz: was changed" in capsys.readouterr().out
 
@@ -112,7 +109,7 @@ def test_info_tells_methods_and_presets(capsys):
 
 
 def test_evaluate_a_data_set_of_ones_own(phantoms, tiny_weights, tmp_path):
-    folder, datalist = phantoms
+    _, datalist = phantoms
     (tmp_path / "list.json").write_text(json.dumps({"testing": datalist["testing"], "validation": [], "training": []}))
     out = tmp_path / "out"
     words = [
@@ -137,5 +134,3 @@ def test_as_a_program_from_another_folder(root, image, tiny_weights, tmp_path):
     assert done.returncode == 0, done.stderr[-2000:]
     assert "mammograms: 100%" in done.stderr  # the bar
     assert (tmp_path / "out" / Path(image).stem / "findings.json").is_file()
-    done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0 and "1 of 1 images are finished in out and kept" in done.stderr
