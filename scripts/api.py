@@ -17,7 +17,8 @@ from monai.data import MetaTensor
 from monai.networks.utils import eval_mode
 
 from scripts.common.checks import check
-from scripts.common.config_check import check_config
+from scripts.common.config_check import check_config, check_device
+from scripts.common.errors import root_cause
 from scripts.common.memory import keep_freed_memory
 from scripts.common.objects import Microcalcification
 from scripts.common.tensors import plane
@@ -58,7 +59,9 @@ class Choice:
         check("the bundle's folder", str(BUNDLE), not _is_altered(str(BUNDLE)), "a path without #")
         chosen: dict[str, Any] = {"preset": self.preset or None, "score_threshold": self.score_threshold}
         chosen["weights"] = Path(self.weights).expanduser() if str(self.weights) else None
-        chosen["device"] = as_device(self.device) if self.device else None
+        if self.device:
+            check_device(self.device)
+            chosen["device"] = torch.device(self.device)
         chosen = {key: value for key, value in chosen.items() if value is not None} | dict(self.settings)
         return {"bundle_root": str(BUNDLE)} | {key: as_literal(key, value) for key, value in chosen.items()}
 
@@ -184,24 +187,8 @@ def as_literal(name: str, value: Any) -> Any:
     return value
 
 
-def as_device(name: str | torch.device) -> torch.device:
-    """A device of this machine; else a ValueError."""
-    try:
-        return torch.empty(0, device=name).device
-    except (RuntimeError, AssertionError, TypeError, NotImplementedError) as error:  # whatever the back end raises
-        here = ", ".join(["cpu", *(f"cuda:{number}" for number in range(torch.cuda.device_count()))])
-        raise ValueError(f"device: got {str(name)!r}; want one that is here: {here}") from error
-
-
 def _is_altered(text: str) -> bool:
     return text.startswith(EVALUATED) or any(part in text for part in CHANGED)
-
-
-def root_cause(error: BaseException) -> BaseException:
-    """What MONAI's "Failed to instantiate", "Failed to evaluate" and "applying transform" errors were raised from."""
-    while isinstance(error, RuntimeError) and error.__cause__ is not None:
-        error = error.__cause__
-    return error
 
 
 class _causes:

@@ -6,13 +6,11 @@ Exit status: 0 done; 1 an image failed, or a result folder is not as it was writ
 
 import json
 import sys
-import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from scripts.common.command_line import Parser
-from scripts.common.interrupt import INTERRUPTED
 
 # The rest is imported where it is used, so that --help answers at once.
 
@@ -115,8 +113,10 @@ def _run(files: Sequence[str], values: Mapping[str, Any]) -> int:
     from monai.bundle import ConfigWorkflow
 
     from scripts.api import set_values
+    from scripts.common.errors import end_with_one_line
 
     workflow = ConfigWorkflow(config_file=list(files), workflow_type="infer")
+    end_with_one_line()
     set_values(workflow.parser, values)
     workflow.initialize()
     workflow.run()
@@ -183,24 +183,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         status: int = given.pop("run")(**given)
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted\n")
-        return INTERRUPTED
-    except Exception as error:
+    except BaseException as error:
         return _told(error)
     return status
 
 
-def _told(error: Exception) -> int:
-    """Write an error as the last line, and before it the traceback of what nobody expects; gives the exit status."""
-    cause: BaseException = error
-    while isinstance(cause, RuntimeError) and cause.__cause__ is not None:
-        cause = cause.__cause__
-    expected = isinstance(cause, ValueError | OSError)
-    if not expected:
-        traceback.print_exception(error)
-    sys.stderr.write("error: " + " ".join((str(cause) or type(cause).__name__).split()) + "\n")
-    return 2 if expected else 1
+def _told(error: BaseException) -> int:
+    """Tell what went wrong, its line being the last of stderr; gives the exit status."""
+    from scripts.common.errors import report_uncaught
+
+    try:
+        report_uncaught(type(error), error, error.__traceback__)
+    except SystemExit as end:
+        return int(end.code or 0)
+    return 1
 
 
 if __name__ == "__main__":

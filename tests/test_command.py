@@ -123,7 +123,7 @@ def test_evaluate_a_data_set_of_ones_own(phantoms, tiny_weights, tmp_path):
     ]
     assert main([*words, "--set", "bootstrap::samples=20", "--data-note", "phantoms (simulated)", "--quiet"]) == 0
     metrics = json.loads((out / "metrics.json").read_text())
-    assert metrics["settings"]["data_note"] == "phantoms (simulated)"
+    assert metrics["provenance"]["settings"]["data_note"] == "phantoms (simulated)"
 
 
 def test_as_a_program_from_another_folder(root, image, tiny_weights, tmp_path):
