@@ -12,7 +12,7 @@ from scripts.networks.export import WRITERS, ExportedNetwork, Exports, export
 from scripts.networks.fpn import FPN
 from scripts.networks.slim_fcn import SlimFCN
 
-SHAPES = [(1, 1, 513, 700), (2, 1, 64, 96), (3, 1, 33, 47), (1, 1, 20, 19)]  # rows <> cols, multiples of 32 and not
+SHAPES = [(1, 1, 161, 203), (2, 1, 64, 96), (3, 1, 33, 47), (1, 1, 20, 19)]  # rows <> cols, multiples of 32 and not
 NEEDS = {".onnx": ("onnx", "onnxscript", "onnxruntime"), ".xml": ("onnx", "onnxscript", "openvino")}
 SLOW = [
     pytest.param(kind, suffix, marks=pytest.mark.slow)
