@@ -5,6 +5,7 @@ The bundle's code is called `scripts`, as MONAI demands; this makes it importabl
 
 import importlib
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -34,7 +35,7 @@ def __dir__() -> list[str]:
     return sorted([*globals(), *OFFERED])
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """The command `mammo-mc`; gives its exit status."""
-    status: int = load("scripts.command").main()
+    status: int = load("scripts.command").main(arguments)
     return status

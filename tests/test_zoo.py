@@ -80,7 +80,12 @@ def test_every_channel_and_range_of_the_data_format_is_told(metadata):
     image, pred = formats["inputs"]["image"], formats["outputs"]["pred"]
     for tensor in (image, pred):
         assert {"type", "format", "num_channels", "spatial_shape", "dtype", "value_range", "channel_def"} <= set(tensor)
-        assert len(tensor["channel_def"]) >= 1 and tensor["type"] in ("image", "logits", "segmentation", "probabilities")
+        assert len(tensor["channel_def"]) >= 1 and tensor["type"] in (
+            "image",
+            "logits",
+            "segmentation",
+            "probabilities",
+        )
 
 
 @pytest.fixture(scope="module")
