@@ -69,7 +69,7 @@ def test_every_config_is_known_to_these_tests(root):
 
 def test_configs_are_short_and_say_things_once(root):
     text = "".join(path.read_text() for path in (root / "configs").glob("*.json"))
-    assert text.count("\n") < 1100
+    assert text.count("\n") < 1120
     references = re.findall(r'"[^"]+": "@[^"]*"', text)  # several may stand on one line
     assert len(references) <= 197  # 680 in version 0.3.0
 

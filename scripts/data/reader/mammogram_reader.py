@@ -103,7 +103,8 @@ def mammogram_of_array(
     array = np.asarray(values)
     numbers = array.ndim == 2 and array.dtype.kind in "uif"
     check_file("image", numbers, f"an array of shape {array.shape} and type {array.dtype}", "numbers (rows, cols)")
-    check_size("image", *array.shape, reading.max_pixels)
+    rows, cols = array.shape
+    check_size("image", rows, cols, reading.max_pixels)
     image, bits = to_unit_range("image", array)
     check_shows_something("image", image)
     spacings: Candidates = [("given", spacing_mm)]
