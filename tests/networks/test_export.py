@@ -88,7 +88,7 @@ def test_the_config_writes_the_formats_with_the_weights(root, tiny_weights, tmp_
     monkeypatch.chdir(root)
     parser = ConfigParser()
     parser.read_config([str(root / "configs" / name) for name in ("inference.json", "export.json")])
-    given = {"weights": tiny_weights / "model.pt", "output_dir": tmp_path, "formats": ["torchscript"]}
+    given = {"weights": tiny_weights / "model.pt", "output_dir": tmp_path, "exports::formats": ["torchscript"]}
     parser.update(given)
     paths = parser.get_parsed_content("exports").write()
     assert paths == [tmp_path / "model.ts"]
