@@ -7,6 +7,7 @@ else; `ExportedNetwork` extends for it. So none gives a result of another size t
 
 import json
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ from scripts.networks.slim_fcn import SlimFCN
 
 MAX_SIDE_PX, MAX_BATCH = 16384, 64  # what a torch.export program is told to accept
 SIZES_FILE = "sizes.json"  # inside a .pt2: {"stride_px", "minimum_px"}
+#: Packages that a format is written with (requirements-export.txt).
+NEEDED = {"onnx": ("onnx", "onnxscript"), "openvino": ("onnx", "onnxscript", "openvino")}
 Logits = Callable[[torch.Tensor], torch.Tensor]
 
 
@@ -47,11 +50,18 @@ class Exports:
         check("network", type(network).__name__, isinstance(network, FPN | SlimFCN), "FPN or SlimFCN")
         for form in formats:
             check("formats", form, form in WRITERS, f"some of {', '.join(WRITERS)}")
+            missing = [package for package in NEEDED.get(form, ()) if find_spec(package) is None]
+            check(
+                "formats",
+                form,
+                not missing,
+                f"it with pip install -r requirements-export.txt (no {', '.join(missing)})",
+            )
         self.network, self.load_weights = network, load_weights
         self.output_dir, self.name, self.formats = Path(output_dir), name, list(formats)
 
     def write(self) -> list[Path]:
-        """Load the weights and write all files; ImportError where a format's packages are missing."""
+        """Load the weights and write all files."""
         self.load_weights.load(self.network)
         network = self.network.cpu().eval()
         return [export(network, self.output_dir / f"{self.name}{WRITERS[form][0]}") for form in self.formats]

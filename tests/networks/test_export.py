@@ -84,6 +84,14 @@ def test_what_cannot_be_exported_says_so(tmp_path, make, said):
     assert said in str(caught.value)
 
 
+def test_a_format_whose_packages_are_missing_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setattr("scripts.networks.export.find_spec", lambda name: None if name == "onnx" else name)
+    with pytest.raises(
+        ValueError, match=r"formats: got 'openvino'; want it with .*requirements-export\.txt \(no onnx\)"
+    ):
+        Exports(SlimFCN(), LoadWeights(""), tmp_path, formats=["torchscript", "openvino"])
+
+
 def test_the_config_writes_the_formats_with_the_weights(root, tiny_weights, tmp_path, monkeypatch):
     monkeypatch.chdir(root)
     parser = ConfigParser()
