@@ -6,7 +6,7 @@ OUTPUT ?= output
 DEMO := data/demo
 BUNDLE := $(BIN)/python -m monai.bundle run
 
-.PHONY: help demo test lint bench train benchmark-data benchmark report follow-up clean
+.PHONY: help demo test lint bench train benchmark-data benchmark report follow-up package clean
 .DEFAULT_GOAL := help
 
 help: ## list the commands
@@ -81,6 +81,18 @@ endif
 	$(BUNDLE) --config_file configs/inference.json --input_dir "$(CURRENT)" --output_dir "$(OUTPUT)/current"
 	$(BUNDLE) follow_up $(FOLLOW_UP) --prior "$(OUTPUT)/prior" --current "$(OUTPUT)/current" --output_dir "$(OUTPUT)/follow_up"
 	@echo "results: $(OUTPUT)/follow_up/follow_up.png, .json, .csv"
+
+NAME := mammography_microcalcification_segmentation
+VERSION = $(shell sed -n 's/^    "version": "\(.*\)",/\1/p' metadata.json)
+PARTS := configs docs models scripts LICENSE large_files.yml metadata.json requirements.txt
+
+package: $(VENV)/.run ## of the last commit: a wheel (console command, Python function) and the model zoo's zip, in dist/
+	rm -rf build && mkdir -p build/bundle dist
+	git archive HEAD | tar -x -C build/bundle
+	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist build/bundle
+	git archive --format zip --prefix $(NAME)/ --output dist/$(NAME)_v$(VERSION).zip HEAD $(PARTS)
+	rm -rf build
+	@ls -l dist
 
 clean: ## remove generated phantoms, caches and output/ (not your data, runs/ or .venv)
 	rm -rf data/phantom data/phantom_second data/demo data/follow_up data/patches output

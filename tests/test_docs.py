@@ -18,6 +18,8 @@ from pathlib import Path
 import pytest
 from monai.bundle import ConfigParser
 
+from scripts.command import main as console_command
+
 ROOT = Path(__file__).parents[1]
 USER_PAGES = sorted(
     path.relative_to(ROOT).as_posix() for folder in ("", "docs", "models") for path in (ROOT / folder).glob("*.md")
@@ -84,7 +86,7 @@ def headings(page):
 def load(names):
     """The merged content of config files, as `monai.bundle run` merges them."""
     parser = ConfigParser()
-    parser.read_config([str(ROOT / name) for name in names])
+    parser.read_config([str(ROOT / name.removeprefix("<bundle>/")) for name in names])
     return parser.config
 
 
@@ -195,7 +197,7 @@ def test_nested_options_in_the_text_exist_in_a_config(page):
 @pytest.mark.parametrize("page", USER_PAGES)
 def test_top_level_options_in_the_text_exist_in_a_config(page):
     for code in inline_code(text_of(page)):
-        if re.match(f"python -m scripts|{TOOLS}", code):
+        if re.match(f"python -m scripts|mammo-mc|{TOOLS}", code):
             continue  # checked as commands
         for key in re.findall(r"(?<![\w-])--(\w+)(?![\w:-])", code):
             assert key in RUN_OPTIONS | {"help"} or any(key in config for config in all_configs()), f"{page}: --{key}"
@@ -213,6 +215,17 @@ def test_commands_of_our_own_modules_know_their_options(command, monkeypatch, ca
     known = capsys.readouterr().out
     for option in [word for word in words if word.startswith("--")]:
         assert re.search(rf"(?<![\w-]){option}(?![\w-])", known), f"{command}: {option}"
+
+
+@pytest.mark.parametrize("page", USER_PAGES)
+def test_the_console_command_knows_its_words_and_options(page, capsys):
+    for code in code_blocks(text_of(page)) + inline_code(text_of(page)):
+        if code.startswith("mammo-mc "):
+            words = shlex.split(code)[1:]
+            assert console_command([words[0], "--help"]) == 0, f"{page}: {code}"
+            known = capsys.readouterr().out
+            for option in (word for word in words if word.startswith("--")):
+                assert re.search(rf"(?<![\w-]){option}(?![\w-])", known), f"{page}: {code}"
 
 
 @pytest.mark.parametrize("page", USER_PAGES)

@@ -6,13 +6,13 @@ Exit status: 0; 1 when an evaluation failed or something was left out; 2 for wro
 `error: ...` last.
 """
 
-import argparse
 import logging
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
+from scripts.common.command_line import Parser
 from scripts.common.files import write_json
 from scripts.evaluation.cases import HitRule
 from scripts.evaluation.compare import compare
@@ -26,15 +26,6 @@ from scripts.evaluation.report.tables import summarise
 from scripts.evaluation.statistics import IMAGE, PATIENT, Bootstrap
 
 logger = logging.getLogger("scripts.evaluation")
-
-
-class Parser(argparse.ArgumentParser):
-    """Ends with status 2 and `error: ...` as the last line; sub-commands do so too."""
-
-    def error(self, message: str) -> NoReturn:
-        """Print the usage and the message."""
-        self.print_usage(sys.stderr)
-        self.exit(2, f"error: {message}\n")
 
 
 def run_methods(

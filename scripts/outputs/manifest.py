@@ -12,7 +12,7 @@ import hashlib
 import hmac
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -93,12 +93,12 @@ def _canonical(content: Any) -> bytes:
     return json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
 
 
-def main() -> None:
-    """Check the folder named on the command line."""
+def main(words: Sequence[str] | None = None) -> None:
+    """Check the folder named on the command line, or in `words`."""
     parser = argparse.ArgumentParser(prog="python -m scripts.outputs.manifest", description="Check a result folder.")
     parser.add_argument("folder", help="with a run_report.json")
     parser.add_argument("--key_file", default="", help="the key that the report was signed with")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(words)
     try:
         key = read_key("--key_file", arguments.key_file) if arguments.key_file else b""
         found = verify(arguments.folder, key)

@@ -22,7 +22,8 @@ from scripts.data.reader.mammogram_reader import AS_SHOWN, Metadata, Reading
 class LoadMammogramd(MapTransform):
     """Replace paths by mammograms: MetaTensor [1, rows, cols], float32 in [0, 1], MCs bright.
 
-    MONAI's `LoadImaged` would try other readers on a file that ours refuses.
+    A mammogram that is read already (MetaTensor with the reader's metadata) stays as it is. MONAI's `LoadImaged` would
+    try other readers on a file that ours refuses.
     """
 
     def __init__(self, keys: KeysCollection = "image", reading: Reading = AS_SHOWN) -> None:
@@ -33,6 +34,8 @@ class LoadMammogramd(MapTransform):
         """Read every path."""
         item = dict(data)
         for key in self.keys:
+            if isinstance(item[key], MetaTensor) and "spacing_mm" in item[key].meta:
+                continue
             array, meta = read(item[key], self.reading)
             item[key] = MetaTensor(torch.from_numpy(array)[None], meta=meta)
         return item

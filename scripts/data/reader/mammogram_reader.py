@@ -26,6 +26,7 @@ from scripts.data.reader.plausible import (
     FILE_RANGE_MM,
     Candidates,
     check_shows_something,
+    check_size,
     choose_spacing,
     to_unit_range,
 )
@@ -90,6 +91,27 @@ def read_values(path: PathLike) -> np.ndarray:
         codes, bits = stored_codes(path, open_dataset(path))
         values = stored_values(bits, 8 * codes.dtype.itemsize)
         return look_up(values.astype(np.uint8) if values.min() >= 0 and values.max() < 256 else values, codes)
+
+
+def mammogram_of_array(
+    values: Any, spacing_mm: tuple[float, float] | None = None, reading: Reading = AS_SHOWN
+) -> tuple[np.ndarray, Metadata]:
+    """A mammogram that is in memory, numbers (rows, cols) with MCs bright, by the rules of picture files.
+
+    `spacing_mm` is (row, col). Image and metadata as `read_mammogram` gives them; MammogramReadError likewise.
+    """
+    array = np.asarray(values)
+    numbers = array.ndim == 2 and array.dtype.kind in "uif"
+    check_file("image", numbers, f"an array of shape {array.shape} and type {array.dtype}", "numbers (rows, cols)")
+    rows, cols = array.shape
+    check_size("image", rows, cols, reading.max_pixels)
+    image, bits = to_unit_range("image", array)
+    check_shows_something("image", image)
+    spacings: Candidates = [("given", spacing_mm)]
+    image, meta = _with_metadata("array", image, "array", spacings, reading.default_spacing_mm, {"bits_stored": bits})
+    believed = spacing_mm is None or meta["spacing_source"] == "given"
+    check_file("spacing_mm", believed, str(spacing_mm), "(row, col) pixel size in mm of a mammogram of this size")
+    return image, meta
 
 
 @contextmanager
