@@ -79,7 +79,7 @@ def main() -> None:
     parser.add_argument("--app", type=Path, default=ROOT / "runs" / "monai_label", help="where the app is laid out")
     parser.add_argument("--methods", nargs="+", default=["hdogreg", "slim_fcn"], choices=METHODS)
     parser.add_argument("--preset", default="balanced", choices=PRESETS, help="what clients see first")
-    parser.add_argument("--host", default="127.0.0.1", help="this computer alone by default: the server asks nobody's name")
+    parser.add_argument("--host", default="127.0.0.1", help="by default this computer alone can reach it")
     parser.add_argument("--port", default="8000")
     given = parser.parse_args()
     app, studies = given.app.resolve(), given.studies.resolve()

@@ -1,4 +1,4 @@
-"""Lets torchvision, which MONAI Label asks for, be imported beside a build of torch that its compiled part does not fit.
+"""Lets torchvision, which MONAI Label asks for, be imported beside a build of torch that it was not compiled for.
 
 PyPI's torchvision is built for CUDA; beside torch's CPU build its operators do not load, and its import fails at the
 first one that it describes. Then, and only then, `nms` and `qnms` are declared (no code of ours or MONAI Label's calls

@@ -129,7 +129,7 @@ def not_finite(state: Any, name: str = "") -> Iterator[str]:
 
 
 def refuse_other_weights(network: nn.Module, keys: Any) -> None:
-    """Hook after `load_state_dict`: a WeightsError where the weights were not all this network's, also with strict=False.
+    """Hook after `load_state_dict`: a WeightsError where weights were not all this network's, whatever `strict` is.
 
     MONAI Label loads the file that a user picks with strict=False, and would go on with a network of random weights.
     """
