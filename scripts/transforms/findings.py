@@ -122,13 +122,15 @@ class RestoreFileGeometryd(MapTransform):
 def viewer_affine(meta: Mapping[str, Any]) -> np.ndarray:
     """Affine (4x4, RAS mm) at which ITK, and so a viewer, shows the file that `meta` came from.
 
-    It is the file's own, but: a NIfTI without orientation code lies along LPS, and a picture that states no pixel
-    spacing has 1 mm, as has every PNG (ITK does not read its resolution).
+    It is the file's own, but: a NIfTI without orientation code lies along LPS, one of two dimensions lies at z = 0, and
+    a picture that states no pixel spacing has 1 mm, as has every PNG (ITK does not read its resolution).
     """
-    file_affine = np.asarray(meta["file_affine"], dtype=np.float64)
+    file_affine = np.array(meta["file_affine"], dtype=np.float64)
     if meta["file_format"] == "nifti":
         as_read = tuple(map(int, meta["file_axes"])), tuple(map(bool, meta["file_flips"]))
         if display_axes(file_affine) in (None, as_read):
+            if len(meta["file_shape"]) == 2:
+                file_affine[2, 3] = 0.0
             return file_affine
         return plain_affine(np.linalg.norm(file_affine[:3, :2], axis=0)[::-1])
     if meta["file_format"] == "png" or meta["spacing_source"] == "default":
