@@ -13,6 +13,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter
 
 from tests.server.studies import KINDS, crops, mask_of, write_study
 
@@ -30,8 +31,9 @@ def studies(tmp_path_factory):
         name: write_study(folder, name, kind, image, rng)
         for (name, kind), image in zip(kinds.items(), images, strict=True)
     }
-    files["black"] = write_study(folder, "black", "png_16", np.zeros((300, 420)), rng)
-    return SimpleNamespace(folder=folder, files=files, kinds=kinds | {"black": "png_16"})
+    files["clean"] = write_study(folder, "clean", "png_16", gaussian_filter(images[0], 8), rng)
+    files["blank"] = write_study(folder, "blank", "png_16", np.zeros((300, 420)), rng)
+    return SimpleNamespace(folder=folder, files=files, kinds=kinds | {"clean": "png_16", "blank": "png_16"})
 
 
 @pytest.fixture(scope="session")
@@ -45,8 +47,9 @@ def command_line(studies, root, tmp_path_factory):
             options = {"input_dir": studies.folder, "output_dir": output, "preset": preset, "progress": False}
             command = [sys.executable, "-m", "monai.bundle", "run", "--config_file", "configs/inference.json"]
             command += [part for name, value in options.items() for part in (f"--{name}", str(value))]
-            subprocess.run(command, cwd=root, check=True, capture_output=True)
-            done[preset] = {name: mask_of(output / name / "mask.nii.gz") for name in studies.files}
+            ended = subprocess.run(command, cwd=root, capture_output=True, text=True)
+            assert ended.returncode == 1 and (output / "blank" / "failure.json").is_file(), ended.stderr[-3000:]
+            done[preset] = {name: mask_of(output / name / "mask.nii.gz") for name in studies.files if name != "blank"}
         return done[preset]
 
     masks()  # before the server puts its own files into the folder
@@ -74,7 +77,7 @@ def server(studies, command_line, root, tmp_path_factory):
             _wait_for(client, process, folder / "log.txt")
             model = folder / "app" / "model" / MODEL
             make_training_tiny(model / "configs" / "train.json")
-            yield SimpleNamespace(client=client, model=model, name=MODEL, log=folder / "log.txt")
+            yield SimpleNamespace(client=client, model=model, name=MODEL, pid=process.pid, log=folder / "log.txt")
         finally:
             process.terminate()
             process.wait(30)

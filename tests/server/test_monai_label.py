@@ -48,16 +48,17 @@ def test_masks_by_id_are_the_command_lines_pixel_for_pixel(server, studies, comm
     wanted, lesions = command_line(), 0
     sizes = {mask.shape for mask in wanted.values()}
     assert len(sizes) >= 20 and all(rows != cols for rows, cols in sizes)
-    for name, file in studies.files.items():
+    for name, mask in wanted.items():
+        file = studies.files[name]
         params = {"result_extension": extension} if extension else {}
         answer, facts = server.client.infer(server.name, name, params)
         assert answer.endswith(extension or KINDS[studies.kinds[name]]), (name, answer)
-        np.testing.assert_array_equal(mask_of(answer), wanted[name], err_msg=f"{name} {studies.kinds[name]}")
+        np.testing.assert_array_equal(mask_of(answer), mask, err_msg=f"{name} {studies.kinds[name]}")
         assert facts["label_names"] == {"microcalcification": 1}
         if extension == ".nrrd":  # it lies on the image in a viewer
             np.testing.assert_allclose(geometry_of(answer), geometry_of(file), atol=1e-4, err_msg=studies.kinds[name])
-        lesions += wanted[name].any()
-    assert lesions >= 20 and not wanted["black"].any()
+        lesions += mask.any()
+    assert lesions >= 20 and not wanted["clean"].any()
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -78,8 +79,28 @@ def test_an_uploaded_image_a_session_and_a_file_give_the_same(server, studies, c
 
 
 def test_nothing_found_is_a_mask_without_lesions(server, studies):
-    answer, facts = server.client.infer(server.name, "black", {"result_extension": ".nii.gz"})
-    assert mask_of(answer).shape == (420, 300) and not mask_of(answer).any() and "latencies" in facts
+    answer, facts = server.client.infer(server.name, "clean", {"result_extension": ".nii.gz"})
+    assert min(mask_of(answer).shape) > 200 and not mask_of(answer).any() and "latencies" in facts
+
+
+def test_a_blank_image_is_an_error_and_no_empty_mask(server):
+    from monailabel.client.client import MONAILabelClientException
+
+    with pytest.raises(MONAILabelClientException) as error:
+        server.client.infer(server.name, "blank", {})
+    assert "Status: 500" in error.value.msg
+
+
+def test_no_reading_process_is_left_behind_by_a_request(server):
+    import psutil
+
+    def readers():
+        children = psutil.Process(server.pid).children(recursive=True)
+        return [child for child in children if "reading_process" in " ".join(child.cmdline())]
+
+    for _ in range(3):
+        server.client.infer(server.name, "clean", {"result_extension": ".nii.gz"})
+    assert len(readers()) <= 1, readers()
 
 
 def test_a_preset_is_chosen_per_request(server, studies, command_line):
