@@ -18,6 +18,11 @@ from scipy.ndimage import gaussian_filter
 from tests.server.studies import KINDS, crops, mask_of, write_study
 
 MODEL = "mammography_microcalcification_segmentation"
+#: Models of other methods and their overlays.
+OVERLAYS = {
+    "slim_fcn_segmentation": "slim_fcn_inference.json",
+    "context_cnn_segmentation": "baseline_context_cnn_inference.json",
+}
 ROUNDS = 24  # images of random sizes, three of each kind
 
 
@@ -41,19 +46,24 @@ def command_line(studies, root, tmp_path_factory):
     """Masks (X, Y) of all studies by name, as `run inference` writes them, for any preset."""
     done: dict[str, dict[str, np.ndarray]] = {}
 
-    def masks(preset="balanced"):
-        if preset not in done:
-            output = tmp_path_factory.mktemp(preset)
+    def masks(preset="balanced", overlay=""):
+        if preset + overlay not in done:
+            output = tmp_path_factory.mktemp("command_line")
             options = {"input_dir": studies.folder, "output_dir": output, "preset": preset, "progress": False}
-            command = [sys.executable, "-m", "monai.bundle", "run", "--config_file", "configs/inference.json"]
+            files = [f"configs/{name}" for name in ("inference.json", overlay) if name]
+            command = [sys.executable, "-m", "monai.bundle", "run", "--config_file", str(files)]
             command += [part for name, value in options.items() for part in (f"--{name}", str(value))]
             ended = subprocess.run(command, cwd=root, capture_output=True, text=True)
             assert ended.returncode == 1 and (output / "blank" / "failure.json").is_file(), ended.stderr[-3000:]
-            done[preset] = {name: mask_of(output / name / "mask.nii.gz") for name in studies.files if name != "blank"}
-        return done[preset]
+            done[preset + overlay] = {
+                name: mask_of(output / name / "mask.nii.gz") for name in studies.files if name != "blank"
+            }
+        return done[preset + overlay]
 
     masks()  # before the server puts its own files into the folder
     masks("sensitive")
+    for overlay in OVERLAYS.values():
+        masks(overlay=overlay)
     return masks
 
 
@@ -68,7 +78,7 @@ def server(studies, command_line, root, tmp_path_factory):
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     command = [sys.executable, str(root / "monai_label" / "start.py"), "--studies", str(studies.folder)]
-    command += ["--app", str(folder / "app"), "--port", str(port)]
+    command += ["--app", str(folder / "app"), "--port", str(port), "--methods", "hdogreg", "slim_fcn", "context_cnn"]
     (folder / "answers").mkdir()
     client = MONAILabelClient(f"http://127.0.0.1:{port}", tmpdir=str(folder / "answers"))
     with (folder / "log.txt").open("w") as log:

@@ -10,6 +10,7 @@ import time
 import numpy as np
 import pytest
 
+from tests.server.conftest import OVERLAYS
 from tests.server.studies import KINDS, geometry_of, mask_of
 
 pytestmark = pytest.mark.server
@@ -39,7 +40,7 @@ def test_it_says_what_it_is(server, studies):
     model = info["models"][server.name]
     assert model["labels"] == {"microcalcification": 1} and model["dimension"] == 2
     assert model["config"]["preset"] == "balanced" and model["config"]["model_filename"] == ["model.pt"]
-    assert set(info["models"]) == {server.name, "slim_fcn_segmentation"} == set(info["trainers"])
+    assert set(info["models"]) == {server.name, *OVERLAYS} == set(info["trainers"])
     assert server.name in info["scoring"] and info["datastore"]["total"] == len(studies.files)
 
 
@@ -127,15 +128,14 @@ def test_weights_of_another_network_are_an_error_and_no_garbage(server, root):
         other.unlink()
 
 
-def test_another_method_is_another_model(server, studies):
-    answer, _ = server.client.infer("slim_fcn_segmentation", "round00", {"result_extension": ".nii.gz"})
-    assert mask_of(answer).shape == mask_of_image(studies.files["round00"])
-
-
-def mask_of_image(file):
-    import nibabel
-
-    return nibabel.load(file).shape[:2]
+@pytest.mark.parametrize("model", OVERLAYS)
+def test_another_method_is_another_model(server, studies, command_line, model):
+    lesions = 0
+    for name, mask in list(command_line(overlay=OVERLAYS[model]).items())[:8]:
+        answer, _ = server.client.infer(model, name, {"result_extension": ".nii.gz"})
+        np.testing.assert_array_equal(mask_of(answer), mask, err_msg=f"{name} {studies.kinds[name]}")
+        lesions += mask.any()
+    assert lesions
 
 
 def test_labels_are_saved_and_two_trainings_change_the_weights(server, studies, command_line):
