@@ -6,7 +6,7 @@ OUTPUT ?= output
 DEMO := data/demo
 BUNDLE := $(BIN)/python -m monai.bundle run
 
-.PHONY: help demo test lint bench train benchmark-data benchmark report follow-up package clean
+.PHONY: help demo test lint bench train benchmark-data benchmark report follow-up package monai-label test-server clean
 .DEFAULT_GOAL := help
 
 help: ## list the commands
@@ -95,4 +95,4 @@ package: $(VENV)/.run ## of the last commit: a wheel (console command, Python fu
 	@ls -l dist
 
 clean: ## remove generated phantoms, caches and output/ (not your data, runs/ or .venv)
-	rm -rf data/phantom data/phantom_second data/demo data/follow_up data/patches output
+	rm -rf data/phantom data/phantom_second data/demo data/studies data/follow_up data/patches output

@@ -131,7 +131,7 @@ def test_the_fingerprint_of_a_training_sees_it(root, tmp_path, monkeypatch, with
             inferer=None,
             data_loader=DataLoader(dataset, batch_size=1),
         )
-        return str(fingerprint_of({"train": engine}, {}, {}))
+        return str(fingerprint_of({"train": engine}, {}))
 
     plain = configured_training()
     assert "made_up" not in fingerprint(plain)

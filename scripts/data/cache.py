@@ -1,9 +1,9 @@
 """Decoded mammograms on disk: read once, then windows of memory-mapped arrays.
 
 The cache holds three files per mammogram, `<key>_image.npy` (uint16, [0, 1] over its range), `<key>_label.npy`
-(uint8) and `<key>.json` (pixel size), written atomically; `<key>` follows from the paths, sizes and times of the files
-and from the loading chain, so changed files are read again and an interrupted run continues where it stopped. Damaged
-files of the cache are made anew.
+(uint8) and `<key>.json` (pixel size, hash of both arrays), written atomically; `<key>` follows from the paths, sizes
+and times of the files and from the loading chain, so changed files are read again and an interrupted run continues
+where it stopped. Damaged files of the cache are made anew.
 """
 
 import hashlib
@@ -59,8 +59,9 @@ class CachedImage:
             logger.warning("%s: %s is damaged (%s) and made anew", self.image_id, self.stem, error)
             return False
         sound = levels.dtype == np.uint16 and label.dtype == np.uint8 and levels.ndim == 2 and levels.size > 0
-        spacing = stated.get("spacing_mm", "") if isinstance(stated, dict) else ""
-        if sound and label.shape == levels.shape and isinstance(spacing, float | int | None):
+        facts = stated if isinstance(stated, dict) else {}
+        known = isinstance(facts.get("spacing_mm", ""), float | int | None) and isinstance(facts.get("digest"), str)
+        if sound and label.shape == levels.shape and known:
             return True
         logger.warning("%s: %s holds arrays of a wrong shape or type and is made anew", self.image_id, self.stem)
         return False
@@ -68,10 +69,19 @@ class CachedImage:
     @property
     def spacing_mm(self) -> float:
         """Pixel size (of rows) as the loading chain left it; ValueError where it left none."""
-        spacing = json.loads(Path(f"{self.stem}.json").read_text(encoding="utf-8"))["spacing_mm"]
+        spacing = self._facts["spacing_mm"]
         if spacing is None:
             raise ValueError(f"{self.image_id}: got an image without spacing_mm; want one read by MammogramReader")
         return float(spacing)
+
+    @property
+    def digest(self) -> str:
+        """Hash of image and label as decoded: the same wherever the files lie, another for a corrected label."""
+        return str(self._facts["digest"])
+
+    @property
+    def _facts(self) -> dict[str, Any]:
+        return json.loads(Path(f"{self.stem}.json").read_text(encoding="utf-8"))
 
 
 class ImageCache:
@@ -122,7 +132,9 @@ def _write(stem: str, loaded: Mapping[str, Any]) -> None:
     write_atomically(Path(f"{stem}_image.npy"), lambda path: np.save(path, levels, allow_pickle=False))
     write_atomically(Path(f"{stem}_label.npy"), lambda path: np.save(path, label, allow_pickle=False))
     spacing = getattr(loaded["image"], "meta", {}).get("spacing_mm")
-    write_json(Path(f"{stem}.json"), {"spacing_mm": None if spacing is None else float(spacing[0])})
+    digest = hashlib.sha256(levels.tobytes() + label.tobytes()).hexdigest()[:16]
+    spacing_mm = None if spacing is None else float(spacing[0])
+    write_json(Path(f"{stem}.json"), {"spacing_mm": spacing_mm, "digest": digest})
 
 
 @lru_cache(maxsize=256)  # opening costs as much as a tenth of a patch; each holds a file open

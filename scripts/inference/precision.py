@@ -9,6 +9,7 @@ from monai.inferers import SimpleInferer
 from torch import nn
 
 from scripts.common.checks import check
+from scripts.common.reimported import is_a
 from scripts.networks.slim_fcn import SlimFCN
 from scripts.networks.slim_fcn_fused import fuse
 
@@ -71,7 +72,7 @@ class InferenceForm:
     ) -> tuple[Any, contextlib.AbstractContextManager[Any]]:
         """What to call instead of `network`, and the context to call it in."""
         dtype = autocast_dtype(self.precision, device)
-        if self.fuse and isinstance(network, SlimFCN):
+        if self.fuse and is_a(network, SlimFCN):
             return self._fused_form(network, dtype or torch.float32), contextlib.nullcontext()
         if dtype is None:
             return network, contextlib.nullcontext()

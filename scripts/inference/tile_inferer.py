@@ -9,6 +9,7 @@ from monai.inferers import Inferer
 from monai.utils import convert_to_dst_type, convert_to_tensor
 
 from scripts.candidates.breast_mask import breast_mask
+from scripts.common.reimported import is_a
 from scripts.common.tensors import row_spacing_of
 from scripts.inference.precision import InferenceForm
 from scripts.inference.tiles import Tile, Tiles, part_with_cores
@@ -68,7 +69,7 @@ class TileInferer(Inferer):
             for batch in self.tiles.batches(len(images), tuple(images.shape[2:]), masks):
                 windows = torch.stack([images[tile.image, :, tile.rows.seen, tile.cols.seen] for tile in batch])
                 part = (slice(0, batch[0].shape[0]), slice(0, batch[0].shape[1]))
-                if isinstance(run, FPN) and not (args or kwargs):
+                if is_a(run, FPN) and not (args or kwargs):
                     part = part_with_cores(batch)
                     outputs = run.part(windows, *part)
                 else:

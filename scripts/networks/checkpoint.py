@@ -128,6 +128,16 @@ def not_finite(state: Any, name: str = "") -> Iterator[str]:
             yield from not_finite(value, f"{name}.{key}" if name else str(key))
 
 
+def refuse_other_weights(network: nn.Module, keys: Any) -> None:
+    """Hook after `load_state_dict`: a WeightsError where weights were not all this network's, whatever `strict` is.
+
+    MONAI Label loads the file that a user picks with strict=False, and would go on with a network of random weights.
+    """
+    if misfits := [*keys.missing_keys, *keys.unexpected_keys]:
+        counts = f"{len(keys.missing_keys)} keys missing, {len(keys.unexpected_keys)} unexpected; first: {misfits[0]}"
+        raise WeightsError(f"weights: got those of another network ({counts}); want {type(network).__name__}'s")
+
+
 def _read(path: Path, wanted: str) -> dict[str, torch.Tensor]:
     try:
         content = read_file(path)

@@ -9,6 +9,7 @@ from torch import nn
 
 from scripts.common.checks import check
 from scripts.common.settings import recorded
+from scripts.networks.checkpoint import refuse_other_weights
 
 
 def _conv(in_channels: int, out_channels: int) -> list[nn.Module]:
@@ -36,6 +37,7 @@ class ContextCNN(nn.Module):
         self, in_channels: int = 1, dropout: float = 0.0, input_mean: float = 0.5, input_std: float = 0.5
     ) -> None:
         super().__init__()
+        self.register_load_state_dict_post_hook(refuse_other_weights)
         check("input_std", input_std, input_std > 0, "a positive number")
         self.input_mean, self.input_std = float(input_mean), float(input_std)
         self.context_px, self.local_px = 95, 9

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from scripts.common.checks import check
 from scripts.common.settings import recorded
+from scripts.networks.checkpoint import refuse_other_weights
 from scripts.networks.encoders import make_encoder
 from scripts.networks.fpn_decoder import DetailPath, FPNDecoder
 from scripts.networks.weights import load_encoder_weights
@@ -53,6 +54,7 @@ class FPN(nn.Module):
         align_corners: bool = True,
     ) -> None:
         super().__init__()
+        self.register_load_state_dict_post_hook(refuse_other_weights)
         fits = segmentation_channels % 32 == 0
         check("segmentation_channels", segmentation_channels, fits, "a multiple of 32 (GroupNorm)")
         check("detail_channels", detail_channels, detail_channels >= 0, "0 (off) or more")

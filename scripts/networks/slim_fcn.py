@@ -11,6 +11,7 @@ from torch import nn
 
 from scripts.common.checks import check
 from scripts.common.settings import recorded
+from scripts.networks.checkpoint import refuse_other_weights
 
 KERNEL_SIZES_PX = (3, 5, 7, 9)
 RECEPTIVE_FIELD_PX = 45
@@ -59,6 +60,7 @@ class SlimFCN(nn.Module):
         input_std: float = 0.163,
     ) -> None:
         super().__init__()
+        self.register_load_state_dict_post_hook(refuse_other_weights)
         check("widths", list(widths), len(widths) == 5, "five block widths")
         check("input_std", input_std, input_std > 0, "a positive number")
         self.input_mean, self.input_std = float(input_mean), float(input_std)

@@ -14,8 +14,9 @@ from scripts.data.reader.geometry import to_file_axes
 
 
 def write_mask(path: Path, item: Mapping[str, Any]) -> Path:
-    """uint8 {0, 1 = MC}; `pred` is in the file's axes already."""
-    return _write_nifti(path, np.asarray(item["pred"])[0].astype(np.uint8), item, "mask")
+    """uint8 {0, 1 = MC}; `pred` is in the file's axes already, but has one slice whatever rank the file has."""
+    mask = np.asarray(item["pred"]).astype(np.uint8).reshape(tuple(map(int, item["image"].meta["file_shape"])))
+    return _write_nifti(path, mask, item, "mask")
 
 
 def write_instances(path: Path, item: Mapping[str, Any]) -> Path:

@@ -59,18 +59,20 @@ class TrainingState:
     """Keep everything that training needs to go on in one file, and pick it up again.
 
     With it goes what the run is made of, as `describe` tells it: the trainer's network, optimizer, loss, inferer and
-    data set (patches, reading, working grid, transforms), the validation's data set, the other `objects` and
-    `settings`. A checkpoint with anything else is refused; what has no part in it may differ:
-    `max_epochs` (but for schedules that know it, such as a cosine), where weights are published, workers.
+    data set (images and labels, patches, reading, working grid, transforms), the validation's data set, the other
+    `objects` and `settings`. A checkpoint with anything else is refused, so that another split or fold in the same
+    folder cannot leak test patients into training; what has no part in it may differ: `max_epochs` (but for schedules
+    that know it, such as a cosine), where weights are published, workers.
+
+    Of one that differs in its images or labels alone, a run that was given weights to start from (fine-tuning; MONAI
+    Label, which loads the published ones) starts anew from these; the old checkpoint is kept as `*.previous.pt`.
 
     Args:
         path: checkpoint file, rewritten atomically after every epoch.
-        objects: name -> object with state_dict (network, optimizer, scheduler, ...).
+        objects: name -> object with state_dict ("network", and optimizer, scheduler, ...).
         evaluator: validation engine, whose best metric is kept, or None.
         resume: pick up `path` when it exists; else start anew (and overwrite it).
         settings: what else makes the run what it is and no engine holds (postprocessing, ...).
-        datalist: {"training": items, "validation": items, "testing": items}: the images of each section, so that
-            another split or fold in the same folder cannot leak test patients into training.
     """
 
     def __init__(
@@ -80,14 +82,15 @@ class TrainingState:
         evaluator: Engine | None = None,
         resume: bool = True,
         settings: Mapping[str, Any] | None = None,
-        datalist: Mapping[str, Any] | None = None,
     ) -> None:
         self.path, self.objects, self.evaluator = Path(path), dict(objects), evaluator
-        self.resume, self.settings, self.datalist = resume, dict(settings or {}), dict(datalist or {})
+        self.resume, self.settings = resume, dict(settings or {})
         self.fingerprint: dict[str, Any] = {}
+        self._untrained = ""
 
     def attach(self, engine: Engine) -> None:
         """Register with a trainer; must be the last handler, so that it sees each epoch's final state."""
+        self._untrained = _digest_of(self.objects["network"])  # the engine holds none yet
         engine.add_event_handler(Events.STARTED, self._load)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._save)
 
@@ -105,11 +108,15 @@ class TrainingState:
             if time.time() - left.stat().st_mtime > STALE_S:
                 left.unlink(missing_ok=True)
         engines = {"train": engine} | ({} if self.evaluator is None else {"validate": self.evaluator})
-        self.fingerprint = fingerprint_of(engines, self.objects | self.settings, self.datalist)
+        self.fingerprint = fingerprint_of(engines, self.objects | self.settings)
         if not (self.resume and self.path.is_file()):
             return
         try:
             state = read_file(self.path)
+            if self._other_images(state) and _digest_of(self.objects["network"]) != self._untrained:
+                kept = self.path.replace(self.path.with_suffix(f".previous{self.path.suffix}"))
+                logger.warning("other images or labels than in %s: starting anew from the given weights", kept)
+                return
             self._check(state)
         except WeightsError as error:
             raise ValueError(f"{error}; {REMEDY}") from error
@@ -126,9 +133,15 @@ class TrainingState:
             ) from error
         logger.info("resuming %s after epoch %d of %s", self.path, state["epoch"], engine.state.max_epochs)
         if engine.state.max_epochs is not None and state["epoch"] >= engine.state.max_epochs:
-            remedy = "raise max_epochs or choose another output_dir"
-            logger.warning("%s has all %d epochs; %s", self.path, state["epoch"], remedy)
+            got = f"max_epochs: got {engine.state.max_epochs}, and {self.path} has {state['epoch']} with these images"
+            logger.warning("%s; want more epochs, or another output_dir: nothing is trained", got)
             engine.terminate()
+
+    def _other_images(self, state: Any) -> bool:
+        """Whether images or labels differ from the checkpoint's, and nothing else."""
+        old = state.get("fingerprint") if isinstance(state, Mapping) else None
+        differing = _differing(old, self.fingerprint) if isinstance(old, Mapping) else []
+        return bool(differing) and all(key.endswith(IMAGES) for key in differing)
 
     def _check(self, state: Any) -> None:
         if not isinstance(state, Mapping) or not isinstance(state.get("fingerprint"), Mapping):
@@ -136,30 +149,39 @@ class TrainingState:
         if bad := next(not_finite(state), None):
             raise ValueError(f"{self.path}: holds numbers that are not finite, in {bad}; {REMEDY}")
         old, new = state["fingerprint"], self.fingerprint
-        keys = [key for key in dict.fromkeys([*new, *old]) if old.get(key, "absent") != new.get(key, "absent")]
-        if keys:
+        if keys := _differing(old, new):
             named = [f"{key} {old.get(key, 'absent')!r} there, {new.get(key, 'absent')!r} here" for key in keys]
             more = [f"{len(named) - 5} more"] if len(named) > 5 else []
-            split = "another split, fold or set of images; " if any(key.startswith("datalist.") for key in keys) else ""
+            split = "another split, fold or set of images; " if any(key.endswith(IMAGES) for key in keys) else ""
             raise ValueError(f"{self.path}: is of another run: {split}{'; '.join(named[:5] + more)}; {REMEDY}")
+
+
+IMAGES = ".dataset.images"  # end of a fingerprint's key
+
+
+def _differing(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    return [key for key in dict.fromkeys([*new, *old]) if old.get(key, "absent") != new.get(key, "absent")]
+
+
+def _digest_of(network: torch.nn.Module) -> str:
+    """Hash of a network's weights."""
+    digest = hashlib.sha256()
+    for value in network.state_dict().values():
+        digest.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
 
 
 #: Parts of MONAI's engines that say what a run is made of; their data loader is looked at besides.
 ENGINE_PARTS = ("network", "optimizer", "loss_function", "inferer")
 
 
-def fingerprint_of(
-    engines: Mapping[str, Engine], things: Mapping[str, Any], datalist: Mapping[str, Any]
-) -> dict[str, Any]:
-    """What must be the same for a run to go on: of trainer and evaluator, further objects or values, lists of items.
+def fingerprint_of(engines: Mapping[str, Engine], things: Mapping[str, Any]) -> dict[str, Any]:
+    """What must be the same for a run to go on: of trainer and evaluator, and of further objects or values.
 
     Given is each by its name, returned path of a setting -> plain value that any checkpoint can hold, such as
     "train.dataset.patches.patch_px" -> 512.
     """
     found: dict[str, Any] = {}
-    for section, items in datalist.items():
-        digest = hashlib.sha256(json.dumps(describe(items), sort_keys=True).encode()).hexdigest()[:16]
-        found[f"datalist.{section}"] = f"{len(items)} images, {digest}"
     parts = dict(things)
     for name, engine in engines.items():
         own = {part: getattr(engine, part) for part in ENGINE_PARTS if hasattr(engine, part)}

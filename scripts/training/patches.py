@@ -4,6 +4,7 @@ One data set, `PatchDataset`; which patches there are is said by a value object:
 `CandidatePatches` (candidate_patches.py) and `InsertionPatches` (insertion_patches.py).
 """
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -60,7 +61,10 @@ class PatchDataset(Dataset):
         self.loader, self.patches, self.section, self.seed, self.epoch = loader, patches, section, seed, 0
         self.cache = ImageCache(loader, cache_dir, workers, progress)
         self.failures = self.cache.failures
-        entries = patches.entries(self.cache.decode(list(data)), section, seed)
+        images = self.cache.decode(list(data))
+        digest = hashlib.sha256("".join(image.digest for image in images).encode()).hexdigest()[:16]
+        self.images = f"{len(images)} images, {digest}"  # what they and their labels hold, in order
+        entries = patches.entries(images, section, seed)
         if not entries and (data or section == "training"):
             got = f"{len(data)} items, {len(self.failures)} unreadable, and no patch from them"
             raise ValueError(f"{section} data: got {got}; want {patches.wanted}")
@@ -68,8 +72,8 @@ class PatchDataset(Dataset):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What decides the patches beside the data, for `describe`."""
-        return {name: getattr(self, name) for name in ("patches", "loader", "transform", "section", "seed")}
+        """What decides the patches, for `describe`."""
+        return {name: getattr(self, name) for name in ("patches", "loader", "transform", "section", "seed", "images")}
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch whose patches are drawn from now on; in validation all epochs have the same."""

@@ -11,7 +11,7 @@ from monai.transforms import MapTransform
 
 from scripts.common.checks import check_number
 from scripts.common.tensors import Data, plane, spacing_of
-from scripts.data.reader.geometry import to_file_axes
+from scripts.data.reader.geometry import display_axes, plain_affine, to_file_axes
 from scripts.findings.analysis import FindingsAnalysis
 from scripts.findings.components import ComponentObjects
 from scripts.findings.forming import Objects, Scene, keep_objects
@@ -109,17 +109,42 @@ class MeasureFindingsd(MapTransform):
 
 
 class RestoreFileGeometryd(MapTransform):
-    """Bring masks back to the axes, rank, orientation and affine of the input file (columns first, as MONAI writes).
+    """Bring masks back to the axes and orientation of the input file (columns first, as MONAI and ITK write).
 
-    Masks are [1, rows, cols]; the metadata of `image` says how the file was laid out. The result is uint8.
+    Masks are [1, rows, cols]; the metadata of `image` says how the file was laid out. The result is a uint8 MetaTensor
+    [1, X, Y, 1], one slice whatever rank the file has, with the affine that ITK (3D Slicer, MONAI Label) gives the
+    file. `image` is left as it is, but told that shape (`spatial_shape`): MONAI Label resizes masks to it, and would
+    take rows for X.
     """
 
     def __call__(self, data: Mapping[Hashable, Any]) -> Data:
         """Restore every mask."""
-        item, meta = dict(data), data["image"].meta
+        item, image = dict(data), data["image"]
+        meta = image.meta
+        one_slice = (*(int(n) for n in meta["file_shape"][:2]), 1)
+        kept = {name: value for name, value in meta.items() if name not in ("affine", "spatial_shape", "space")}
+        affine = torch.from_numpy(viewer_affine(meta))
         for key in self.keys:
-            restored = to_file_axes(plane(item[key]).astype(np.uint8), meta)
-            affine = torch.as_tensor(np.asarray(meta["file_affine"], dtype=np.float64))
-            kept = {name: value for name, value in meta.items() if name not in ("affine", "spatial_shape", "space")}
-            item[key] = MetaTensor(torch.from_numpy(np.ascontiguousarray(restored))[None], affine=affine, meta=kept)
+            restored = to_file_axes(plane(item[key]).astype(np.uint8), meta).reshape(one_slice)
+            item[key] = MetaTensor(torch.from_numpy(restored)[None], affine=affine, meta=kept)
+        item["image"] = MetaTensor(image.as_tensor(), meta={**meta, "spatial_shape": np.asarray(one_slice)})
         return item
+
+
+def viewer_affine(meta: Mapping[str, Any]) -> np.ndarray:
+    """Affine (4x4, RAS mm) at which ITK, and so a viewer, shows the file that `meta` came from.
+
+    It is the file's own, but: a NIfTI without orientation code lies along LPS, one of two dimensions lies at z = 0, and
+    a picture that states no pixel spacing has 1 mm, as has every PNG (ITK does not read its resolution).
+    """
+    file_affine = np.array(meta["file_affine"], dtype=np.float64)
+    if meta["file_format"] == "nifti":
+        as_read = tuple(map(int, meta["file_axes"])), tuple(map(bool, meta["file_flips"]))
+        if display_axes(file_affine) in (None, as_read):
+            if len(meta["file_shape"]) == 2:
+                file_affine[2, 3] = 0.0
+            return file_affine
+        return plain_affine(np.linalg.norm(file_affine[:3, :2], axis=0)[::-1])
+    if meta["file_format"] == "png" or meta["spacing_source"] == "default":
+        return plain_affine((1.0, 1.0))
+    return file_affine

@@ -231,3 +231,21 @@ def test_names_that_are_not_utf8(tmp_path):
         read_isolated(file)
     assert caught.value.path == str(file)
     assert str(caught.value).encode().startswith(f"{tmp_path}/caf\\xe9\\x0a.dcm: got ".encode())
+
+
+def test_a_second_import_ends_the_idle_processes_of_the_first(scan):
+    """MONAI Label imports the bundle's modules anew for each step of each request."""
+    code = f"""
+import subprocess, sys
+for _ in range(3):
+    from scripts.data.reader.isolation import read_isolated
+    assert read_isolated({str(scan)!r})[0].size
+    for name in [name for name in sys.modules if name.startswith("scripts")]:
+        del sys.modules[name]
+import os
+from pathlib import Path
+print(sum(f"PPid:\\t{{os.getpid()}}\\n" in path.read_text() and "State:\\tZ" not in path.read_text()
+          for path in Path("/proc").glob("[0-9]*/status")))
+"""
+    ended = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert ended.stdout.strip() == "1"

@@ -12,6 +12,9 @@ import torch
 from ignite.engine import Engine
 
 from scripts.networks.checkpoint import LoadWeights, write_file
+from scripts.networks.context_cnn import ContextCNN
+from scripts.networks.fpn import FPN
+from scripts.networks.slim_fcn import SlimFCN
 
 
 def small(out=2):
@@ -187,3 +190,14 @@ def test_a_full_disk_leaves_the_file_that_was_there(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="No space left"):
         write_file(tmp_path / "a.pt", {"a": torch.ones(3)})
     assert (tmp_path / "a.pt").read_bytes() == before and len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.parametrize("network", [FPN(), SlimFCN(), ContextCNN()], ids=lambda network: type(network).__name__)
+def test_a_method_network_refuses_other_weights_even_where_they_need_not_match(network):
+    """MONAI Label loads with strict=False whatever file of the models folder a client picks."""
+    state = network.state_dict()
+    network.load_state_dict(state, strict=False)
+    first = next(iter(state))
+    for other in ({}, {**state, "more": torch.zeros(1)}, {k: v for k, v in state.items() if k != first}):
+        with pytest.raises(ValueError, match=f"weights: got those of another network .* want {type(network).__name__}"):
+            network.load_state_dict(other, strict=False)

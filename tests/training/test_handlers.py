@@ -10,7 +10,7 @@ import torch
 from ignite.engine import Engine, Events
 from monai.data import DataLoader, Dataset
 from monai.engines import SupervisedEvaluator, SupervisedTrainer
-from monai.handlers import LrScheduleHandler, ValidationHandler
+from monai.handlers import CheckpointLoader, LrScheduleHandler, ValidationHandler
 from monai.transforms import Compose, RandGaussianNoised
 from torch.optim.lr_scheduler import ConstantLR, CosineAnnealingLR
 
@@ -37,6 +37,14 @@ class Evaluator(SupervisedEvaluator):
             self.state.best_metric, self.state.best_metric_epoch = epoch / 10, epoch
 
 
+class Images(Dataset):
+    """A data set that says what its images hold, as PatchDataset does."""
+
+    @property
+    def settings(self):
+        return {"images": self.images}
+
+
 class Toy:
     """One linear layer trained on noisy data; the handlers in the order of configs/train.json."""
 
@@ -51,7 +59,8 @@ class Toy:
         schedule=None,
         network=None,
         settings=None,
-        datalist=None,
+        images="2 images, ab",
+        given=None,
         interval=1,
         validated=True,
     ):
@@ -60,20 +69,26 @@ class Toy:
         self.optimizer = optimizer(self.network.parameters(), lr=lr)
         self.scheduler = schedule(self.optimizer) if schedule else ConstantLR(self.optimizer, factor=1.0)
         noise = Compose([RandGaussianNoised(keys="x", prob=0.5, std=1.0)])
-        data = Dataset([{"x": torch.full((1, 3), float(i))} for i in range(6)], noise)
+        data = Images([{"x": torch.full((1, 3), float(i))} for i in range(6)], noise)
+        data.images = images
         self.loader = DataLoader(data, batch_size=2, shuffle=True)
         self.evaluator = Evaluator() if validated else None
         self.trainer = Engine(self.step)
-        self.trainer.network, self.trainer.optimizer = self.network, self.optimizer
+        self.trainer.network, self.trainer.optimizer, self.trainer.data_loader = (
+            self.network,
+            self.optimizer,
+            self.loader,
+        )
         self.rates = []
         objects = {"network": self.network, "optimizer": self.optimizer, "scheduler": self.scheduler}
         for handler in (
+            *([CheckpointLoader(given, {"model": self.network}, strict=False)] if given else []),  # as MONAI Label's
             SeedEveryEpoch(seed),
             LrScheduleHandler(self.scheduler, print_lr=False),
             *([ValidationHandler(interval, self.evaluator)] if validated else []),
             MetricsTable(folder / "metrics.csv", self.evaluator),
             PublishWeights(self.evaluator, folder / "model.pt", publish),
-            TrainingState(folder / "checkpoint.pt", objects, self.evaluator, resume, settings, datalist),
+            TrainingState(folder / "checkpoint.pt", objects, self.evaluator, resume, settings),
         ):
             handler.attach(self.trainer)
 
@@ -208,7 +223,6 @@ def test_the_best_or_the_last_epoch_is_published(tmp_path, epoch, kept):
 
 
 SETTINGS = {"dataset_dir": Path("data"), "patch_px": [512, 512], "seed": np.int64(3)}
-DATALIST = {"training": [{"image": "a.png", "patient": "1"}], "testing": [{"image": "b.png", "patient": "2"}]}
 
 
 def cosine(t_max):
@@ -227,12 +241,11 @@ def cosine(t_max):
         ({"settings": SETTINGS | {"patch_px": [512, 96]}}, "patch_px [512, 512] there, [512, 96] here"),
         ({"settings": SETTINGS | {"extra": None}}, "extra 'absent' there, None here"),
         ({"settings": None}, "dataset_dir 'data' there, 'absent' here"),
-        ({"datalist": dict(zip(DATALIST, reversed(DATALIST.values()), strict=True))}, "another split, fold or set"),
-        ({"datalist": DATALIST | {"training": []}}, "datalist.training '1 images, "),
+        ({"images": "2 images, cd"}, "another split, fold or set of images; train.dataset.images '2 images, ab' there"),
     ],
 )
 def test_a_checkpoint_of_another_run_is_refused(tmp_path, other, named):
-    same = {"schedule": cosine(5), "settings": SETTINGS, "datalist": DATALIST}
+    same = {"schedule": cosine(5), "settings": SETTINGS}
     Toy(tmp_path, **same).run(2)
     before = (tmp_path / "checkpoint.pt").read_bytes()
     with pytest.raises(ValueError, match="give another output_dir, or --resume False to start anew") as error:
@@ -243,6 +256,38 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path, other, named):
     Toy(tmp_path, **same).run(3)
     assert len(rows_of(tmp_path)) == 3
     Toy(tmp_path, resume=False, **same | other).run(1)
+
+
+def test_other_images_or_labels_start_anew_from_given_weights(tmp_path, caplog):
+    """A second training of MONAI Label: the published weights are loaded, a label is new or corrected."""
+    published = tmp_path / "published.pt"
+    torch.save(torch.nn.Linear(3, 1).state_dict(), published)
+    Toy(tmp_path, given=published, publish=published).run(3)
+    checkpoint = (tmp_path / "checkpoint.pt").read_bytes()
+    with caplog.at_level("WARNING"):
+        second = Toy(tmp_path, given=published, publish=published, images="3 images, cd")
+        starts = []
+        second.trainer.add_event_handler(Events.EPOCH_STARTED(once=1), lambda: starts.append(second.network.weight + 0))
+        first_weights = torch.load(published, weights_only=True)["weight"]
+        second.run(1)
+    assert torch.equal(starts[0], first_weights) and "other images or labels" in caplog.text
+    assert not torch.equal(torch.load(published, weights_only=True)["weight"], first_weights)
+    assert (tmp_path / "checkpoint.previous.pt").read_bytes() == checkpoint
+    assert [row["epoch"] for row in rows_of(tmp_path)] == ["1"]
+    with pytest.raises(ValueError, match="another split"):  # without weights to start from, as ever
+        Toy(tmp_path, images="4 images, ef").run(2)
+    with pytest.raises(ValueError, match=r"optimizer\.defaults\.lr"):  # nor where the run differs otherwise too
+        Toy(tmp_path, given=published, images="4 images, ef", lr=0.01).run(2)
+
+
+def test_the_same_images_and_no_more_epochs_say_that_nothing_is_trained(tmp_path, caplog):
+    published = tmp_path / "published.pt"
+    Toy(tmp_path, publish=published).run(2)
+    before = published.read_bytes()
+    with caplog.at_level("WARNING"):
+        Toy(tmp_path, given=published, publish=published).run(2)
+    assert "max_epochs: got 2, and" in caplog.text and "nothing is trained" in caplog.text
+    assert published.read_bytes() == before
 
 
 @dataclasses.dataclass(frozen=True)

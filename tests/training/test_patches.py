@@ -151,4 +151,23 @@ def test_settings_are_the_patches_the_chains_the_section_and_the_seed(items, tmp
     described = describe(make(items, tmp_path, seed=3, negatives_per_positive=0.5))
     assert described["class"] == "PatchDataset" and described["section"] == "training" and described["seed"] == 3
     assert described["patches"]["negatives_per_positive"] == 0.5 and described["patches"]["class"] == "GridPatches"
-    assert set(described) == {"class", "patches", "loader", "transform", "section", "seed"}
+    assert set(described) == {"class", "patches", "loader", "transform", "section", "seed", "images"}
+
+
+def test_a_corrected_label_makes_other_data_and_a_moved_file_does_not(items, tmp_path):
+    def described(entries, cache):
+        return PatchDataset(entries, Loader(), GridPatches(16, 16), None, tmp_path / cache, progress=False).settings
+
+    first = described(items, "a")
+    assert first["images"].startswith("2 images, ")
+    (tmp_path / "moved").mkdir()
+    for item in items:
+        for key in ("image", "label"):
+            array = np.load(item[key])
+            item[key] = str(tmp_path / "moved" / f"{key}{item['image_id']}.npy")
+            np.save(item[key], array)
+    assert described(items, "b")["images"] == first["images"]
+    corrected = np.load(items[1]["label"])
+    corrected[10, 10] = 1
+    np.save(items[1]["label"], corrected)
+    assert described(items, "b")["images"] != first["images"] != described(items[:1], "b")["images"]

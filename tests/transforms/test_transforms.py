@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 from monai.data import MetaTensor
+from PIL import Image
 
 from scripts.candidates.breast_mask import BreastRegion
 from scripts.candidates.hdog import HDoGParameters
@@ -13,6 +14,7 @@ from scripts.data.reader.mammogram_reader import MammogramReadError
 from scripts.findings.combining import CandidateObjects
 from scripts.findings.components import ComponentObjects
 from scripts.findings.peaks import PeakObjects
+from scripts.outputs.label_maps import write_mask
 from scripts.transforms import (
     BreastMaskd,
     FormObjectsd,
@@ -124,7 +126,7 @@ def test_components_are_formed_anew_at_every_threshold_of_an_evaluation():
     assert "objects_at" not in formed(ComponentObjects(), values[None], 0.5)
 
 
-@pytest.mark.parametrize("shape", [(66, 99), (66, 99, 1)])
+@pytest.mark.parametrize("shape", [(66, 99), (66, 99, 1), (66, 99, 1, 1)])
 def test_masks_go_back_to_the_files_axes_and_affine(tmp_path, shape):
     values = np.random.default_rng(0).integers(0, 2, shape).astype(np.uint8)
     affine = np.array([[0.08, 0, 0, 3], [0, 0.08, 0, -5], [0, 0, 1, 0], [0, 0, 0, 1]])
@@ -134,8 +136,35 @@ def test_masks_go_back_to_the_files_axes_and_affine(tmp_path, shape):
     read = LoadMammogramd()({"image": str(tmp_path / "x.nii")})["image"]
     assert read.shape == (1, 99, 66)
     out = RestoreFileGeometryd(keys="pred")({"image": read, "pred": torch.from_numpy(plane(read) > 0)[None]})
-    np.testing.assert_array_equal(np.asarray(out["pred"][0]), values)
+    assert out["pred"].shape == (1, 66, 99, 1) and out["pred"].dtype == torch.uint8
+    np.testing.assert_array_equal(np.asarray(out["pred"][0, ..., 0]), values.reshape(66, 99))
     np.testing.assert_allclose(np.asarray(out["pred"].affine), affine)
+    assert tuple(out["image"].meta["spatial_shape"]) == (66, 99, 1)  # what MONAI Label resizes `pred` to
+    assert tuple(read.meta["spatial_shape"]) == (99, 66) and torch.equal(out["image"].as_tensor(), read.as_tensor())
+    write_mask(tmp_path / "mask.nii", out)
+    written = nibabel.load(tmp_path / "mask.nii")
+    np.testing.assert_array_equal(np.asarray(written.dataobj), values)  # in the shape of the file
+    np.testing.assert_allclose(written.affine, affine)
+
+
+#: As ITK 5.4 reads such files: spacing along x and y, mm, all along LPS.
+@pytest.mark.parametrize(
+    ("name", "xy_mm"), [("coded.nii", None), ("uncoded.nii", (0.08, 0.05)), ("x.png", (1, 1)), ("x.tif", (1, 1))]
+)
+def test_masks_lie_where_viewers_show_the_file(tmp_path, name, xy_mm):
+    values = np.arange(66 * 99, dtype=np.uint16).reshape(66, 99)
+    affine = np.diag([0.08, -0.05, 1.0, 1.0])
+    if name.endswith(".nii"):
+        file = nibabel.Nifti1Image(values, affine)
+        file.set_sform(affine, code=int(name == "coded.nii"))
+        file.set_qform(affine, code=int(name == "coded.nii"))
+        nibabel.save(file, tmp_path / name)
+    else:
+        Image.fromarray(values).save(tmp_path / name)
+    read = LoadMammogramd()({"image": str(tmp_path / name)})["image"]
+    out = RestoreFileGeometryd(keys="pred")({"image": read, "pred": torch.zeros(read.shape)})
+    wanted = affine if xy_mm is None else np.diag([-xy_mm[0], -xy_mm[1], 1, 1])
+    np.testing.assert_allclose(np.asarray(out["pred"].affine), wanted, atol=1e-6)
 
 
 def test_a_refused_file_is_not_read_by_some_other_reader(tmp_path):

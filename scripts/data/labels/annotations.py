@@ -5,8 +5,8 @@ are not labelled one by one; never a negative, never a positive). Annotation fil
 
 - ``.xml``: INbreast plist (`scripts.data.labels.inbreast_xml`);
 - ``.csv``, ``.json``: points (`scripts.data.labels.points`);
-- anything else: mask image (PNG, TIFF, NIfTI, DICOM, DICOM SEG). Non-zero is MC, be it 1 or 255; only in a mask whose
-  highest value is 2 does 2 mean ignore.
+- anything else: mask image (PNG, TIFF, NIfTI, NRRD, DICOM, DICOM SEG). Non-zero is MC, be it 1 or 255; only in a mask
+  whose highest value is 2 does 2 mean ignore.
 """
 
 from collections.abc import Sequence
@@ -19,6 +19,7 @@ from pydicom.errors import InvalidDicomError
 from scripts.common.checks import check
 from scripts.common.labels import BACKGROUND, IGNORE, MC
 from scripts.data.labels.inbreast_xml import read_rois, rois_to_label
+from scripts.data.labels.nrrd import is_nrrd, read_nrrd_mask
 from scripts.data.labels.points import points_to_label
 from scripts.data.reader.errors import check_file
 from scripts.data.reader.mammogram_reader import read_values
@@ -85,8 +86,8 @@ def _read_mask(path: Path, shape: tuple[int, int]) -> np.ndarray:
     """
     check_file(path, path.is_file(), "no such file", "a label file")
     lossy = path.suffix.lower() in (".jpg", ".jpeg")  # artefacts would be MCs
-    check_file(path, not lossy, "a JPEG mask", "a lossless file: PNG, TIFF, NIfTI or DICOM")
-    values = _merged_segments(path)
+    check_file(path, not lossy, "a JPEG mask", "a lossless file: PNG, TIFF, NIfTI, NRRD or DICOM")
+    values = read_nrrd_mask(path, shape) if is_nrrd(path) else _merged_segments(path)
     if values is None:
         values = read_values(path)
     fits = values.shape == tuple(shape)

@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import types
 import weakref
 from dataclasses import asdict
 from pathlib import Path
@@ -227,14 +228,26 @@ def _leave_to_parent() -> None:
     _idle.clear()
 
 
-def end_reading_processes() -> None:
-    """Kill all of them, also those that threads wait for; the next file gets a new one."""
+def end_idle_processes() -> None:
+    """End those that no thread waits for."""
     while _idle:
         _idle.pop().end()
+
+
+def end_reading_processes() -> None:
+    """Kill all of them, also those that threads wait for; the next file gets a new one."""
+    end_idle_processes()
     for process in list(_all):
         process.kill()
 
 
-atexit.register(end_reading_processes)
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_leave_to_parent)
+#: Outlives this module: MONAI Label drops the bundle's modules and imports them anew for each step of a request. The
+#: idle processes of the import before are then ended, or each request would leave one behind.
+_hooks: Any = sys.modules.setdefault("mammogram_reading_hooks", types.ModuleType("mammogram_reading_hooks"))
+if hasattr(_hooks, "end_idle"):
+    _hooks.end_idle()
+else:
+    atexit.register(lambda: _hooks.at_exit())
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=lambda: _hooks.after_fork())
+_hooks.end_idle, _hooks.at_exit, _hooks.after_fork = end_idle_processes, end_reading_processes, _leave_to_parent
