@@ -75,7 +75,9 @@ STATUS: dict[str, Code] = {
 @cache
 def concept(code: Code) -> CodedConcept:
     """A code as highdicom's data set, made once: it takes long, and is never changed."""
-    return CodedConcept(*code)
+    return CodedConcept(
+        code.value, code.scheme_designator, code.meaning.replace("\u200b", "")
+    )  # as some tables have it
 
 
 def is_counted(mark: dict) -> bool:

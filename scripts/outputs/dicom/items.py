@@ -14,6 +14,7 @@ from highdicom.sr import (
     NumContentItem,
     ScoordContentItem,
     TextContentItem,
+    UIDRefContentItem,
 )
 from pydicom import Dataset
 from pydicom.sr.coding import Code
@@ -21,7 +22,8 @@ from pydicom.sr.coding import Code
 from scripts.outputs.dicom.codes import concept
 
 CONTAINS, PROPERTY, MODIFIER = "CONTAINS", "HAS PROPERTIES", "HAS CONCEPT MOD"
-ACQUISITION, INFERRED, SELECTED = "HAS ACQ CONTEXT", "INFERRED FROM", "SELECTED FROM"
+OBSERVATION, ACQUISITION = "HAS OBS CONTEXT", "HAS ACQ CONTEXT"
+INFERRED, SELECTED = "INFERRED FROM", "SELECTED FROM"
 
 
 def with_children(item: Dataset, *children: Dataset) -> Dataset:
@@ -41,6 +43,11 @@ def text(relationship: str, name: Code, value: str) -> Dataset:
     return TextContentItem(concept(name), value, relationship)
 
 
+def uid(relationship: str, name: Code, value: str) -> Dataset:
+    """UIDREF."""
+    return UIDRefContentItem(concept(name), value, relationship)
+
+
 def date(relationship: str, name: Code, value: Any) -> Dataset:
     """DATE."""
     return DateContentItem(concept(name), value, relationship)
@@ -53,12 +60,15 @@ def number(relationship: str, name: Code, value: float, unit: Code, *children: D
 
 def container(relationship: str | None, name: Code, *children: Dataset, template: str | None = None) -> Dataset:
     """CONTAINER."""
-    return with_children(ContainerContentItem(concept(name), template, True, relationship), *children)
+    return with_children(
+        ContainerContentItem(concept(name), template_id=template, relationship_type=relationship), *children
+    )
 
 
 def point(relationship: str, name: Code, row: float, col: float, image: Dataset) -> Dataset:
     """SCOORD of one point of an image that is referred to."""
-    return with_children(ScoordContentItem(concept(name), "POINT", to_scoord([(row, col)]), None, None, relationship), image)
+    item = ScoordContentItem(concept(name), "POINT", to_scoord([(row, col)]), None, None, relationship)
+    return with_children(item, image)
 
 
 def polygon(relationship: str, name: Code, corners: Any, image: Dataset) -> Dataset:

@@ -2,19 +2,22 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from pydicom import Dataset, dcmread
 from pydicom.valuerep import DA, TM
 
 from scripts.common.checks import check
 from scripts.common.identity import Identity
 from scripts.common.provenance import bundle_version
+from scripts.common.tensors import plane
 from scripts.data.reader.dicom_tags import identity as identity_of
 from scripts.data.reader.dicom_tags import text
+from scripts.outputs.dicom.outline import outline
 from scripts.outputs.dicom.tracking import derived_uid, image_key, with_tracking_uids
 from scripts.outputs.manifest import digest_of
 
@@ -41,6 +44,7 @@ class Mammogram:
     attempted: bool = True  # whether the algorithm was run
     laterality: str = ""  # "L", "R"
     view: str = ""
+    outlines: Mapping[int, np.ndarray] = field(default_factory=dict)  # id of a mark -> `outline`
 
     @property
     def succeeded(self) -> bool:
@@ -75,12 +79,16 @@ def mammogram_of(item: Mapping[str, Any], output: str) -> Mammogram:
     """
     meta = item["image"].meta
     got = f"{Path(str(meta.get('filename_or_obj', ''))).suffix or 'a file'} ({meta.get('file_format')})"
-    check(output, got, is_dicom_input(item), "a DICOM input with a SOP instance UID; leave this output out of `outputs`")
+    check(
+        output, got, is_dicom_input(item), "a DICOM input with a SOP instance UID; leave this output out of `outputs`"
+    )
     file = str(meta["filename_or_obj"])
     report = with_tracking_uids(item["report"], file)
     told = report["identity"]
     full = told["sop_uid"] == meta["sop_uid"]
-    return _mammogram(file, image_key(report, file), told, full, report["method"], report)
+    labels = plane(item["instances"])
+    outlines = {mc.id: outline(labels, mc) for mc in item["findings"]}
+    return _mammogram(file, image_key(report, file), told, full, report["method"], report, outlines=outlines)
 
 
 def failed_mammogram(
@@ -92,14 +100,26 @@ def failed_mammogram(
         pydicom.errors.InvalidDicomError, OSError, ValueError: no header can be read; there is no report then.
     """
     identity = identity or Identity()
-    report = {"file": str(file), "name": Path(file).name, "identity": identity_of(dcmread(file, stop_before_pixels=True))}
+    report = {
+        "file": str(file),
+        "name": Path(file).name,
+        "identity": identity_of(dcmread(file, stop_before_pixels=True)),
+    }
     told = identity.report(report, image_id)
     check("file", str(file), report["identity"]["sop_uid"], "a DICOM file with a SOP instance UID")
-    return _mammogram(str(file), image_key(told, str(file)), told["identity"], not identity.hidden, method, None, attempted)
+    key = image_key(told, str(file))
+    return _mammogram(str(file), key, told["identity"], not identity.hidden, method, None, attempted)
 
 
 def _mammogram(
-    file: str, key: str, told: Mapping[str, Any], full: bool, method: str, report: Any, attempted: bool = True
+    file: str,
+    key: str,
+    told: Mapping[str, Any],
+    full: bool,
+    method: str,
+    report: Mapping[str, Any] | None,
+    attempted: bool = True,
+    outlines: Mapping[int, np.ndarray] | None = None,
 ) -> Mammogram:
     source = dcmread(file, stop_before_pixels=True)
     header = Dataset()
@@ -127,7 +147,7 @@ def _mammogram(
         header.ImageLaterality = side
     texts = "".join(str(header.get(keyword, "")) for keyword in (*PERSONAL_TEXTS, *PERSONAL_OPTIONAL))
     header.SpecificCharacterSet = LATIN_1 if texts.isascii() and method.isascii() else UTF_8
-    return Mammogram(header, method, report, attempted, side, str(told.get("view", "")))
+    return Mammogram(header, method, report, attempted, side, str(told.get("view", "")), outlines or {})
 
 
 def _valid(kind: type, value: str) -> str:

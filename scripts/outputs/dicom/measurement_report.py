@@ -33,9 +33,7 @@ from pydicom import Dataset
 from pydicom.sr.coding import Code
 from scipy.spatial.distance import pdist
 
-from scripts.common.objects import Microcalcification
 from scripts.common.provenance import bundle_version
-from scripts.common.tensors import Spacing, plane, spacing_of
 from scripts.outputs.dicom.codes import (
     CALCIFICATION_TYPES,
     DCM,
@@ -52,27 +50,24 @@ from scripts.outputs.dicom.codes import (
 from scripts.outputs.dicom.document import MANUFACTURER, MODEL, instance, write
 from scripts.outputs.dicom.items import closed, to_scoord
 from scripts.outputs.dicom.mammogram import Mammogram, mammogram_of
-from scripts.outputs.dicom.outline import outline
+from scripts.outputs.dicom.outline import hull_of, score_of
 from scripts.outputs.dicom.tracking import derived_uid
 
 
 def write_measurement_report(path: Path, item: Mapping[str, Any], now: datetime | None = None) -> Path:
     """The report of an item as `FindingsWriter.write` gets it."""
     image = mammogram_of(item, "report_sr")
-    labels, spacing_mm = plane(item["instances"]), spacing_of(item["image"])
-    return write(path, measurement_report(image, labels, item["findings"], spacing_mm), now)
+    return write(path, measurement_report(image), now)
 
 
-def measurement_report(
-    image: Mammogram, labels: np.ndarray, findings: Sequence[Microcalcification], spacing_mm: Spacing
-) -> Dataset:
-    """The report; int labels (rows, cols), numbered by the ids of the findings."""
+def measurement_report(image: Mammogram) -> Dataset:
+    """The report; without any mark for a mammogram that the algorithm failed on."""
     report = image.report or {}
     marks = {mc["id"]: mc for mc in report.get("microcalcifications", [])}
     clusters = report.get("clusters") or []
     cluster_of = {member: cluster["id"] for cluster in clusters for member in cluster["members"]}
-    groups = [_of_cluster(image, cluster, marks, spacing_mm) for cluster in clusters]
-    groups += [_of_mark(image, marks[mc.id], cluster_of.get(mc.id), outline(labels, mc)) for mc in findings]
+    groups = [_of_cluster(image, cluster, marks, report["spacing_mm"]) for cluster in clusters]
+    groups += [_of_mark(image, mark, cluster_of.get(number)) for number, mark in marks.items()]
     device = DeviceObserverIdentifyingAttributes(
         uid=derived_uid("device", MANUFACTURER, bundle_version()),
         name=MANUFACTURER,
@@ -107,13 +102,15 @@ def _of_image(image: Mammogram, marks: Sequence[Mapping[str, Any]]) -> Measureme
         ),
         measurements=[_measurement(DCM.NumberOfCalcifications, counted, UCUM.NoUnits)],
         qualitative_evaluations=[
-            _evaluation(DCM.CADProcessingAndFindingsSummary, OUTCOMES["all" if image.succeeded else "none", counted > 0])
+            _evaluation(
+                DCM.CADProcessingAndFindingsSummary, OUTCOMES["all" if image.succeeded else "none", counted > 0]
+            )
         ],
     )
 
 
 def _of_mark(
-    image: Mammogram, mark: Mapping[str, Any], cluster: int | None, corners: np.ndarray
+    image: Mammogram, mark: Mapping[str, Any], cluster: int | None
 ) -> PlanarROIMeasurementsAndQualitativeEvaluations:
     kind = mark.get("kind", INDIVIDUAL)
     name = f"MC {mark['id']}" if cluster is None else f"cluster {cluster}, MC {mark['id']}"
@@ -121,7 +118,7 @@ def _of_mark(
     types = [] if metal else [_evaluation(DCM.CalcificationType, CALCIFICATION_TYPES[kind])]
     return PlanarROIMeasurementsAndQualitativeEvaluations(
         tracking_identifier=_tracking(name, mark["tracking_uid"]),
-        referenced_region=_region(image, corners),
+        referenced_region=_region(image, image.outlines[mark["id"]]),
         finding_type=concept(SCT.ForeignBody if metal else SCT.IndividualCalcification),
         measurements=[
             _measurement(SCT.Area, mark["area_mm2"], UCUM.SquareMillimeter),
@@ -133,7 +130,7 @@ def _of_mark(
 
 
 def _of_cluster(
-    image: Mammogram, cluster: Mapping[str, Any], marks: Mapping[int, Mapping[str, Any]], spacing_mm: Spacing
+    image: Mammogram, cluster: Mapping[str, Any], marks: Mapping[int, Mapping[str, Any]], spacing_mm: Sequence[float]
 ) -> PlanarROIMeasurementsAndQualitativeEvaluations:
     hull = hull_of(cluster, marks)
     mm = hull * spacing_mm
@@ -154,20 +151,6 @@ def _of_cluster(
         if known
         else None,
     )
-
-
-def hull_of(cluster: Mapping[str, Any], marks: Mapping[int, Mapping[str, Any]]) -> np.ndarray:
-    """Corners (k, 2) of a cluster's hull in px (row, col); the members' bounding box where the report has none."""
-    if len(hull := np.asarray(cluster.get("hull_px") or [], np.float64)) >= 3:
-        return hull
-    boxes = np.array([marks[member]["bounding_box"] for member in cluster["members"]], np.float64)
-    (top, left), (bottom, right) = boxes[:, :2].min(axis=0) - 0.5, boxes[:, 2:].max(axis=0) - 0.5
-    return np.array([(top, left), (top, right), (bottom, right), (bottom, left)])
-
-
-def score_of(cluster: Mapping[str, Any], marks: Mapping[int, Mapping[str, Any]]) -> float:
-    """Score of a cluster: the highest of its members'."""
-    return max(marks[member]["score"] for member in cluster["members"])
 
 
 def _tracking(identifier: str, uid: str) -> TrackingIdentifier:

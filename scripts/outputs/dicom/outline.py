@@ -1,4 +1,7 @@
-"""Outline of an object as a polygon along pixel edges: it holds just its pixels, so that area and centroid are exact."""
+"""Outlines: an object's runs along pixel edges and holds just its pixels, so that area and centroid are exact."""
+
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -37,6 +40,20 @@ def trace(mask: np.ndarray) -> np.ndarray:
         here, step = after, turned
         if here == start and not edges[here]:
             return np.array(corners, np.float64)
+
+
+def hull_of(cluster: Mapping[str, Any], marks: Mapping[int, Mapping[str, Any]]) -> np.ndarray:
+    """Corners (k, 2) of a cluster's hull in px (row, col); the members' bounding box where the report has none."""
+    if len(hull := np.asarray(cluster.get("hull_px") or [], np.float64)) >= 3:
+        return hull
+    boxes = np.array([marks[member]["bounding_box"] for member in cluster["members"]], np.float64)
+    (top, left), (bottom, right) = boxes[:, :2].min(axis=0) - 0.5, boxes[:, 2:].max(axis=0) - 0.5
+    return np.array([(top, left), (top, right), (bottom, right), (bottom, left)])
+
+
+def score_of(cluster: Mapping[str, Any], marks: Mapping[int, Mapping[str, Any]]) -> float:
+    """Score of a cluster: the highest of its members'."""
+    return max(marks[member]["score"] for member in cluster["members"])
 
 
 def _edges(mask: np.ndarray) -> dict[tuple[int, int], list[tuple[int, int]]]:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from highdicom import AlgorithmIdentificationSequence
 from highdicom.color import CIELabColor
-from highdicom.seg import SegmentAlgorithmTypeValues, SegmentationTypeValues, SegmentDescription, Segmentation
+from highdicom.seg import SegmentAlgorithmTypeValues, Segmentation, SegmentationTypeValues, SegmentDescription
 from pydicom.uid import ExplicitVRLittleEndian, RLELossless
 
 from scripts.common.provenance import bundle_version
