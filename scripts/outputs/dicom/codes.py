@@ -1,6 +1,8 @@
 """The coded concepts of DICOM outputs. All come from pydicom's tables of PS3.16; none is typed by hand."""
 
+from collections.abc import Mapping
 from functools import cache
+from typing import Any
 
 from highdicom.sr import CodedConcept
 from pydicom.sr.codedict import codes
@@ -80,6 +82,6 @@ def concept(code: Code) -> CodedConcept:
     )  # as some tables have it
 
 
-def is_counted(mark: dict) -> bool:
+def is_counted(mark: Mapping[str, Any]) -> bool:
     """Whether a report's mark is a microcalcification, and no vessel, metal or skin."""
     return mark.get("kind", INDIVIDUAL) not in EXCLUDED

@@ -24,7 +24,7 @@ from scripts.outputs.manifest import digest_of
 MG_FOR_PRESENTATION = "1.2.840.10008.5.1.4.1.1.1.2"
 LATIN_1, UTF_8 = "ISO_IR 100", "ISO_IR 192"
 #: Repeated of every mammogram: what its pixels show.
-GEOMETRY = ("SOPClassUID", "Modality", "Rows", "Columns", "PixelSpacing", "ImagerPixelSpacing", "PatientOrientation")
+GEOMETRY = ("SOPClassUID", "Modality", "Rows", "Columns", "PixelSpacing", "PatientOrientation", "BodyPartThickness")
 #: Repeated of the patient and the study only where identity is "full"; type 2, so else there and empty.
 PERSONAL_TEXTS = ("PatientName", "PatientID", "StudyID", "AccessionNumber", "ReferringPhysicianName")
 PERSONAL_OPTIONAL = ("IssuerOfPatientID", "StudyDescription", "PatientAge")
@@ -53,8 +53,9 @@ class Mammogram:
 
     @cached_property
     def digest(self) -> str:
-        """Of all that a result depends on: image, report, version of this bundle."""
-        return digest_of([self.header.SOPInstanceUID, self.method, self.report, self.attempted, bundle_version()])
+        """Of all that a result depends on: image (wherever its file lies), report, version of this bundle."""
+        told = {name: value for name, value in (self.report or {}).items() if name not in ("file", "name")}
+        return digest_of([self.header.SOPInstanceUID, self.method, told, self.attempted, bundle_version()])
 
     @property
     def parameters(self) -> list[str]:
@@ -100,10 +101,10 @@ def failed_mammogram(
         pydicom.errors.InvalidDicomError, OSError, ValueError: no header can be read; there is no report then.
     """
     identity = identity or Identity()
-    report = {
+    report: dict[str, Any] = {
         "file": str(file),
         "name": Path(file).name,
-        "identity": identity_of(dcmread(file, stop_before_pixels=True)),
+        "identity": identity_of(dcmread(file, stop_before_pixels=True, force=True)),
     }
     told = identity.report(report, image_id)
     check("file", str(file), report["identity"]["sop_uid"], "a DICOM file with a SOP instance UID")
@@ -121,7 +122,7 @@ def _mammogram(
     attempted: bool = True,
     outlines: Mapping[int, np.ndarray] | None = None,
 ) -> Mammogram:
-    source = dcmread(file, stop_before_pixels=True)
+    source = dcmread(file, stop_before_pixels=True, force=True)
     header = Dataset()
     for keyword in GEOMETRY:
         if keyword in source and source[keyword].value not in (None, ""):

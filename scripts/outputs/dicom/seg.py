@@ -100,6 +100,12 @@ def _segmentation(
         **instance(output, [image]),
     )
     dataset.PatientOrientation = image.header.get("PatientOrientation", "")  # type 2C; highdicom leaves it out
+    shared = dataset.SharedFunctionalGroupsSequence[0]
+    if "PixelMeasuresSequence" in shared:
+        if thickness := image.header.get("BodyPartThickness"):
+            shared.PixelMeasuresSequence[0].SliceThickness = thickness  # of the compressed breast
+        else:  # highdicom writes spacing without a thickness, and refuses to read it
+            del shared.PixelMeasuresSequence
     organization = derived_uid("dimensions", dataset.SOPInstanceUID)
     dataset.DimensionOrganizationSequence[0].DimensionOrganizationUID = organization
     for index in dataset.DimensionIndexSequence:
