@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 from highdicom.base import SOPClass
-from highdicom.sr import ImageContentItem
 from highdicom.sr.utils import collect_evidence
 from pydicom import Dataset
 from pydicom.sr.coding import Code
@@ -27,19 +26,15 @@ from pydicom.uid import ExplicitVRLittleEndian, MammographyCADSRStorage
 from scripts.common.checks import check
 from scripts.outputs.dicom.cad_findings import algorithm, findings
 from scripts.outputs.dicom.codes import (
-    BREASTS,
     DCM,
     OUTCOMES,
     SCT,
     STATUS,
-    UCUM,
-    VIEWS,
-    concept,
     is_counted,
 )
 from scripts.outputs.dicom.document import instance, write
+from scripts.outputs.dicom.image_library import cad_entry
 from scripts.outputs.dicom.items import (
-    ACQUISITION,
     CONTAINS,
     INFERRED,
     MODIFIER,
@@ -47,11 +42,8 @@ from scripts.outputs.dicom.items import (
     SELECTED,
     code,
     container,
-    date,
-    number,
     reference,
     text,
-    with_children,
 )
 from scripts.outputs.dicom.mammogram import Mammogram, mammogram_of
 from scripts.outputs.dicom.operating_points import Presentation
@@ -78,7 +70,7 @@ def cad_report(images: Sequence[Mammogram]) -> Dataset:
         None,
         DCM.MammographyCADReport,
         code(MODIFIER, DCM.LanguageOfContentItemAndDescendants, ENGLISH),
-        container(CONTAINS, DCM.ImageLibrary, *map(_library_entry, images)),
+        container(CONTAINS, DCM.ImageLibrary, *map(cad_entry, images)),
         _summary(images),
         _detections(images),
         code(CONTAINS, DCM.SummaryOfAnalyses, STATUS["not attempted"]),
@@ -96,28 +88,6 @@ def outcome(images: Sequence[Mammogram]) -> Code:
 def _share(images: Sequence[Mammogram]) -> str:
     succeeded = [image.succeeded for image in images]
     return "all" if all(succeeded) else "some" if any(succeeded) else "none"
-
-
-def _library_entry(image: Mammogram) -> Dataset:
-    """TID 4020."""
-    header = image.header
-    item = ImageContentItem(concept(SCT.Breast), header.SOPClassUID, header.SOPInstanceUID, relationship_type=CONTAINS)
-    context = []
-    if image.laterality in BREASTS:
-        context.append(code(ACQUISITION, DCM.ImageLaterality, BREASTS[image.laterality]))
-    if image.view in VIEWS:
-        context.append(code(ACQUISITION, DCM.ImageView, VIEWS[image.view]))
-    orientation = list(header.get("PatientOrientation") or [])
-    if len(orientation) == 2:
-        context.append(text(ACQUISITION, DCM.PatientOrientationRow, orientation[0]))
-        context.append(text(ACQUISITION, DCM.PatientOrientationColumn, orientation[1]))
-    if header.get("StudyDate"):
-        context.append(date(ACQUISITION, DCM.StudyDate, header.StudyDate))
-    if image.report is not None and len(image.report.get("spacing_mm", ())) == 2:
-        down, across = image.report["spacing_mm"]
-        context.append(number(ACQUISITION, DCM.HorizontalPixelSpacing, across, UCUM.Millimeter))
-        context.append(number(ACQUISITION, DCM.VerticalPixelSpacing, down, UCUM.Millimeter))
-    return with_children(item, *context)
 
 
 def _summary(images: Sequence[Mammogram]) -> Dataset:
@@ -185,7 +155,7 @@ def _document(images: Sequence[Mammogram], content: Dataset) -> Dataset:
     evidence, _ = collect_evidence([image.header for image in images], library, header.StudyInstanceUID)
     document.CurrentRequestedProcedureEvidenceSequence = evidence
     for entry in library.ContentSequence:
-        del entry.ConceptNameCodeSequence  # highdicom asks for a name all along; the template has none
+        del entry.ConceptNameCodeSequence  # highdicom asked for a name all along; the template has none
     for element in content:
         document.add(element)
     return document

@@ -11,12 +11,14 @@ from highdicom.sr import (
     CodeContentItem,
     ContainerContentItem,
     DateContentItem,
+    ImageContentItem,
     NumContentItem,
     ScoordContentItem,
     TextContentItem,
     UIDRefContentItem,
 )
 from pydicom import Dataset
+from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 
 from scripts.outputs.dicom.codes import concept
@@ -75,6 +77,14 @@ def polygon(relationship: str, name: Code, corners: Any, image: Dataset) -> Data
     """SCOORD of a closed polygon, (k, 2) corners, of an image that is referred to."""
     item = ScoordContentItem(concept(name), "POLYLINE", closed(to_scoord(corners)), None, None, relationship)
     return with_children(item, image)
+
+
+def image_item(relationship: str, header: Dataset, *children: Dataset) -> Dataset:
+    """IMAGE. highdicom wants a name ("Source"), templates have none: it may be deleted in the end."""
+    classes = header.SOPClassUID, header.SOPInstanceUID
+    return with_children(
+        ImageContentItem(concept(codes.SCT.Source), *classes, relationship_type=relationship), *children
+    )
 
 
 def reference(relationship: str, *place: int) -> Dataset:

@@ -27,7 +27,7 @@ LATIN_1, UTF_8 = "ISO_IR 100", "ISO_IR 192"
 GEOMETRY = ("SOPClassUID", "Modality", "Rows", "Columns", "PixelSpacing", "PatientOrientation", "BodyPartThickness")
 #: Repeated of the patient and the study only where identity is "full"; type 2, so else there and empty.
 PERSONAL_TEXTS = ("PatientName", "PatientID", "StudyID", "AccessionNumber", "ReferringPhysicianName")
-PERSONAL_OPTIONAL = ("IssuerOfPatientID", "StudyDescription", "PatientAge")
+PERSONAL_OPTIONAL = ("IssuerOfPatientID", "StudyDescription")
 PERSONAL_DATES = {"PatientBirthDate": DA, "StudyDate": DA, "StudyTime": TM}
 
 
@@ -127,11 +127,13 @@ def _mammogram(
     for keyword in GEOMETRY:
         if keyword in source and source[keyword].value not in (None, ""):
             setattr(header, keyword, source[keyword].value)
+    if len(header.get("PatientOrientation") or ()) != 2:
+        header.PatientOrientation = ""
     header.SOPClassUID = source.get("SOPClassUID") or MG_FOR_PRESENTATION
     header.Modality = source.get("Modality") or "MG"
     header.PatientSex = text(source, "PatientSex") if full and text(source, "PatientSex") in ("M", "F", "O") else ""
     for keyword in PERSONAL_TEXTS:
-        setattr(header, keyword, text(source, keyword) if full else "")
+        setattr(header, keyword, text(source, keyword).split("\\")[0] if full else "")
     for keyword in PERSONAL_OPTIONAL:
         if full and text(source, keyword):
             setattr(header, keyword, text(source, keyword))
@@ -154,6 +156,6 @@ def _mammogram(
 def _valid(kind: type, value: str) -> str:
     """A date or time as it is, "" where it is none."""
     try:
-        return value if re.fullmatch(r"[0-9.]*", value) and kind(value) is not None else ""
+        return value if re.fullmatch(r"[0-9]+(\.[0-9]+)?", value) and kind(value) is not None else ""
     except ValueError:
         return ""

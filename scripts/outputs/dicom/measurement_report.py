@@ -48,6 +48,7 @@ from scripts.outputs.dicom.codes import (
     is_counted,
 )
 from scripts.outputs.dicom.document import MANUFACTURER, MODEL, instance, write
+from scripts.outputs.dicom.image_library import measured_image
 from scripts.outputs.dicom.items import closed, to_scoord
 from scripts.outputs.dicom.mammogram import Mammogram, mammogram_of
 from scripts.outputs.dicom.outline import hull_of, score_of
@@ -83,6 +84,7 @@ def measurement_report(image: Mammogram) -> Dataset:
     )
     arguments = instance("report_sr", [image])
     document = ComprehensiveSR([image.header], content[0], is_complete=True, is_final=False, **arguments)
+    document.ContentSequence.insert(-1, measured_image(image))
     # highdicom copies and searches the whole tree several times over: with 200 marks that takes longer than all else
     measurements = document.ContentSequence[-1].ContentSequence
     for group in groups:

@@ -13,7 +13,7 @@ from scripts.outputs.report import build_report
 from scripts.simulation.phantom.dicom import write_phantom_dicom
 
 NOW = datetime(2026, 1, 2, 3, 4, 5)
-SHAPE, SPACING = (60, 47), 0.07
+SHAPE, SPACING = (83, 66), 0.07
 KINDS = {1: "individual MC", 5: "vascular", 6: "metal", 7: "skin-line"}
 #: Rows of pixels, (row, first col, last col + 1), of marks 1 to 7; mark 3 touches itself at a corner only.
 MARKS = {
@@ -21,9 +21,9 @@ MARKS = {
     2: [(9, 30, 31)],
     3: [(14, 11, 13), (15, 13, 15)],
     4: [(20, 6, 9), (21, 6, 9)],
-    5: [(33, 40, 47)],
+    5: [(33, 59, 66)],
     6: [(50, 3, 5), (51, 3, 8)],
-    7: [(59, 20, 24)],
+    7: [(82, 20, 24)],
 }
 SCORES = (0.0, 0.91, 0.62, 0.55, 0.84, 0.71, 0.99, 0.6)
 
