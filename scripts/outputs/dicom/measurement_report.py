@@ -102,7 +102,7 @@ def _of_image(image: Mammogram, marks: Sequence[Mapping[str, Any]]) -> Measureme
         algorithm_id=AlgorithmIdentification(
             image.method, bundle_version(), image.parameters or None, concept(DCM.ArtificialIntelligence), MANUFACTURER
         ),
-        measurements=[_measurement(DCM.NumberOfCalcifications, counted, UCUM.NoUnits)],
+        measurements=[_measurement(DCM.NumberOfCalcifications, counted, UCUM.NoUnits)] if image.succeeded else None,
         qualitative_evaluations=[
             _evaluation(
                 DCM.CADProcessingAndFindingsSummary, OUTCOMES["all" if image.succeeded else "none", counted > 0]

@@ -143,6 +143,14 @@ def test_vessels_metal_and_skin_are_no_findings(read_back):
     assert scores == [91, 62, 55, 84]
 
 
+def test_a_vessel_alone_is_no_finding(tmp_path, file):
+    item = drawn_item(file, marks={1: [(3, 3, 6)]})
+    item["report"]["microcalcifications"][0]["kind"] = "vascular"
+    report = dcmread(write_cad_report(tmp_path / "cad_sr.dcm", item, NOW))
+    assert told(only(report, "CAD Processing and Findings Summary")) == "All algorithms succeeded; without findings"
+    assert not impressions(report)
+
+
 def test_five_outcomes(tmp_path):
     found, nothing, failed = (mammogram_file(tmp_path, *view) for view in (("L", "CC"), ("R", "CC"), ("L", "MLO")))
     with_marks, without = (

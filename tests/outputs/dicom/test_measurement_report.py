@@ -9,7 +9,9 @@ from highdicom.sr import srread
 from pydicom.sr.codedict import codes
 from skimage.draw import polygon2mask
 
-from scripts.outputs.dicom.measurement_report import write_measurement_report
+from scripts.outputs.dicom.document import write
+from scripts.outputs.dicom.mammogram import failed_mammogram
+from scripts.outputs.dicom.measurement_report import measurement_report, write_measurement_report
 from scripts.outputs.dicom.tracking import with_tracking_uids
 from tests.outputs.dicom.drawn import NOW, SHAPE, drawn_item, drawn_labels, mammogram_file
 
@@ -103,3 +105,12 @@ def test_the_image_says_what_came_out(read_back, marks, outcome, count):
     (group,) = content.get_image_measurement_groups()
     assert group.get_qualitative_evaluations(DCM.CADProcessingAndFindingsSummary)[0].value == outcome
     assert value(group, DCM.NumberOfCalcifications) == count
+
+
+def test_failed_image_says_so(tmp_path):
+    image = failed_mammogram(mammogram_file(tmp_path), "HDoGReg")
+    content = srread(write(tmp_path / "report_sr.dcm", measurement_report(image), NOW)).content
+    (group,) = content.get_image_measurement_groups()
+    summary = group.get_qualitative_evaluations(DCM.CADProcessingAndFindingsSummary)[0].value
+    assert summary == DCM.NoAlgorithmsSucceededWithoutFindings
+    assert not group.get_measurements(DCM.NumberOfCalcifications)  # not 0: nobody counted
