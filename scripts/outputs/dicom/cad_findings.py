@@ -1,0 +1,86 @@
+"""The findings of a mammography CAD report: clusters with their members, and calcifications outside of clusters."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pydicom import Dataset
+from pydicom.sr.coding import Code
+
+from scripts.common.provenance import bundle_version
+from scripts.outputs.dicom.codes import CALCIFICATION_TYPES, DCM, DISTRIBUTIONS, INDIVIDUAL, SCT, UCUM, is_counted
+from scripts.outputs.dicom.items import (
+    CONTAINS,
+    INFERRED,
+    OBSERVATION,
+    PROPERTY,
+    code,
+    number,
+    point,
+    polygon,
+    text,
+    uid,
+)
+from scripts.outputs.dicom.mammogram import Mammogram
+from scripts.outputs.dicom.operating_points import Presentation
+from scripts.outputs.dicom.outline import hull_of, score_of
+
+
+def findings(image: Mammogram, place: Dataset) -> Iterator[tuple[Code, Dataset]]:
+    """Rendering intent and item of each cluster, then of each calcification outside of clusters."""
+    if image.report is None:
+        return
+    presentation = Presentation.of_report(image.report)
+    marks = {mark["id"]: mark for mark in image.report["microcalcifications"] if is_counted(mark)}
+    alone = dict(marks)
+    for cluster in image.report.get("clusters") or []:
+        score = score_of(cluster, marks)
+        members = [alone.pop(member) for member in cluster["members"] if member in alone]
+        distribution = cluster.get("distribution")
+        items = [
+            *_identified(image, presentation, score, f"cluster {cluster['id']}", cluster["tracking_uid"]),
+            *_place(cluster, hull_of(cluster, marks), place),
+            *([code(PROPERTY, DCM.CalcificationDistribution, DISTRIBUTIONS[distribution])] if distribution else []),
+            number(PROPERTY, DCM.NumberOfCalcifications, len(members), UCUM.NoUnits),
+            *(_calcification(INFERRED, image, presentation, member, place) for member in members),
+        ]
+        yield presentation.intent(score), code(CONTAINS, DCM.SingleImageFinding, SCT.CalcificationCluster, *items)
+    for mark in alone.values():
+        yield presentation.intent(mark["score"]), _calcification(CONTAINS, image, presentation, mark, place)
+
+
+def _calcification(
+    relationship: str, image: Mammogram, presentation: Presentation, mark: Mapping[str, Any], place: Dataset
+) -> Dataset:
+    """TID 4006 and 4009."""
+    return code(
+        relationship,
+        DCM.SingleImageFinding,
+        SCT.IndividualCalcification,
+        *_identified(image, presentation, mark["score"], f"MC {mark['id']}", mark["tracking_uid"]),
+        *_place(mark, image.outlines.get(mark["id"]), place),
+        code(PROPERTY, DCM.CalcificationType, CALCIFICATION_TYPES[mark.get("kind", INDIVIDUAL)]),
+    )
+
+
+def _identified(
+    image: Mammogram, presentation: Presentation, score: float, name: str, tracking_uid: str
+) -> Iterator[Dataset]:
+    """Rows 2 to 6 of TID 4006: rendering intent, tracking (TID 4108), algorithm, certainty."""
+    yield presentation.rendering(score)
+    yield text(OBSERVATION, DCM.TrackingIdentifier, name)
+    yield uid(OBSERVATION, DCM.TrackingUniqueIdentifier, tracking_uid)
+    yield from algorithm(image)
+    yield number(PROPERTY, DCM.CertaintyOfFinding, 100 * score, UCUM.Percent)
+
+
+def algorithm(image: Mammogram) -> Iterator[Dataset]:
+    """TID 4019."""
+    yield text(PROPERTY, DCM.AlgorithmName, image.method)
+    yield text(PROPERTY, DCM.AlgorithmVersion, bundle_version())
+
+
+def _place(thing: Mapping[str, Any], corners: Any, place: Dataset) -> Iterator[Dataset]:
+    """TID 4021: centre and outline."""
+    yield point(PROPERTY, DCM.Center, thing["row"], thing["col"], place)
+    if corners is not None:
+        yield polygon(PROPERTY, DCM.Outline, corners, place)

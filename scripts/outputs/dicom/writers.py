@@ -1,0 +1,48 @@
+"""The DICOM outputs as `FindingsWriter` takes them: name -> (file, function (path, item) -> path).
+
+highdicom is imported when the first of them is written, not before: it takes a second.
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from scripts.outputs.dicom.mammogram import is_dicom_input
+
+__all__ = ["DICOM_WRITERS", "is_dicom_input"]
+
+
+def write_segmentation(path: Path, item: Mapping[str, Any]) -> Path:
+    """DICOM segmentation, one segment: see seg.py."""
+    from scripts.outputs.dicom import seg
+
+    return seg.write_segmentation(path, item)
+
+
+def write_labelmap(path: Path, item: Mapping[str, Any]) -> Path:
+    """DICOM segmentation, one segment per mark: see seg.py."""
+    from scripts.outputs.dicom import seg
+
+    return seg.write_labelmap(path, item)
+
+
+def write_measurement_report(path: Path, item: Mapping[str, Any]) -> Path:
+    """Measurement report, TID 1500: see measurement_report.py."""
+    from scripts.outputs.dicom import measurement_report
+
+    return measurement_report.write_measurement_report(path, item)
+
+
+def write_cad_report(path: Path, item: Mapping[str, Any]) -> Path:
+    """Mammography CAD report, TID 4000: see cad_sr.py."""
+    from scripts.outputs.dicom import cad_sr
+
+    return cad_sr.write_cad_report(path, item)
+
+
+DICOM_WRITERS: dict[str, tuple[str, Callable[[Path, Mapping[str, Any]], Path]]] = {
+    "segmentation": ("segmentation.dcm", write_segmentation),
+    "segmentation_labelmap": ("segmentation_labelmap.dcm", write_labelmap),
+    "report_sr": ("report_sr.dcm", write_measurement_report),
+    "cad_sr": ("cad_sr.dcm", write_cad_report),
+}
