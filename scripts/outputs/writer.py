@@ -15,6 +15,8 @@ from monai.engines import IterationEvents
 from scripts.common.checks import check
 from scripts.common.files import write_json
 from scripts.common.identity import Identity
+from scripts.outputs.dicom.tracking import with_tracking_uids
+from scripts.outputs.dicom.writers import DICOM_WRITERS, is_dicom_input
 from scripts.outputs.label_maps import write_instances, write_map, write_mask
 from scripts.outputs.pictures import write_heat_map, write_picture
 from scripts.outputs.report import write_clusters, write_findings, write_table
@@ -30,6 +32,7 @@ WRITERS: dict[str, tuple[str, Callable[[Path, Mapping[str, Any]], Path]]] = {
     "picture": ("picture.png", write_picture),
     "table": ("findings.csv", write_table),
     "clusters": ("clusters.csv", write_clusters),
+    **DICOM_WRITERS,  # of DICOM inputs only
     "findings": ("findings.json", write_findings),
 }
 FAILURE_FILE = "failure.json"
@@ -65,6 +68,8 @@ class FindingsWriter:
         for batch, item in zip(engine.state.batch, engine.state.output, strict=True):
             image_id = batch.get("image_id") or Path(item["report"]["file"]).stem
             item["report"] = self.identity.report(item["report"], image_id)
+            if set(self.outputs) & set(DICOM_WRITERS):
+                item["report"] = with_tracking_uids(item["report"], str(item["image"].meta["filename_or_obj"]))
             item["outputs"] = self.write(image_id, item)
 
     def write(self, image_id: str, item: Mapping[str, Any]) -> dict[str, str]:
@@ -72,11 +77,14 @@ class FindingsWriter:
 
         `item` is what postprocessing left: image, pred, instances, findings, report, breast, map.
         """
-        folder = self._folder(image_id)
-        for name in self.outputs:
+        folder, names = self._folder(image_id), self.outputs
+        if not is_dicom_input(item) and (left_out := [name for name in names if name in DICOM_WRITERS]):
+            logger.warning("%s: is no DICOM file: no %s of it", image_id, ", ".join(left_out))
+            names = [name for name in names if name not in left_out]
+        for name in names:
             file, write = WRITERS[name]
             write(folder / file, item)
-        return {name: f"{image_id}/{WRITERS[name][0]}" for name in self.outputs}
+        return {name: f"{image_id}/{WRITERS[name][0]}" for name in names}
 
     def _folder(self, image_id: str) -> Path:
         inside = Path(image_id).parts and not Path(image_id).is_absolute() and ".." not in Path(image_id).parts

@@ -22,17 +22,9 @@ FAILURE = "failure"
 REPORT_NAME = "run_report.json"
 #: Files of results: one that lies beside a report or a mask of ours is no input; no result folder has such a name.
 RESULT_FILES = frozenset(
-    {
-        "mask.nii.gz",
-        "instances.nii.gz",
-        "map.nii.gz",
-        "heat_map.png",
-        "picture.png",
-        "findings.csv",
-        "clusters.csv",
-        "findings.json",
-    }
-    | {"failure.json", REPORT_NAME}
+    ("mask.nii.gz", "instances.nii.gz", "map.nii.gz", "heat_map.png", "picture.png", "findings.csv", "clusters.csv")
+    + ("segmentation.dcm", "segmentation_labelmap.dcm", "report_sr.dcm", "cad_sr.dcm")
+    + ("findings.json", "failure.json", REPORT_NAME)
 )
 SCHEMA_PREFIX = "microcalcification-"  # of the "schema" that our JSON files begin with
 NIFTI_DESCRIPTION = "microcalcification"  # begins the header's `descrip` of our label maps

@@ -8,6 +8,10 @@ from highdicom.sr import CodedConcept
 from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 
+from scripts.common.calcification_kinds import EXCLUDED as EXCLUDED
+from scripts.common.calcification_kinds import INDIVIDUAL as INDIVIDUAL
+from scripts.common.calcification_kinds import METAL as METAL
+
 DCM, SCT, UCUM = codes.DCM, codes.SCT, codes.UCUM
 
 #: Kinds of mark (scripts/common/calcification_kinds.py) as calcification types, CID 6010; metal is none.
@@ -18,9 +22,6 @@ CALCIFICATION_TYPES: dict[str, Code] = {
     "rim": SCT.LucentCenteredCalcification,
     "skin-line": SCT.CalcifiedSkinOfBreast,
 }
-INDIVIDUAL, METAL = "individual MC", "metal"
-#: Kinds that are no finding of a CAD report: as `scripts.common.calcification_kinds.EXCLUDED`.
-EXCLUDED = ("vascular", "metal", "skin-line")
 #: Distributions of a cluster, CID 6012.
 DISTRIBUTIONS: dict[str, Code] = {
     "grouped": SCT.GroupedCalcificationDistribution,
@@ -83,5 +84,5 @@ def concept(code: Code) -> CodedConcept:
 
 
 def is_counted(mark: Mapping[str, Any]) -> bool:
-    """Whether a report's mark is a microcalcification, and no vessel, metal or skin."""
-    return mark.get("kind", INDIVIDUAL) not in EXCLUDED
+    """Whether a mark of a report is a microcalcification of the count: as the report says, else by its kind."""
+    return bool(mark.get("counted", mark.get("kind", INDIVIDUAL) not in EXCLUDED))
