@@ -94,5 +94,27 @@ package: $(VENV)/.run ## of the last commit: a wheel (console command, Python fu
 	rm -rf build
 	@ls -l dist
 
+LABEL_VENV := .venv-monai-label
+LABEL_PYTHON := $(LABEL_VENV)/bin/python
+STUDIES ?= data/studies/images
+PORT ?= 8000
+
+$(LABEL_VENV)/.run: requirements.txt $(wildcard monai_label/requirements*.txt monai_label/*.py)
+	test -x $(LABEL_PYTHON) || $(PYTHON) -m venv $(LABEL_VENV)
+	$(LABEL_PYTHON) -m pip install --quiet --disable-pip-version-check -r monai_label/requirements.txt
+	$(LABEL_PYTHON) -m pip install --quiet --disable-pip-version-check --no-deps -r monai_label/requirements_no_deps.txt
+	$(LABEL_PYTHON) monai_label/install_stand_ins.py
+	touch $@
+
+monai-label: $(LABEL_VENV)/.run ## MONAI Label's server in an environment of its own, on phantoms or yours: make monai-label [STUDIES=<folder>] [PORT=8000]
+ifeq ($(STUDIES),data/studies/images)
+	$(LABEL_PYTHON) -m monai.bundle run generate --config_file configs/data_phantom.json --dataset_dir data/studies \
+		--source::training 4 --source::validation 0 --source::testing 0
+endif
+	$(LABEL_PYTHON) monai_label/start.py --studies "$(STUDIES)" --port $(PORT)
+
+test-server: $(LABEL_VENV)/.run ## the real MONAI Label server against the command line (minutes)
+	OMP_NUM_THREADS=1 $(LABEL_PYTHON) -m pytest -q -m server tests/server
+
 clean: ## remove generated phantoms, caches and output/ (not your data, runs/ or .venv)
 	rm -rf data/phantom data/phantom_second data/demo data/studies data/follow_up data/patches output

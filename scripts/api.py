@@ -70,9 +70,9 @@ class Choice:
 class Findings:
     """What was found in one mammogram, on its own pixel grid, as it is displayed (never mirrored)."""
 
-    microcalcifications: list[Microcalcification]
-    mask: np.ndarray  # uint8 (rows, cols): 1 = MC
-    instances: np.ndarray  # int32 (rows, cols): the id of each MC, 0 elsewhere
+    microcalcifications: list[Microcalcification]  # all marks; the report says of which kind, and which are counted
+    mask: np.ndarray  # uint8 (rows, cols): 1 = counted MC
+    instances: np.ndarray  # int32 (rows, cols): the id of each mark, 0 elsewhere
     map: np.ndarray  # float32 (rows, cols): what the method scores by (for networks: probability, [0, 1])
     report: dict[str, Any]  # what findings.json says
 
@@ -120,8 +120,7 @@ class Segmenter:
             inputs, breast = item["image"][None].to(self.device), item["breast"][None].to(self.device)
             logits = self.inferer(inputs, self.network, breast=breast)
             item = self.postprocessing({**item, "pred": logits[0]})
-        instances = plane(item["instances"]).astype(np.int32)
-        mask = (instances > 0).astype(np.uint8)
+        instances, mask = plane(item["instances"]).astype(np.int32), item["analysis"].mask.astype(np.uint8)
         return Findings(item["findings"], mask, instances, plane(item["map"]).astype(np.float32), item["report"])
 
     def _read(self, image: Any, spacing_mm: float | Sequence[float] | None) -> MetaTensor:

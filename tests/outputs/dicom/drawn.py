@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from monai.data import MetaTensor
 
-from scripts.common.objects import measure_objects
 from scripts.data.reader.geometry import to_file_axes
 from scripts.data.reader.mammogram_reader import read_mammogram
+from scripts.findings.analysis import FindingsAnalysis
 from scripts.outputs.report import build_report
 from scripts.simulation.phantom.dicom import write_phantom_dicom
 
@@ -47,12 +47,15 @@ def drawn_item(file, marks=MARKS, kinds=False, clusters=False, **point):
     """The item; `point` goes into the operating point. Marks 1, 3 and 4 are a cluster."""
     image, meta = read_mammogram(file)
     image, labels = MetaTensor(torch.from_numpy(image)[None], meta=meta), drawn_labels(marks)
-    findings = measure_objects(labels, np.array(SCORES, np.float32), (SPACING, SPACING))
+    breast, scores = np.ones(SHAPE, bool), np.array(SCORES, np.float32)
+    found = FindingsAnalysis(None, None, None).analyse(image[0].numpy(), labels, scores, breast, (SPACING, SPACING))
+    findings = found.marks
     operating_point = {"preset": "balanced", "score_threshold": 0.5, **point}
-    report = build_report(findings, image, np.ones(SHAPE, bool), "HDoGReg", operating_point)
+    report = build_report(found, image, breast, "HDoGReg", operating_point)
     if kinds:
         for mc in report["microcalcifications"]:
             mc["kind"] = KINDS.get(mc["id"], "individual MC")
+            mc["counted"] = mc["kind"] == "individual MC"
     if clusters:
         hull = [[3.5, 4.5], [3.5, 8.5], [15.5, 14.5], [21.5, 8.5], [21.5, 5.5]]
         cluster = {"id": 1, "members": [1, 3, 4], "row": 13.0, "col": 8.5, "hull_px": hull, "features": {}}

@@ -145,7 +145,7 @@ def test_vessels_metal_and_skin_are_no_findings(read_back):
 
 def test_a_vessel_alone_is_no_finding(tmp_path, file):
     item = drawn_item(file, marks={1: [(3, 3, 6)]})
-    item["report"]["microcalcifications"][0]["kind"] = "vascular"
+    item["report"]["microcalcifications"][0] |= {"kind": "vascular", "counted": False}
     report = dcmread(write_cad_report(tmp_path / "cad_sr.dcm", item, NOW))
     assert told(only(report, "CAD Processing and Findings Summary")) == "All algorithms succeeded; without findings"
     assert not impressions(report)
