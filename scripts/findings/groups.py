@@ -39,7 +39,7 @@ class GroupModel:
     names: tuple[str, ...] = ()  # of each group: the most frequent label when it was fitted, "" for an empty group
 
     def __post_init__(self) -> None:
-        check_fields(self)
+        check_fields(self, **dict.fromkeys(("fill", "means", "centres"), "(-inf, inf)"))
         width = {len(row) for row in (self.fill, self.means, self.scales, *self.centres)}
         check("fill, means, scales, centres", sorted(width), width == {len(self.features)}, "a number per feature")
         check("scales", self.scales, min(self.scales, default=1) > 0, "numbers above 0")
