@@ -265,7 +265,7 @@ def test_another_split_or_fold_in_the_same_folder_is_refused(root, phantoms, tmp
     done = bundle(
         root, *training(tmp_path / "run", tmp_path, configs, 2, split | {f"datalist::{fold_option}": 1}), check=False
     )
-    assert done.returncode != 0 and "another split, fold or set of images; datalist." in done.stderr
+    assert done.returncode != 0 and "another split, fold or set of images; " in done.stderr
 
 
 def test_the_demos_first_command_generates_images_and_finds_them_again(root, tmp_path):

@@ -11,6 +11,7 @@ from monai.transforms import Compose
 from tqdm import tqdm
 
 from scripts.common.checks import check, check_number
+from scripts.common.config_check import check_running_config
 from scripts.common.errors import one_line, report_uncaught
 from scripts.transforms import FormObjectsd
 
@@ -174,5 +175,8 @@ def test_user_mistakes_end_with_one_line(root, tmp_path, image, files, options, 
     assert last.startswith(f"error: {line}")
 
 
-def test_ignite_is_silenced_only_by_the_command_line():
-    assert logging.getLogger("ignite.engine.engine").level < logging.CRITICAL
+def test_ignite_is_silenced_only_by_the_command_line(monkeypatch):
+    log = logging.getLogger("ignite.engine.engine")
+    monkeypatch.setattr(log, "level", logging.WARNING)
+    check_running_config()
+    assert log.level == logging.WARNING
