@@ -14,7 +14,7 @@ import torch
 
 from scripts.common.errors import message_of
 from tests.tiny import PATCHES, PHANTOMS
-from tests.training.test_handlers import Toy, rows_of
+from tests.training.toy import Toy, rows_of
 
 EPOCHS = 200
 

@@ -1,113 +1,24 @@
 """Handlers on a toy regression: an interrupted and resumed run equals one that ran through."""
 
-import csv
 import dataclasses
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from ignite.engine import Engine, Events
+from ignite.engine import Events
 from monai.data import DataLoader, Dataset
-from monai.engines import SupervisedEvaluator, SupervisedTrainer
-from monai.handlers import CheckpointLoader, LrScheduleHandler, ValidationHandler
-from monai.transforms import Compose, RandGaussianNoised
-from torch.optim.lr_scheduler import ConstantLR, CosineAnnealingLR
+from monai.engines import SupervisedTrainer
+from monai.transforms import Compose
+from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from scripts.inference.precision import AutocastInferer
 from scripts.networks.slim_fcn import SlimFCN
 from scripts.training.augment import Warp
-from scripts.training.handlers import MetricsTable, PublishWeights, SeedEveryEpoch, TrainingState
+from scripts.training.handlers import TrainingState
 from scripts.training.losses import OHEMLoss, ProximityLoss
 from scripts.transforms.training import RandWarpPatchd
-
-
-class Evaluator(SupervisedEvaluator):
-    """MONAI's evaluator on one dummy batch, with a metric that improves in odd epochs."""
-
-    def __init__(self):
-        network = torch.nn.Identity()
-        super().__init__(device="cpu", val_data_loader=[0], network=network, iteration_update=lambda engine, batch: {})
-        self.add_event_handler(Events.EPOCH_COMPLETED, self.measure)
-
-    def measure(self):
-        epoch = self.state.epoch
-        self.state.metrics = {"iou": epoch / 10 if epoch % 2 else 0.0}
-        if epoch % 2:
-            self.state.best_metric, self.state.best_metric_epoch = epoch / 10, epoch
-
-
-class Images(Dataset):
-    """A data set that says what its images hold, as PatchDataset does."""
-
-    @property
-    def settings(self):
-        return {"images": self.images}
-
-
-class Toy:
-    """One linear layer trained on noisy data; the handlers in the order of configs/train.json."""
-
-    def __init__(
-        self,
-        folder,
-        seed=0,
-        resume=True,
-        publish=None,
-        optimizer=torch.optim.Adam,
-        lr=0.1,
-        schedule=None,
-        network=None,
-        settings=None,
-        images="2 images, ab",
-        given=None,
-        interval=1,
-        validated=True,
-    ):
-        torch.manual_seed(1)
-        self.network = network or torch.nn.Linear(3, 1)
-        self.optimizer = optimizer(self.network.parameters(), lr=lr)
-        self.scheduler = schedule(self.optimizer) if schedule else ConstantLR(self.optimizer, factor=1.0)
-        noise = Compose([RandGaussianNoised(keys="x", prob=0.5, std=1.0)])
-        data = Images([{"x": torch.full((1, 3), float(i))} for i in range(6)], noise)
-        data.images = images
-        self.loader = DataLoader(data, batch_size=2, shuffle=True)
-        self.evaluator = Evaluator() if validated else None
-        self.trainer = Engine(self.step)
-        self.trainer.network, self.trainer.optimizer, self.trainer.data_loader = (
-            self.network,
-            self.optimizer,
-            self.loader,
-        )
-        self.rates = []
-        objects = {"network": self.network, "optimizer": self.optimizer, "scheduler": self.scheduler}
-        for handler in (
-            *([CheckpointLoader(given, {"model": self.network}, strict=False)] if given else []),  # as MONAI Label's
-            SeedEveryEpoch(seed),
-            LrScheduleHandler(self.scheduler, print_lr=False),
-            *([ValidationHandler(interval, self.evaluator)] if validated else []),
-            MetricsTable(folder / "metrics.csv", self.evaluator),
-            PublishWeights(self.evaluator, folder / "model.pt", publish),
-            TrainingState(folder / "checkpoint.pt", objects, self.evaluator, resume, settings),
-        ):
-            handler.attach(self.trainer)
-
-    def step(self, engine, batch):
-        self.rates.append(self.optimizer.param_groups[0]["lr"])
-        self.optimizer.zero_grad()
-        loss = (self.network(batch["x"]) - 1).square().mean()
-        loss.backward()
-        self.optimizer.step()
-        return [{"loss": loss.item()}]
-
-    def run(self, epochs):
-        self.trainer.run(self.loader, max_epochs=epochs)
-        return next(self.network.parameters()).detach().clone()
-
-
-def rows_of(folder):
-    with (folder / "metrics.csv").open() as file:
-        return list(csv.DictReader(file))
+from tests.training.toy import Toy, rows_of
 
 
 def test_the_same_seed_gives_the_same_weights_and_another_one_does_not(tmp_path):
@@ -140,86 +51,6 @@ def test_without_resume_training_starts_anew(tmp_path):
 def test_a_finished_run_is_left_as_it_is(tmp_path):
     done = Toy(tmp_path).run(2)
     assert torch.equal(Toy(tmp_path).run(2), done)
-
-
-def test_the_best_epoch_is_kept_and_published_and_the_old_file_survives(tmp_path):
-    target = tmp_path / "models" / "model.pt"
-    target.parent.mkdir()
-    target.write_bytes(b"shipped")
-    toy = Toy(tmp_path, publish=target)
-    after_three = None
-
-    def keep(engine):
-        nonlocal after_three
-        if engine.state.epoch == 3:
-            after_three = toy.network.weight.detach().clone()
-
-    toy.trainer.add_event_handler(Events.EPOCH_COMPLETED, keep)
-    toy.run(4)  # epoch 3 is the best, epoch 4 is not
-    published = torch.load(target, weights_only=True)
-    assert set(published) == {"weight", "bias"} and torch.equal(published["weight"], after_three)
-    assert (tmp_path / "models" / "model.previous.pt").read_bytes() == b"shipped"
-
-
-def test_every_replaced_file_is_kept_and_the_same_file_is_not(tmp_path):
-    target = tmp_path / "models" / "model.pt"
-    target.parent.mkdir()
-    target.write_bytes(b"first")
-    Toy(tmp_path, publish=target).run(1)
-    target.write_bytes(b"second")
-    Toy(tmp_path, publish=target).run(2)
-    Toy(tmp_path, publish=target).run(4)  # epoch 3 replaces epoch 1
-    Toy(tmp_path, publish=target, resume=False).run(4)  # trains the very same weights
-    kept = {path.name: path.read_bytes() for path in target.parent.glob("*.previous*")}
-    assert sorted(kept) == ["model.previous.pt", "model.previous2.pt", "model.previous3.pt"]
-    assert (kept["model.previous.pt"], kept["model.previous2.pt"]) == (b"first", b"second")
-    assert target.read_bytes() == (tmp_path / "model.pt").read_bytes()
-
-
-def test_a_finished_run_publishes_nothing(tmp_path):
-    target = tmp_path / "published.pt"
-    Toy(tmp_path, publish=target).run(2)
-    assert target.is_file()
-    target.write_bytes(b"of another run")
-    Toy(tmp_path, publish=target).run(2)
-    assert target.read_bytes() == b"of another run" and not list(tmp_path.glob("*.previous*"))
-
-
-def test_published_weights_are_on_the_cpu(tmp_path):
-    class Elsewhere(torch.nn.Linear):  # state on a device that can not even be read
-        def state_dict(self, *args, **kwargs):
-            return {key: Remote(value) for key, value in super().state_dict(*args, **kwargs).items()}
-
-    class Remote:
-        def __init__(self, value):
-            self.value, self.shape = value, value.shape
-
-        def detach(self):
-            return self
-
-        def cpu(self):
-            return self.value.detach()
-
-    evaluator = Evaluator()
-    evaluator.state.best_metric_epoch = 1
-    trainer = Engine(lambda engine, batch: None)
-    trainer.network = network = Elsewhere(3, 1)
-    PublishWeights(evaluator, tmp_path / "model.pt").attach(trainer)
-    trainer.run([0], max_epochs=1)
-    assert torch.equal(torch.load(tmp_path / "model.pt", weights_only=True)["weight"], network.weight)
-
-
-@pytest.mark.parametrize(("epoch", "kept"), [("best", 3.0), ("last", 4.0)])
-def test_the_best_or_the_last_epoch_is_published(tmp_path, epoch, kept):
-    evaluator, network = Evaluator(), torch.nn.Linear(1, 1)
-    trainer = Engine(lambda engine, batch: torch.nn.init.constant_(network.weight, engine.state.epoch))
-    trainer.network = network
-    ValidationHandler(1, evaluator).attach(trainer)
-    PublishWeights(evaluator, tmp_path / "model.pt", tmp_path / "published.pt", epoch).attach(trainer)
-    trainer.run([0], max_epochs=4)
-    assert torch.load(tmp_path / "published.pt", weights_only=True)["weight"].item() == kept
-    with pytest.raises(ValueError, match="epoch: got 'first'"):
-        PublishWeights(evaluator, tmp_path / "model.pt", epoch="first")
 
 
 SETTINGS = {"dataset_dir": Path("data"), "patch_px": [512, 512], "seed": np.int64(3)}
