@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gdcm
 import numpy as np
 import pytest
 from pydicom import dcmread
@@ -23,6 +22,7 @@ from pydicom.uid import (
 from scripts.data.reader.errors import MammogramReadError
 from scripts.data.reader.mammogram_reader import read_mammogram, read_values
 from tests.data.dicom_factory import lut_item, mg_dataset, ramp, save
+from tests.hostile.gdcm_syntax import change_syntax
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::UserWarning:pydicom"),  # pytest drops the reader's own filter
@@ -49,22 +49,6 @@ def test_lossless_compression_changes_nothing(tmp_path, syntax, signed):
     np.testing.assert_array_equal(image, expected)
     np.testing.assert_array_equal(read_values(packed), noisy_pixels(signed))
     assert meta["transfer_syntax"] == syntax
-
-
-def change_syntax(source, target, name: str):
-    reader = gdcm.ImageReader()
-    reader.SetFileName(str(source))
-    assert reader.Read()
-    change = gdcm.ImageChangeTransferSyntax()
-    change.SetTransferSyntax(gdcm.TransferSyntax(getattr(gdcm.TransferSyntax, name)))
-    change.SetInput(reader.GetImage())
-    assert change.Change()
-    writer = gdcm.ImageWriter()
-    writer.SetFileName(str(target))
-    writer.SetFile(reader.GetFile())
-    writer.SetImage(change.GetOutput())
-    assert writer.Write()
-    return target
 
 
 @pytest.mark.parametrize("signed", [False, True])
