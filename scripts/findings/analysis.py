@@ -14,6 +14,7 @@ from scripts.findings.features.microcalcifications import FeatureRecord, MCFeatu
 from scripts.findings.forming import keep_objects
 from scripts.findings.kinds.rules import KindRules, MarkKind
 from scripts.findings.kinds.vascular import Artery
+from scripts.findings.splitting import Parting, Wholes
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,8 @@ class FindingsAnalysis:
     kinds: KindRules | None = field(default_factory=KindRules)
     features: MCFeatures | None = field(default_factory=MCFeatures)
     clusters: ClusterAnalysis | None = field(default_factory=ClusterAnalysis)
+    parting: Parting | None = None  # of touching MCs, first of all
+    wholes: Wholes | None = None  # large calcifications whole and filled, next
 
     def analyse(
         self,
@@ -64,6 +67,10 @@ class FindingsAnalysis:
         The image is float32 (rows, cols) in [0, 1], the breast bool; `side` is the laterality, "" where unknown.
         Objects below `score_threshold` help to tell the kinds of the others and are dropped then.
         """
+        if self.parting is not None:
+            labels, scores = self.parting.part(labels, scores)
+        if self.wholes is not None:
+            labels, scores = self.wholes.make(image, labels, scores, spacing_mm)
         if self.kinds is not None:
             labels = self.kinds.join(image, labels, scores, spacing_mm)
         labels, scores = renumbered(labels, scores)

@@ -12,11 +12,13 @@ from monai.data import MetaTensor
 from scripts.data.lists.folder import RESULT_FILES
 from scripts.findings.analysis import FindingsAnalysis
 from scripts.findings.kinds.rules import KindRules
+from scripts.findings.splitting import Parting, Wholes
 from scripts.outputs.report import write_clusters, write_findings, write_table
 from scripts.outputs.writer import FAILURE_FILE, WRITERS
 from scripts.transforms import MeasureFindingsd
 
 MM = 0.1
+WHOLES = Wholes(least_diameter_mm=1.0)
 
 
 def measured(places, analysis=None, threshold=0.5, scores=None, side=3, value=0.7):
@@ -84,3 +86,30 @@ def test_faint_marks_are_dropped_after_the_kinds_are_known():
 @pytest.mark.parametrize("name", [file for file, _ in WRITERS.values()] + [FAILURE_FILE])
 def test_every_file_of_results_is_known_as_one(name):
     assert name in RESULT_FILES
+
+
+def test_touching_marks_are_parted_where_it_is_asked_for():
+    item = measured([(100, 100)], FindingsAnalysis(None, None, None), side=9)
+    labels = item["instances"].clone()
+    labels[0, 108:117, 107:116] = 1  # a second square, joined at a corner of 1 x 2 px
+    again = {**item, "instances": labels, "scores": np.array([0, 0.9])}
+    counts = []
+    for parting in (None, Parting(neck=0.8)):
+        done = MeasureFindingsd(analysis=FindingsAnalysis(None, None, None, parting))(again)
+        counts.append(done["report"]["summary"]["count"])
+        assert int((np.asarray(done["instances"]) > 0).sum()) == int((labels > 0).sum())
+    assert counts == [1, 2]
+
+
+def test_pieces_of_a_large_calcification_become_one_where_it_is_asked_for():
+    item = measured([(100, 100)], FindingsAnalysis(None, None, None), side=15)
+    pieces = item["instances"].clone()
+    pieces[0, 103:112, 103:112] = 0  # a rim
+    pieces[0, 100:115, 106:108] = 0  # in two parts
+    pieces[0, 100:115, 108:115] *= 2
+    again = {**item, "instances": pieces, "scores": np.array([0, 0.9, 0.8])}
+    done = [
+        MeasureFindingsd(analysis=FindingsAnalysis(None, None, None, None, wholes))(again) for wholes in (None, WHOLES)
+    ]
+    assert [one["report"]["summary"]["count"] for one in done] == [2, 1]
+    assert done[1]["report"]["microcalcifications"][0]["area_px"] > 200
