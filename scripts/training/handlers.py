@@ -8,7 +8,7 @@ import random
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from scripts.common.checks import check
 from scripts.common.errors import one_line
 from scripts.common.files import PARTIAL, write_atomically
 from scripts.common.settings import describe
+from scripts.common.stage import try_lock
 from scripts.common.tables import read_csv, write_csv
 from scripts.networks.checkpoint import WeightsError, not_finite, read_file, write_file
 
@@ -64,6 +65,8 @@ class TrainingState:
     folder cannot leak test patients into training; what has no part in it may differ: `max_epochs` (but for schedules
     that know it, such as a cosine), where weights are published, workers.
 
+    One training at a time writes into the folder of `path`; a second one is a ValueError.
+
     Of one that differs in its images or labels alone, a run that was given weights to start from (fine-tuning; MONAI
     Label, which loads the published ones) starts anew from these; the old checkpoint is kept as `*.previous.pt`.
 
@@ -87,12 +90,29 @@ class TrainingState:
         self.resume, self.settings = resume, dict(settings or {})
         self.fingerprint: dict[str, Any] = {}
         self._untrained = ""
+        self._lock: TextIO | None = None
 
     def attach(self, engine: Engine) -> None:
         """Register with a trainer; must be the last handler, so that it sees each epoch's final state."""
         self._untrained = _digest_of(self.objects["network"])  # the engine holds none yet
         engine.add_event_handler(Events.STARTED, self._load)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._save)
+        for end in (Events.COMPLETED, Events.TERMINATE, Events.EXCEPTION_RAISED):
+            engine.add_event_handler(end, self._release)
+
+    def _take(self) -> None:
+        folder = self.path.parent
+        folder.mkdir(parents=True, exist_ok=True)
+        self._lock = try_lock(folder / ".training.lock")
+        if self._lock is None:
+            raise ValueError(f"output_dir: got {folder}, where another training is at work; want a folder for each")
+
+    def _release(self, engine: Engine, *error: Exception) -> None:
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+        for raised in error:  # ignite leaves an exception to its handlers
+            raise raised
 
     def _save(self, engine: Engine) -> None:
         state: dict[str, Any] = {name: thing.state_dict() for name, thing in self.objects.items()}
@@ -104,6 +124,7 @@ class TrainingState:
         write_file(self.path, state)
 
     def _load(self, engine: Engine) -> None:
+        self._take()
         for left in self.path.parent.glob(f"{PARTIAL}*"):  # by a run that was killed while it wrote
             if time.time() - left.stat().st_mtime > STALE_S:
                 left.unlink(missing_ok=True)

@@ -169,6 +169,7 @@ PLIST = '<?xml version="1.0"?><plist version="1.0">{}</plist>'
         ("<plist><dict><key>Images</key>", "malformed XML"),
         (PLIST.format("<dict><key>a</key><integer>x</integer></dict>"), "malformed XML"),
         (ENTITIES, "malformed XML .*ntit"),
+        ('<?xml version="1.0" encoding="UTA-8"?><plist/>', "malformed XML .*unknown encoding"),  # found by fuzzing
         (PLIST.format("<array/>"), "no list 'Images'"),
         (PLIST.format("<dict><key>Images</key><array/></dict>"), "got 0 images"),
     ],

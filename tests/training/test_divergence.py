@@ -74,14 +74,14 @@ def test_a_learning_rate_that_is_too_high_stops_it_with_what_to_try(tmp_path):
         "loss: got inf in epoch 1, iteration 2; want a finite number: training diverged; lower --optimizer::lr (here "
         "1e+30), or look at the images (image 1); nothing is published; the best epoch before, if any, is kept"
     )
-    assert not list(tmp_path.iterdir()) and finite(trainer.network)
+    assert not list(tmp_path.glob("[!.]*")) and finite(trainer.network)
 
 
 def test_the_last_step_of_an_epoch_is_checked_too(tmp_path):
     torch.manual_seed(0)
     with pytest.raises(DivergenceError, match=r"^network's output: got .* in epoch 1, iteration 1; want a finite"):
         trainer_of(tmp_path, [[1e10, 2.0]], lr=1e30).run()
-    assert not list(tmp_path.iterdir())
+    assert not list(tmp_path.glob("[!.]*"))
 
 
 def test_an_infinite_gradient_of_a_finite_loss_stops_it_before_the_step(tmp_path):

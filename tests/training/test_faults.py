@@ -101,6 +101,22 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path):
     assert str(tmp_path / "file") in message_of(error.value) and "\n" not in message_of(error.value)
 
 
+def test_one_training_at_a_time_writes_into_a_folder(tmp_path):
+    process = multiprocessing.get_context("fork").Process(target=train, args=(str(tmp_path), 10**6))
+    process.start()
+    while not epochs_in(tmp_path):
+        time.sleep(0.01)
+    with pytest.raises(ValueError, match=r"output_dir: got .* where another training is at work; want"):
+        train(tmp_path)
+    assert process.is_alive()
+    process.kill()
+    process.join()
+    so_far = epochs_in(tmp_path)
+    train(tmp_path, so_far + 1)  # a killed one leaves the folder free
+    train(tmp_path, so_far + 2)  # and so does one that has ended
+    assert epochs_in(tmp_path) == so_far + 2
+
+
 def test_what_a_killed_run_left_half_written_is_removed_when_it_is_old(tmp_path):
     old, new = tmp_path / ".partial-old.pt", tmp_path / ".partial-new.pt"
     for file in (old, new):

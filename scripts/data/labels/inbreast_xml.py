@@ -49,7 +49,7 @@ def read_rois(path: str | Path) -> list[Roi]:
         content = plistlib.loads(Path(path).read_bytes(), fmt=plistlib.FMT_XML)
     except OSError as error:
         raise MammogramReadError(path, f"no readable file ({error.strerror})", "an INbreast XML file") from error
-    except (ExpatError, ValueError, TypeError, AttributeError, IndexError, OverflowError) as error:
+    except (ExpatError, ValueError, TypeError, AttributeError, LookupError, OverflowError) as error:
         raise MammogramReadError(path, f"malformed XML ({error})", "an Apple plist in XML") from error
     images: Any = content.get("Images") if isinstance(content, dict) else None
     got = f"{len(images)} images" if isinstance(images, list) else "no list 'Images'"
