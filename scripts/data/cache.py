@@ -111,6 +111,7 @@ class ImageCache:
         for failure in self.failures if is_first() else ():
             logger.error("was left out of training: %s (%s)", failure["file"], failure["reason"])
         if self.failures:
+            wait()  # torchrun ends all ranks when the first of them exits with 1
             sys.exit(1)
 
     def _decode_all(self, data: Sequence[Mapping[str, Any]]) -> list[CachedImage]:

@@ -9,7 +9,7 @@ from ignite.engine import Engine, Events
 from monai.engines import IterationEvents
 
 from scripts.common.checks import check
-from scripts.common.ranks import gathered
+from scripts.common.ranks import gathered, ranks
 from scripts.common.tensors import plane, spacing_of
 from scripts.evaluation.agreement import with_cells
 from scripts.evaluation.cases import CaseLevels, CaseScores, HitRule, ImageArrays, number_objects, score_arrays
@@ -49,7 +49,9 @@ class FROCHandler:
             self.places.append(engine.state.iteration)
 
     def gather(self) -> None:
-        """Take in what all ranks have scored, in the order of the data list; a single process has it all."""
+        """Take in what all ranks have scored, in the order of the data list."""
+        if ranks() == 1:
+            return
         shares = gathered(list(zip(self.places, self.cases, strict=True)))
         placed = [(place, number, case) for number, share in enumerate(shares) for place, case in share]
         self.cases[:] = [case for _, _, case in sorted(placed, key=lambda entry: entry[:2])]

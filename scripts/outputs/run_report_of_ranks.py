@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from itertools import chain, zip_longest
 from typing import Any
 
-from scripts.common.ranks import from_first, gathered, is_first, rank
+from scripts.common.ranks import from_first, gathered, is_first, rank, wait
 from scripts.outputs.manifest import read_report
 from scripts.outputs.run_report import RunReport
 
@@ -37,15 +37,20 @@ class RankRunReport(RunReport):
         """Write the report of all images; exit status 1 on every rank when any image failed."""
         shares = gathered(self.images)
         self.images = [entry for entry in chain.from_iterable(zip_longest(*shares)) if entry is not None]
-        if is_first():
+        if not is_first():
+            wait()  # torchrun ends all ranks when the first of them exits with 1
+            if any(entry["status"] == "failed" for entry in self.images):
+                sys.exit(1)
+            return
+        try:
             self.whole = True
             self._take()
             self._write("finished")
             for file in self.path.parent.glob(RANK_REPORT.format("*")):
                 file.unlink(missing_ok=True)
             super().finish()
-        elif any(entry["status"] == "failed" for entry in self.images):
-            sys.exit(1)
+        finally:
+            wait()
 
     def _look(self) -> None:
         super()._look()
