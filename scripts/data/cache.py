@@ -117,7 +117,8 @@ class ImageCache:
     def _decode_all(self, data: Sequence[Mapping[str, Any]]) -> list[CachedImage]:
         with ThreadPoolExecutor(max(self.workers, 1)) as pool:
             decoded = pool.map(self._decode_one, data)
-            bar = tqdm(decoded, total=len(data), unit="image", desc="decoding mammograms", disable=not (self.progress and is_first()))
+            shown = self.progress and is_first()
+            bar = tqdm(decoded, total=len(data), unit="image", desc="decoding mammograms", disable=not shown)
             return [image for image in bar if image is not None]
 
     def _decode_one(self, item: Mapping[str, Any]) -> CachedImage | None:

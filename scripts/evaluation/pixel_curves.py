@@ -5,7 +5,7 @@ that the value of the very scores cannot leave: within a bin the order of the sc
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -159,6 +159,10 @@ class PixelCurvesHandler:
     bins_per_octave: int = 2048  # see `ScoreHistogram`
     calibration_bins: int = 15  # see `Reliability`
     map_key: str = "map"  # the map, [channels, rows, cols] in [0, 1]
+
+    histogram: ScoreHistogram = field(init=False)
+    calibration: Reliability = field(init=False)
+    images: int = field(init=False)
 
     def __post_init__(self) -> None:
         self._start()

@@ -75,6 +75,15 @@ def kept_files(folder: Path, pictures: int) -> Iterator[tuple[Path, str]]:
         yield file, f"pictures/{file.parent.relative_to(folder).as_posix()}"
 
 
+def relative_to(folder: str, content: Any) -> Any:
+    """Nested content whose texts, where they are paths below the folder, are relative to it."""
+    if isinstance(content, Mapping):
+        return {key: relative_to(folder, value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [relative_to(folder, value) for value in content]
+    return content.removeprefix(folder.rstrip("/") + "/") if isinstance(content, str) else content
+
+
 class MLflowTracking(MLFlowHandler):
     """MONAI's MLflow handler, with what this bundle knows about a run.
 
@@ -84,7 +93,7 @@ class MLflowTracking(MLFlowHandler):
 
     Args:
         output_dir: the run's folder.
-        datalist: of the run; its SHA-256 and lengths are kept.
+        datalist: of the run; its lengths and its SHA-256 are kept, paths being relative to `dataset_dir`.
         report: run report of an inference or evaluation.
         evaluator: validation engine of a training.
         settings: what else a training is made of.
@@ -97,6 +106,7 @@ class MLflowTracking(MLFlowHandler):
         self,
         output_dir: str | Path,
         datalist: Any = None,
+        dataset_dir: str = "",
         report: RunReport | None = None,
         evaluator: Engine | None = None,
         settings: Mapping[str, Any] | None = None,
@@ -110,7 +120,8 @@ class MLflowTracking(MLFlowHandler):
         if uri.startswith(SQLITE):
             Path(uri.removeprefix(SQLITE)).parent.mkdir(parents=True, exist_ok=True)
         super().__init__(**arguments)
-        self.folder, self.datalist, self.report = Path(output_dir).expanduser(), datalist, report
+        self.folder, self.report = Path(output_dir).expanduser(), report
+        self.datalist = None if datalist is None else relative_to(str(dataset_dir), describe(datalist))
         self.evaluator, self.settings, self.weights = evaluator, dict(settings or {}), dict(weights or {})
         self.pictures, self.completed, self.started = pictures, False, 0.0
 
@@ -148,9 +159,8 @@ class MLflowTracking(MLFlowHandler):
             engines = {"train": engine} | ({} if self.evaluator is None else {"validate": self.evaluator})
             found = fingerprint_of(engines, self.settings)
         if self.datalist is not None:
-            listed = describe(self.datalist)
-            sections = listed if isinstance(listed, Mapping) else {"images": listed}
-            found |= {"datalist_sha256": digest_of(listed)}
+            sections = self.datalist if isinstance(self.datalist, Mapping) else {"images": self.datalist}
+            found |= {"datalist_sha256": digest_of(self.datalist)}
             found |= {f"datalist.{name}": len(items) for name, items in sections.items()}
         return found
 
@@ -190,4 +200,3 @@ class MLflowTracking(MLFlowHandler):
     def _tag(self, tags: Mapping[str, str]) -> None:
         for name, value in tags.items():
             self.client.set_tag(self.cur_run.info.run_id, name, value)
-

@@ -156,7 +156,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--local_epochs", type=int, default=1, help="epochs of each round")
     parser.add_argument("--output_dir", default="runs/federated")
     given = parser.parse_args(words)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", datefmt="%H:%M:%S")
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     common = {key: _value(value) for key, value in given.set}
     sites: dict[str, MonaiAlgo] = {}
     try:

@@ -52,7 +52,8 @@ class SeedEveryEpoch:
         torch.manual_seed(seed)
         loader: Any = engine.state.dataloader
         dataset = getattr(loader, "dataset", None)
-        for part in (dataset, getattr(loader, "batch_sampler", None)):
+        parts: list[Any] = [dataset, getattr(loader, "batch_sampler", None)]
+        for part in parts:
             if hasattr(part, "set_epoch"):
                 part.set_epoch(engine.state.epoch)
         transform = getattr(dataset, "transform", None)

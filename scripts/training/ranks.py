@@ -144,4 +144,4 @@ class _Sum(torch.autograd.Function):
 
 
 def _sum(part: torch.Tensor) -> torch.Tensor:
-    return _Sum.apply(part)  # type: ignore[no-untyped-call]
+    return _Sum.apply(part)

@@ -94,7 +94,14 @@ def test_the_command_of_the_page_and_its_weights_segment_a_mammogram(root, phant
     done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr[-3000:]
     weights = tmp_path / "out" / "model.pt"
-    words = ["--config_file", "configs/inference.json", "--weights", str(weights), "--output_dir", str(tmp_path / "found")]
+    words = [
+        "--config_file",
+        "configs/inference.json",
+        "--weights",
+        str(weights),
+        "--output_dir",
+        str(tmp_path / "found"),
+    ]
     words += ["--input_dir", phantoms[1]["testing"][0]["image"], "--device", "cpu"]
     command = [sys.executable, "-m", "monai.bundle", "run", *words]
     done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, timeout=600)
