@@ -99,7 +99,8 @@ class MLflowTracking(MLFlowHandler):
         settings: what else a training is made of.
         weights: name -> file whose SHA-256 is kept when the run ends; those that are not there are left out.
         pictures: at most so many images' pictures are kept.
-        arguments: of MONAI's MLFlowHandler (tracking_uri, experiment_name, run_name, ...).
+        tracking_uri: of MLflow's store; the environment's MLFLOW_TRACKING_URI comes first.
+        experiment_name: that its runs stand under; a run's own name is `output_dir`.
     """
 
     def __init__(
@@ -112,14 +113,15 @@ class MLflowTracking(MLFlowHandler):
         settings: Mapping[str, Any] | None = None,
         weights: Mapping[str, str] | None = None,
         pictures: int = 20,
-        **arguments: Any,
+        tracking_uri: str = "",
+        experiment_name: str = "microcalcifications",
     ) -> None:
         if importlib.util.find_spec("mlflow") is None:
             raise ValueError("tracking: got no package mlflow; want pip install -r requirements-tracking.txt")
-        uri = os.environ.get("MLFLOW_TRACKING_URI") or str(arguments.get("tracking_uri") or "")
+        uri = os.environ.get("MLFLOW_TRACKING_URI") or tracking_uri
         if uri.startswith(SQLITE):
             Path(uri.removeprefix(SQLITE)).parent.mkdir(parents=True, exist_ok=True)
-        super().__init__(**arguments)
+        super().__init__(tracking_uri or None, experiment_name=experiment_name, run_name=str(output_dir))
         self.folder, self.report = Path(output_dir).expanduser(), report
         self.datalist = None if datalist is None else relative_to(str(dataset_dir), describe(datalist))
         self.evaluator, self.settings, self.weights = evaluator, dict(settings or {}), dict(weights or {})

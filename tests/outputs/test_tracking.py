@@ -63,7 +63,7 @@ def test_the_data_list_s_hash_does_not_depend_on_where_the_data_lie():
 
 def test_without_mlflow_the_requirements_are_named(monkeypatch, tmp_path):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(ValueError, match="tracking: got no package mlflow; want .*requirements-tracking.txt"):
+    with pytest.raises(ValueError, match=r"tracking: got no package mlflow; want .*requirements-tracking.txt"):
         MLflowTracking(tmp_path)
 
 
