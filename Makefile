@@ -6,7 +6,7 @@ OUTPUT ?= output
 DEMO := data/demo
 BUNDLE := $(BIN)/python -m monai.bundle run
 
-.PHONY: help demo test lint bench train benchmark-data benchmark report follow-up package monai-label test-server clean
+.PHONY: help demo test lint bench train benchmark-data benchmark report follow-up package monai-label test-server tracking test-tracking clean
 .DEFAULT_GOAL := help
 
 help: ## list the commands
@@ -82,6 +82,20 @@ endif
 	$(BUNDLE) follow_up $(FOLLOW_UP) --prior "$(OUTPUT)/prior" --current "$(OUTPUT)/current" --output_dir "$(OUTPUT)/follow_up"
 	@echo "results: $(OUTPUT)/follow_up/follow_up.png, .json, .csv"
 
+TRACKING_VENV := .venv-tracking
+TRACKING_PORT ?= 5000
+
+$(TRACKING_VENV)/.run: requirements.txt requirements-tracking.txt
+	test -x $(TRACKING_VENV)/bin/python || $(PYTHON) -m venv $(TRACKING_VENV)
+	$(TRACKING_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-tracking.txt pytest
+	touch $@
+
+tracking: $(TRACKING_VENV)/.run ## MLflow's page of the tracked runs, on loopback: make tracking [TRACKING_PORT=5000]
+	$(TRACKING_VENV)/bin/mlflow server --backend-store-uri sqlite:///runs/mlflow.db --host 127.0.0.1 --port $(TRACKING_PORT)
+
+test-tracking: $(TRACKING_VENV)/.run ## training, inference and evaluation tracked by MLflow, and read back
+	OMP_NUM_THREADS=1 $(TRACKING_VENV)/bin/python -m pytest -q -m tracking tests/outputs/test_tracking.py
+
 NAME := mammography_microcalcification_segmentation
 VERSION = $(shell sed -n 's/^    "version": "\(.*\)",/\1/p' metadata.json)
 PARTS := configs docs models scripts LICENSE large_files.yml metadata.json requirements.txt
@@ -117,4 +131,4 @@ test-server: $(LABEL_VENV)/.run ## the real MONAI Label server against the comma
 	OMP_NUM_THREADS=1 $(LABEL_PYTHON) -m pytest -q -m server tests/server
 
 clean: ## remove generated phantoms, caches and output/ (not your data, runs/ or .venv)
-	rm -rf data/phantom data/phantom_second data/demo data/studies data/follow_up data/patches output
+	rm -rf data/phantom data/phantom_second data/demo data/studies data/follow_up data/federated data/patches output

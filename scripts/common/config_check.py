@@ -21,7 +21,8 @@ from monai.utils import BundlePropertyConfig, ensure_tuple
 from scripts.common.errors import end_with_one_line, one_line
 
 #: Keys that are for people, for MONAI, or for MONAI Label.
-ALWAYS_READ = ("_desc_", "_meta_", "imports", "displayable_configs", "initialize", "run", "finalize")
+ALWAYS_READ: tuple[str, ...] = ("_desc_", "_meta_", "imports", "displayable_configs", "initialize", "run", "finalize")
+ALWAYS_READ += ("run_name", "save_execute_config")  # of its federated learning and tracking
 _REFERENCE = re.compile(r"[@%](\w+)")
 
 

@@ -21,6 +21,7 @@ import numpy as np
 from tqdm import tqdm
 
 from scripts.common.files import write_atomically, write_json
+from scripts.common.ranks import is_first, places, ranks, wait
 from scripts.common.settings import describe
 from scripts.data.lists.folder import describe_failure
 
@@ -98,18 +99,27 @@ class ImageCache:
         self.cache_dir.mkdir(parents=True, exist_ok=True)
 
     def decode(self, data: Sequence[Mapping[str, Any]]) -> list[CachedImage]:
-        """The readable ones of a data list's items, in their order."""
-        with ThreadPoolExecutor(max(self.workers, 1)) as pool:
-            decoded = pool.map(self._decode_one, data)
-            bar = tqdm(decoded, total=len(data), unit="image", desc="decoding mammograms", disable=not self.progress)
-            return [image for image in bar if image is not None]
+        """The readable ones of a data list's items, in their order. Several ranks share the work."""
+        if ranks() > 1:
+            self._decode_all([data[place] for place in places(len(data))])
+            wait()
+            self.failures.clear()  # each is told again by every rank
+        return self._decode_all(data)
 
     def finish(self) -> None:
         """Say once more, after training, what was left out; then SystemExit with status 1."""
-        for failure in self.failures:
+        for failure in self.failures if is_first() else ():
             logger.error("was left out of training: %s (%s)", failure["file"], failure["reason"])
         if self.failures:
+            wait()  # torchrun ends all ranks when the first of them exits with 1
             sys.exit(1)
+
+    def _decode_all(self, data: Sequence[Mapping[str, Any]]) -> list[CachedImage]:
+        with ThreadPoolExecutor(max(self.workers, 1)) as pool:
+            decoded = pool.map(self._decode_one, data)
+            shown = self.progress and is_first()
+            bar = tqdm(decoded, total=len(data), unit="image", desc="decoding mammograms", disable=not shown)
+            return [image for image in bar if image is not None]
 
     def _decode_one(self, item: Mapping[str, Any]) -> CachedImage | None:
         try:

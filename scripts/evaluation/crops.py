@@ -12,6 +12,7 @@ from scripts.common.checks import check
 from scripts.common.files import write_atomically
 from scripts.common.labels import IGNORE
 from scripts.common.objects import measure_objects
+from scripts.common.ranks import rank, ranks
 from scripts.evaluation.cases import CaseScores, ImageArrays, nearest_level
 from scripts.outputs.pictures import densest_regions
 
@@ -84,10 +85,11 @@ class CropWriter:
         return nearest_level(thresholds, 0.5 if self.level is None else self.level)
 
     def clear(self) -> None:
-        """Remove the crops of a former run."""
+        """Remove the crops of a former run; of several ranks each those of its places."""
         self.count = 0
         for file in self.folder.glob("[0-9]*.npz"):
-            file.unlink()
+            if (int(file.stem) - 1) % ranks() == rank():
+                file.unlink()
 
     def write(self, case: CaseScores, arrays: ImageArrays) -> Path | None:
         """Write one image's crop (see `cut_crop`); None where nothing is kept."""
@@ -95,7 +97,7 @@ class CropWriter:
         if not self.side_mm or not len(case.annotations):
             return None
         crop = cut_crop(case, arrays, self.side_mm)
-        path = self.folder / f"{self.count:05d}.npz"
+        path = self.folder / f"{(self.count - 1) * ranks() + rank() + 1:05d}.npz"
         return write_atomically(path, lambda temporary: np.savez_compressed(temporary, **vars(crop)))
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from scripts.common.checks import check, check_fields
 from scripts.common.files import json_values, write_json
 from scripts.common.provenance import describe_weights, package_versions, source_commit
+from scripts.common.ranks import is_first
 from scripts.common.settings import describe
 from scripts.common.tables import write_csv
 from scripts.evaluation.cases import DIAMETER
@@ -150,7 +151,10 @@ class Evaluation:
         return metrics
 
     def write(self) -> dict[str, Any]:
-        """Compute everything, write every file, and return what metrics.json holds."""
+        """Compute everything, write every file, and return what metrics.json holds; of several ranks the first does."""
+        self._gather()
+        if not is_first():
+            return {}
         content = self.evaluate().save(self.output_dir)
         logger.info("evaluated %d images; results: %s", len(self.handler.cases), self.output_dir)
         return content
@@ -159,6 +163,9 @@ class Evaluation:
         """Choose operating thresholds on these images, which should be a validation set; what the written
         operating_points.json holds: {"presets": {name: {"threshold", ...}}, "provenance"}.
         """
+        self._gather()
+        if not is_first():
+            return {}
         presets = choose_presets(ScoredSet(self.handler.cases, self.matching).curve, self.preset_limits)
         content = json_values({"presets": presets, "provenance": self._provenance()})
         path = write_json(Path(self.output_dir) / "operating_points.json", content)
@@ -166,6 +173,13 @@ class Evaluation:
             publish_presets(self.publish_presets, str(self.settings.get("method", "")), content)
         logger.info("operating points: %s", path)
         return content
+
+    def _gather(self) -> None:
+        """Have all that was collected on other ranks."""
+        held = (getattr(section, "pixels", None) for section in self.sections)
+        pixels = {id(handler): handler for handler in held if handler is not None}  # several sections read one
+        for handler in (self.handler, *pixels.values()):
+            handler.gather()
 
     def _provenance(self) -> dict[str, Any]:
         return {

@@ -9,6 +9,7 @@ from ignite.engine import Engine, Events
 from monai.engines import IterationEvents
 
 from scripts.common.checks import check
+from scripts.common.ranks import gathered, ranks
 from scripts.common.tensors import plane, spacing_of
 from scripts.evaluation.agreement import with_cells
 from scripts.evaluation.cases import CaseLevels, CaseScores, HitRule, ImageArrays, number_objects, score_arrays
@@ -33,6 +34,7 @@ class FROCHandler:
     crops: CropWriter | None = None  # writes a window of each image, for the report's pictures of cases
     cases: list[CaseScores] = field(default_factory=list, init=False)
     failures: list[dict[str, str]] = field(default_factory=list, init=False)
+    places: list[int] = field(default_factory=list, init=False)  # of the cases, among the images of this rank
 
     def attach(self, engine: Engine) -> None:
         """Register with an evaluator."""
@@ -44,6 +46,17 @@ class FROCHandler:
         """Score the images just done."""
         for batch, item in zip(engine.state.batch, engine.state.output, strict=True):
             self.cases.append(self.score(batch, item))
+            self.places.append(engine.state.iteration)
+
+    def gather(self) -> None:
+        """Take in what all ranks have scored, in the order of the data list."""
+        if ranks() == 1:
+            return
+        shares = gathered(list(zip(self.places, self.cases, strict=True)))
+        placed = [(place, number, case) for number, share in enumerate(shares) for place, case in share]
+        self.cases[:] = [case for _, _, case in sorted(placed, key=lambda entry: entry[:2])]
+        self.places[:] = range(len(self.cases))
+        self.failures[:] = [failure for share in gathered(self.failures) for failure in share]
 
     def score(self, batch: Mapping[str, Any], item: Mapping[str, Any]) -> CaseScores:
         """Score one image: the data list's item (image_id, patient), and what postprocessing left."""
@@ -84,6 +97,7 @@ class FROCHandler:
 
     def _start(self, engine: Engine) -> None:
         self.cases.clear()
+        self.places.clear()
         self.failures.clear()
         if self.crops is not None:
             self.crops.clear()

@@ -5,7 +5,7 @@ that the value of the very scores cannot leave: within a bin the order of the sc
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +15,7 @@ from monai.engines import IterationEvents
 
 from scripts.common.checks import check
 from scripts.common.labels import IGNORE, MC
+from scripts.common.ranks import gathered
 from scripts.common.tensors import plane
 
 #: Scores below 2^-32 share a bin, and so do those above 1 - 2^-32.
@@ -159,6 +160,10 @@ class PixelCurvesHandler:
     calibration_bins: int = 15  # see `Reliability`
     map_key: str = "map"  # the map, [channels, rows, cols] in [0, 1]
 
+    histogram: ScoreHistogram = field(init=False)
+    calibration: Reliability = field(init=False)
+    images: int = field(init=False)
+
     def __post_init__(self) -> None:
         self._start()
 
@@ -185,6 +190,15 @@ class PixelCurvesHandler:
         self.histogram.add(scores, positive)
         self.calibration.add(scores, positive)
         self.images += 1
+
+    def gather(self) -> None:
+        """Take in what all ranks have counted."""
+        shares = gathered((self.images, self.histogram, self.calibration))
+        images, histograms, calibrations = zip(*shares, strict=True)
+        self.images = sum(images)
+        for own, parts in ((self.histogram, histograms), (self.calibration, calibrations)):
+            for name in [name for name, value in vars(own).items() if isinstance(value, np.ndarray)]:
+                setattr(own, name, sum(getattr(part, name) for part in parts))
 
     def _start(self, engine: Engine | None = None) -> None:
         self.histogram, self.images = ScoreHistogram(self.bins_per_octave), 0

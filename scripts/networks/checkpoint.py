@@ -41,7 +41,7 @@ class LoadWeights:
 
     def __call__(self, engine: Engine) -> None:
         """Load the weights; FileNotFoundError, or WeightsError where the file does not hold this network's."""
-        self.load(engine.network)
+        self.load(bare(engine.network))
 
     def load(self, network: nn.Module) -> None:
         """What an engine's start does, for a network without one."""
@@ -70,6 +70,11 @@ class LoadWeights:
             )
         network.load_state_dict(state)
         logger.info("weights of %s loaded from %s", name, self.path)
+
+
+def bare(module: Any) -> Any:
+    """What DistributedDataParallel or another wrapper holds as its `module`; anything else as it is."""
+    return getattr(module, "module", module)
 
 
 def read_file(path: str | Path) -> Any:

@@ -24,10 +24,10 @@ from scripts.data.lists.folder import REPORT_NAME
 SCHEMA = "microcalcification-run-2"
 
 
-def read_report(folder: str | Path) -> dict[str, Any] | None:
+def read_report(folder: str | Path, name: str = REPORT_NAME) -> dict[str, Any] | None:
     """The run report in a folder; None where there is none of this bundle's (of this version) that can be read."""
     try:
-        report = json.loads((Path(folder) / REPORT_NAME).read_text(encoding="utf-8"))
+        report = json.loads((Path(folder) / name).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return None
     ours = isinstance(report, dict) and report.get("schema") == SCHEMA and isinstance(report.get("images"), list)

@@ -18,10 +18,12 @@ from monai.transforms import Randomizable
 from scripts.common.checks import check
 from scripts.common.errors import one_line
 from scripts.common.files import PARTIAL, write_atomically
+from scripts.common.ranks import from_first, is_first, rank, wait
 from scripts.common.settings import describe
 from scripts.common.stage import try_lock
 from scripts.common.tables import read_csv, write_csv
-from scripts.networks.checkpoint import WeightsError, not_finite, read_file, write_file
+from scripts.networks.checkpoint import WeightsError, bare, not_finite, read_file, write_file
+from scripts.training.ranks import epoch_seed
 
 logger = logging.getLogger(__name__)
 STALE_S = 60  # no file takes so long to write
@@ -31,8 +33,9 @@ REMEDY = "give another output_dir, or --resume False to start anew"
 class SeedEveryEpoch:
     """Seed all generators from (seed, epoch) when an epoch starts.
 
-    So an epoch draws the same numbers whether training ran through or was resumed before it. The data set of the
-    trainer's loader is told the epoch if it has `set_epoch`, and its transforms are seeded, too.
+    So an epoch draws the same numbers whether training ran through or was resumed before it. The data set and the
+    sampler of the trainer's loader are told the epoch if they have `set_epoch`, and its transforms are seeded, too.
+    Of several ranks each has a seed of its own.
     """
 
     def __init__(self, seed: int) -> None:
@@ -44,13 +47,16 @@ class SeedEveryEpoch:
 
     def __call__(self, engine: Engine) -> None:
         """Seed for the epoch that starts."""
-        seed = int(np.random.SeedSequence([self.seed, engine.state.epoch]).generate_state(1)[0])
+        seed = epoch_seed(self.seed, engine.state.epoch, rank())
         random.seed(seed)
         np.random.seed(seed)  # noqa: NPY002 - MONAI's transforms draw from it
         torch.manual_seed(seed)
-        dataset: Any = getattr(engine.state.dataloader, "dataset", None)
-        if hasattr(dataset, "set_epoch"):
-            dataset.set_epoch(engine.state.epoch)
+        loader: Any = engine.state.dataloader
+        dataset = getattr(loader, "dataset", None)
+        parts: list[Any] = [dataset, getattr(loader, "batch_sampler", None)]
+        for part in parts:
+            if hasattr(part, "set_epoch"):
+                part.set_epoch(engine.state.epoch)
         transform = getattr(dataset, "transform", None)
         if isinstance(transform, Randomizable):
             transform.set_random_state(seed=seed)
@@ -65,7 +71,8 @@ class TrainingState:
     folder cannot leak test patients into training; what has no part in it may differ: `max_epochs` (but for schedules
     that know it, such as a cosine), where weights are published, workers.
 
-    One training at a time writes into the folder of `path`; a second one is a ValueError.
+    One training at a time writes into the folder of `path`; a second one is a ValueError. Of several ranks the first
+    one writes, and all pick up, with any other number of ranks than before.
 
     Of one that differs in its images or labels alone, a run that was given weights to start from (fine-tuning; MONAI
     Label, which loads the published ones) starts anew from these; the old checkpoint is kept as `*.previous.pt`.
@@ -121,21 +128,26 @@ class TrainingState:
         if self.evaluator is not None:
             state["best_metric"] = float(getattr(self.evaluator.state, "best_metric", -1))
             state["best_metric_epoch"] = int(getattr(self.evaluator.state, "best_metric_epoch", -1))
-        write_file(self.path, state)
+        if is_first():
+            write_file(self.path, state)
 
     def _load(self, engine: Engine) -> None:
-        self._take()
-        for left in self.path.parent.glob(f"{PARTIAL}*"):  # by a run that was killed while it wrote
+        if is_first():
+            self._take()
+        for left in self.path.parent.glob(f"{PARTIAL}*") if is_first() else ():  # by a run killed while it wrote
             if time.time() - left.stat().st_mtime > STALE_S:
                 left.unlink(missing_ok=True)
         engines = {"train": engine} | ({} if self.evaluator is None else {"validate": self.evaluator})
         self.fingerprint = fingerprint_of(engines, self.objects | self.settings)
-        if not (self.resume and self.path.is_file()):
+        if not (self.resume and from_first(self.path.is_file())):
             return
         try:
             state = read_file(self.path)
+            wait()  # until all have read it
             if self._other_images(state) and _digest_of(self.objects["network"]) != self._untrained:
-                kept = self.path.replace(self.path.with_suffix(f".previous{self.path.suffix}"))
+                kept = self.path.with_suffix(f".previous{self.path.suffix}")
+                if is_first():
+                    self.path.replace(kept)
                 logger.warning("other images or labels than in %s: starting anew from the given weights", kept)
                 return
             self._check(state)
@@ -205,11 +217,12 @@ def fingerprint_of(engines: Mapping[str, Engine], things: Mapping[str, Any]) -> 
     found: dict[str, Any] = {}
     parts = dict(things)
     for name, engine in engines.items():
-        own = {part: getattr(engine, part) for part in ENGINE_PARTS if hasattr(engine, part)}
+        own = {part: bare(getattr(engine, part)) for part in ENGINE_PARTS if hasattr(engine, part)}
         loader = getattr(engine, "data_loader", None)
         dataset = getattr(loader, "dataset", None)
         if dataset is not None:  # an empty one says something too
-            own |= {"dataset": dataset, "batch_size": getattr(loader, "batch_size", None)}
+            size = getattr(loader, "batch_size", None) or getattr(loader, "batch_sampler", None)
+            own |= {"dataset": dataset, "batch_size": getattr(size, "batch_size", size)}  # of all ranks
         repeated = [part for part in ENGINE_PARTS if any(own.get(part) is other for other in things.values())]
         parts |= {f"{name}.{part}": thing for part, thing in own.items() if part not in repeated}
     for name, thing in parts.items():
@@ -249,6 +262,8 @@ class MetricsTable:
         self.losses.append(float(output[0]["loss"] if isinstance(output, list) else output["loss"]))
 
     def _write(self, engine: Engine) -> None:
+        if not is_first():
+            return
         loss = f"{np.mean(self.losses):.6f}" if self.losses else ""
         row = {"epoch": str(engine.state.epoch), "loss": loss, "learning_rate": f"{self.learning_rate:.3g}"}
         if self.evaluator is not None and self.evaluator.state.epoch == engine.state.epoch:  # ValidationHandler ran it
@@ -293,14 +308,13 @@ class PublishWeights:
     def _keep(self, engine: Engine) -> None:
         self.trained = True
         best = None if self.evaluator is None else self.evaluator.state.best_metric_epoch
-        if self.epoch == "last" or best == engine.state.epoch:
-            module = getattr(engine.network, "module", engine.network)
-            state = {key: value.detach().cpu() for key, value in module.state_dict().items()}
+        if is_first() and (self.epoch == "last" or best == engine.state.epoch):
+            state = {key: value.detach().cpu() for key, value in bare(engine.network).state_dict().items()}
             write_file(self.best_path, state)
             logger.info("epoch %d is the %s so far: %s", engine.state.epoch, self.epoch, self.best_path)
 
     def _publish(self, engine: Engine) -> None:
-        if self.publish_path is None or not self.best_path.is_file():
+        if self.publish_path is None or not is_first() or not self.best_path.is_file():
             return
         content = self.best_path.read_bytes()
         mark, digest = self.best_path.with_suffix(".published"), hashlib.sha256(content).hexdigest()

@@ -8,6 +8,7 @@ import torch
 from monai.data import DataLoader, MetaTensor
 from monai.inferers import SimpleInferer
 
+from scripts.common.ranks import places
 from scripts.data.lists.folder import TolerantDataset, list_mammograms
 from scripts.findings.analysis import FindingsAnalysis
 from scripts.inference.evaluator import TolerantEvaluator
@@ -60,15 +61,17 @@ def measure(item):
     return {**item, **maps, "findings": found.marks, "analysis": found, "report": report}
 
 
-def folder_run(inputs, output_dir, delay_s=0.0, settings=None, identity=None, outputs=("mask", "table"), **options):
-    """Exit status of a run."""
-    report = RunReport(
+def folder_run(
+    inputs, output_dir, delay_s=0.0, settings=None, identity=None, outputs=("mask", "table"), kind=RunReport, **options
+):
+    """Exit status of a run; of several ranks, of this one's part."""
+    report = kind(
         output_dir, settings or {"a": 1}, {"input_dir": str(inputs)}, progress=False, identity=identity, **options
     )
     items = report.remaining(list_mammograms(inputs, identity))
     evaluator = TolerantEvaluator(
         device=torch.device("cpu"),
-        val_data_loader=DataLoader(TolerantDataset(items, Load(delay_s)), batch_size=1),
+        val_data_loader=DataLoader(TolerantDataset(items, Load(delay_s)), batch_size=1, sampler=places(len(items))),
         network=Doubling(),
         inferer=SimpleInferer(),
         postprocessing=measure,

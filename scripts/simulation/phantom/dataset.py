@@ -27,6 +27,7 @@ from tqdm import tqdm
 
 from scripts.common.checks import check
 from scripts.common.files import write_atomically
+from scripts.common.ranks import first_before_others, is_first
 from scripts.common.settings import describe
 from scripts.simulation.phantom.dicom import write_phantom_dicom
 from scripts.simulation.phantom.parameters import PhantomSettings
@@ -105,10 +106,12 @@ def phantom_datalist(
     is_ours = any((root / name).exists() for name in ("images", "datalist.json"))
     if root.is_dir() and any(root.iterdir()) and not is_ours:
         raise ValueError(f"dataset_dir: got {root}, which holds other files; want a new, empty or phantom folder")
-    _generate(root, [job for job in jobs if not _is_complete(root, job)], workers, progress)
+    with first_before_others():
+        _generate(root, [job for job in jobs if not _is_complete(root, job)], workers, progress)
     splits = {split: [job for job in jobs if job.split == split] for split in SPLITS}
     relative, joined = ({key: [job.item(at) for job in ours] for key, ours in splits.items()} for at in (Path(), root))
-    write_datalist(root / "datalist.json", "phantom", "Simulated mammograms", relative)
+    if is_first():
+        write_datalist(root / "datalist.json", "phantom", "Simulated mammograms", relative)
     return joined
 
 
