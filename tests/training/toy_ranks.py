@@ -17,7 +17,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.lr_scheduler import ConstantLR
 
-from scripts.common.ranks import first_before_others, from_first, gathered, join, leave, places, rank, ranks
+from scripts.common.ranks import first_before_others, from_first, gathered, join, leave, places, rank, ranks, wait
 from scripts.evaluation.handlers import FROCHandler
 from scripts.evaluation.pixel_curves import PixelCurvesHandler
 from scripts.networks.checkpoint import LoadWeights
@@ -120,6 +120,7 @@ class CutOff(RankRunReport):
 
     def finish(self):
         self._close()
+        wait()  # until all have done their images
 
 
 def main(folder):
