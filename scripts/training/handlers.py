@@ -134,6 +134,7 @@ class TrainingState:
     def _load(self, engine: Engine) -> None:
         if is_first():
             self._take()
+        wait()
         for left in self.path.parent.glob(f"{PARTIAL}*") if is_first() else ():  # by a run killed while it wrote
             if time.time() - left.stat().st_mtime > STALE_S:
                 left.unlink(missing_ok=True)
