@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from monai.bundle import ConfigParser
+from monai.bundle import ConfigParser, ConfigWorkflow
 from monai.data import MetaTensor
 from monai.networks.utils import eval_mode
 
@@ -150,6 +150,14 @@ def configured(files: Sequence[str | Path], values: Mapping[str, Any]) -> Config
     parser.read_config([str(file) for file in files])
     set_values(parser, values)
     return parser
+
+
+def prepared(files: Sequence[str | Path], values: Mapping[str, Any]) -> ConfigWorkflow:
+    """Config files, as `monai.bundle run` prepares them, with keys set to values: checked, ready to be run."""
+    workflow = ConfigWorkflow(config_file=[str(file) for file in files], workflow_type="infer")
+    set_values(workflow.parser, values)
+    workflow.initialize()
+    return workflow
 
 
 def set_values(parser: ConfigParser, values: Mapping[str, Any]) -> None:
