@@ -5,7 +5,9 @@ tables (scripts/outputs/merged_tables.py). Needs requirements-cluster.txt; docs/
 """
 
 import logging
+import math
 import os
+import secrets
 import threading
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
@@ -40,6 +42,11 @@ class Workers:
         check("workers", self.count, self.count >= 1, "1 or more")
         check("cpus_per_worker", self.cpus, self.cpus > 0, "more than 0")
         check("gpus_per_worker", self.gpus, self.gpus >= 0, "0 or more")
+
+    @property
+    def place(self) -> str:
+        """Address as Ray takes it."""
+        return self.address or os.environ.get("RAY_ADDRESS") or "local"
 
 
 class Worker:
@@ -76,11 +83,7 @@ def run(files: Sequence[str | Path], values: Mapping[str, Any], workers: Workers
 
     Config files are those of a run over a folder, `values` what their keys are set to.
     """
-    try:
-        import ray
-        from ray.util import ActorPool
-    except ImportError as error:
-        raise ValueError("ray: got no such package; want pip install -r requirements-cluster.txt") from error
+    ray, ActorPool = _ray(workers)
     places = [str(Path(file).absolute()) for file in (*files, BUNDLE / "configs" / "cluster.json")]
     values = {key: value.expanduser().absolute() if isinstance(value, Path) else value for key, value in values.items()}
     parser = prepared(places, values).parser
@@ -107,14 +110,27 @@ def run(files: Sequence[str | Path], values: Mapping[str, Any], workers: Workers
     report.finish()
 
 
-def _start_ray(ray: Any, workers: Workers) -> None:
+def _ray(workers: Workers) -> tuple[Any, Any]:
+    """The package and its pool. A Ray started here lets nobody else in, which it must know before it is loaded."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    address = workers.address or os.environ.get("RAY_ADDRESS") or "local"
-    own = {"num_cpus": max(1, round(workers.count * workers.cpus + 0.5)), "include_dashboard": False}
+    if workers.place == "local":
+        os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+    try:
+        import ray
+        from ray.util import ActorPool
+    except ImportError as error:
+        raise ValueError("ray: got no such package; want pip install -r requirements-cluster.txt") from error
+    return ray, ActorPool
+
+
+def _start_ray(ray: Any, workers: Workers) -> None:
+    """Join a Ray cluster, or start one of this machine's own."""
+    own: dict[str, Any] = {"_node_ip_address": "127.0.0.1", "include_dashboard": False}
+    own |= {"num_cpus": math.ceil(workers.count * workers.cpus)}
     paths = os.pathsep.join([str(BUNDLE), *filter(None, [os.environ.get("PYTHONPATH")])])
-    environment = {"env_vars": {"PYTHONPATH": paths, "RAY_USAGE_STATS_ENABLED": "0"}}
-    logging.getLogger("ray").setLevel(logging.ERROR)
-    ray.init(address=address, runtime_env=environment, logging_level="error", **(own if address == "local" else {}))
+    environment = {"env_vars": {"PYTHONPATH": paths}}
+    given = own if workers.place == "local" else {}
+    ray.init(address=workers.place, runtime_env=environment, logging_level="error", **given)
 
 
 def _crew(ray: Any, files: Sequence[str], values: Mapping[str, Any], workers: Workers) -> list[Any]:

@@ -73,7 +73,7 @@ def test_entries_that_were_not_looked_at_again_outlast_a_second_kill(finished):
 
 
 def test_a_journal_that_cannot_be_written_gives_way_to_the_report(finished):
-    inputs, out, entries = finished
+    _inputs, out, entries = finished
     (out / "run_report.json").unlink()
     report = RunReport(out, {"a": 1}, progress=False)
     report.start(3)
