@@ -93,7 +93,7 @@ class Segmenter:
         parser = configured(files, self.choice.values())
         check_preset(self.choice, parser)
         check_config(parser, spared=defined_keys(files))
-        with _causes():
+        with _Causes():
             self.reading: Reading = parser.get_parsed_content("reading")
             self.preprocessing = parser.get_parsed_content("preprocessing")
             self.network = parser.get_parsed_content("network")
@@ -115,7 +115,7 @@ class Segmenter:
         Raises:
             MammogramReadError: the image cannot serve as a mammogram.
         """
-        with _causes(), torch.no_grad(), eval_mode(self.network):
+        with _Causes(), torch.no_grad(), eval_mode(self.network):
             item = self.preprocessing({"image": self._read(image, spacing_mm)})
             inputs, breast = item["image"][None].to(self.device), item["breast"][None].to(self.device)
             logits = self.inferer(inputs, self.network, breast=breast)
@@ -198,7 +198,7 @@ def _is_altered(text: str) -> bool:
     return text.startswith(EVALUATED) or any(part in text for part in CHANGED)
 
 
-class _causes:
+class _Causes:
     """In this block, what MONAI wraps in RuntimeErrors is raised as it was."""
 
     def __enter__(self) -> None:

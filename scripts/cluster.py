@@ -73,8 +73,9 @@ class Worker:
     def _run(self, evaluator: Any) -> None:
         try:
             evaluator.run()
-        except BaseException:  # no fault of an image: those are recorded
+        except Exception:  # no fault of an image: those are recorded
             traceback.print_exc()
+        finally:
             os._exit(1)  # Ray starts another worker
 
 
@@ -83,7 +84,7 @@ def run(files: Sequence[str | Path], values: Mapping[str, Any], workers: Workers
 
     Config files are those of a run over a folder, `values` what their keys are set to.
     """
-    ray, ActorPool = _ray(workers)
+    ray, pool_of = _ray(workers)
     places = [str(Path(file).absolute()) for file in (*files, BUNDLE / "configs" / "cluster.json")]
     values = {key: value.expanduser().absolute() if isinstance(value, Path) else value for key, value in values.items()}
     parser = prepared(places, values).parser
@@ -100,12 +101,13 @@ def run(files: Sequence[str | Path], values: Mapping[str, Any], workers: Workers
                 for entry in _entries(ray, crew, items, known, report):
                     report.add(entry, journaled=True)
                 parts = chunks_of([*report.kept, *report.images])
-                tables = ActorPool(crew).map(lambda worker, part: worker.tables.remote(part), parts)
+                tables = pool_of(crew).map(lambda worker, part: worker.tables.remote(part), parts)
                 write_tables(report.path.parent, tables)
             finally:
                 ray.shutdown()
     except BaseException as error:
         report.end(error)
+        raise
     report.end()
     report.finish()
 

@@ -203,7 +203,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         status: int = given.pop("run")(**given)
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
-    except BaseException as error:
+    except (Exception, KeyboardInterrupt) as error:
         return _told(error)
     return status
 

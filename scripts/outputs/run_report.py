@@ -85,7 +85,7 @@ class RunReport:
         engine.add_event_handler(Events.STARTED, lambda engine: self.start(engine.state.epoch_length))
         engine.add_event_handler(Events.ITERATION_COMPLETED, lambda engine: self.add(self.entry_of(engine.state)))
         engine.add_event_handler(Events.COMPLETED, lambda engine: self.end())
-        engine.add_event_handler(Events.EXCEPTION_RAISED, lambda engine, error: self.end(error))
+        engine.add_event_handler(Events.EXCEPTION_RAISED, self._raised)
 
     def known(self, items: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
         """What an earlier run tells of these files, by image_id: entries to be kept if they hold (`is_done`)."""
@@ -133,7 +133,7 @@ class RunReport:
             self._write("running")
 
     def end(self, error: BaseException | None = None) -> None:
-        """Say how the run ended; an error is raised again."""
+        """Say how the run ended: finished, or with an error."""
         self.bar.close()
         if error is None:
             self._write("finished")
@@ -141,7 +141,6 @@ class RunReport:
         if self._lock is not None:  # else another run is at work in this folder
             self._write("interrupted" if isinstance(error, KeyboardInterrupt) else "broken off")
             self._close()
-        raise error
 
     def finish(self) -> None:
         """Log the summary; end the process with exit status 1 when any image failed."""
@@ -159,6 +158,10 @@ class RunReport:
             logger.error("failed: %s: %s", self.path, self.unwritten)
         if failed or self.unwritten:
             sys.exit(1)
+
+    def _raised(self, engine: Engine, error: BaseException) -> None:
+        self.end(error)
+        raise error
 
     def _look(self) -> None:
         """See what an earlier run left in the folder."""
