@@ -59,6 +59,8 @@ RULES: tuple[Run | Left, ...] = (
     Run(r"mammo-mc (segment|verify|info).*"),
     Run(r"mammo-mc evaluate .*", "--set bootstrap::samples=20"),
     Left(r"mammo-mc cluster .*", "needs Ray, run by make test-cluster", "tests/cluster/test_cluster.py"),
+    Left(r"srun ray .*", "needs SLURM; a run that joins Ray is tested", "tests/cluster/test_cluster.py"),
+    Left(r"python deploy/app\.py .*", "needs MONAI Deploy, make test-deploy", "tests/deploy/test_deploy.py"),
     Run(r"python -m scripts\.outputs\.manifest output"),
     Left(r".*manifest output --key_file.*", "wants a run that was signed", "tests/outputs/test_folder_run.py"),
     # training
@@ -99,7 +101,7 @@ RULES: tuple[Run | Left, ...] = (
     Run(r"python -m monai\.bundle verify_net_in_out .*", "--device cpu"),
     Run(r"python -m monai\.bundle ckpt_export .*"),
     Left(r"make (test|lint|bench|test-\w+)", "runs the tests themselves", ".ci/run"),
-    Left(r"make package|pip install .*", "builds of the last commit", "tests/test_package.py"),
+    Left(r"make package|pip install .*", "installs, or builds the last commit", "tests/test_package.py"),
 )
 
 

@@ -3,11 +3,14 @@
 Run with `make test-cluster`: it needs requirements-cluster.txt, and takes minutes.
 """
 
+import contextlib
 import csv
 import json
 import os
 import re
+import secrets
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -168,3 +171,35 @@ def test_settings_that_are_wrong_end_it_before_any_worker_is_started(root, input
     log = (tmp_path / "out.log").read_text()
     assert "workers: got 0; want 1 or more" in log and "score_threshold?" in log
     assert time.monotonic() - began < 120 and not (tmp_path / "out" / "tables").exists()
+
+
+def test_it_joins_a_cluster_that_is_there_and_leaves_it_running(root, inputs, undisturbed, tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    secret = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32), "RAY_USAGE_STATS_ENABLED": "0"}
+    where = ("--node-ip-address=127.0.0.1", f"--port={port}", "--num-cpus=2", "--include-dashboard=false")
+    start_ray = [str(Path(sys.executable).with_name("ray")), "start", "--head", "--block", *where]
+    log = (tmp_path / "head.log").open("w")
+    head = subprocess.Popen(start_ray, env=os.environ | secret, stdout=log, stderr=log)
+    try:
+        command = [sys.executable, "-m", "scripts.command", "cluster", inputs, tmp_path / "out", "--workers", 2]
+        environment = os.environ | secret | {"OMP_NUM_THREADS": "1", "RAY_ADDRESS": f"127.0.0.1:{port}"}
+        for _ in range(2):  # the second time all is kept
+            wait_for_port(port, head)
+            done = subprocess.run(list(map(str, command)), cwd=root, env=environment, capture_output=True, timeout=600)
+            assert done.returncode == 0, done.stderr[-2000:]
+            assert head.poll() is None
+        assert files_of(tmp_path / "out") == files_of(undisturbed)
+    finally:
+        head.terminate()
+        head.wait(60)
+
+
+def wait_for_port(port, process):
+    end = time.monotonic() + 120
+    while process.poll() is None and time.monotonic() < end:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            return
+        time.sleep(0.2)
+    raise AssertionError("no Ray is there")
