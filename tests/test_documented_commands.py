@@ -52,8 +52,11 @@ def sandbox(phantoms, tmp_path_factory):
     """A copy of the bundle with an environment as make builds it, and small data: paths by name."""
     place = tmp_path_factory.mktemp("commands")
     bundle, images, dataset = place / "bundle", place / "images", place / "dataset"
-    left = shutil.ignore_patterns(".*", "data", "runs", "output", "dist", "build", "__pycache__")
-    shutil.copytree(ROOT, bundle, ignore=left)
+    kept = ("configs", "deploy", "docs", "metadata.json", "models", "monai_label", "scripts", "Makefile")
+    bundle.mkdir()
+    for name in (*kept, *(file.name for file in ROOT.glob("requirements*.txt"))):
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+        copy(ROOT / name, bundle / name)
     environment = bundle / ".venv"
     (environment / "bin").mkdir(parents=True)
     (environment / "lib").symlink_to(Path(sys.prefix) / "lib")
