@@ -1,4 +1,4 @@
-"""In the form of the zoo's ci/unit_tests/test_<bundle>_dist.py: merged files with overrides, written, run by torchrun."""
+"""In the form of the zoo's ci/unit_tests/test_<bundle>_dist.py: merged files with overrides, run by torchrun."""
 
 import json
 import os

@@ -39,7 +39,7 @@ def rows_of(folder: str | Path, entries: Iterable[Mapping[str, Any]]) -> Rows:
     for entry in entries:
         known = {"image_id": entry["image_id"]}
         image = known | {name: entry.get(name) for name in ("file", "status", "reason")}
-        if entry["status"] != "failed":
+        if "findings" in entry.get("outputs", {}):
             report = json.loads((Path(folder) / entry["outputs"]["findings"]).read_text(encoding="utf-8"))
             spacing = dict(zip(("row_mm", "col_mm"), report["spacing_mm"], strict=True))
             image |= {name: report[name] for name in IMAGE if name in report} | spacing | report["summary"]
