@@ -6,7 +6,7 @@ OUTPUT ?= output
 DEMO := data/demo
 BUNDLE := $(BIN)/python -m monai.bundle run
 
-.PHONY: help demo test lint bench train benchmark-data benchmark report follow-up package monai-label test-server tracking test-tracking clean
+.PHONY: help demo test lint bench train benchmark-data benchmark report follow-up package monai-label test-server tracking test-tracking test-cluster test-deploy clean
 .DEFAULT_GOAL := help
 
 help: ## list the commands
@@ -129,6 +129,23 @@ endif
 
 test-server: $(LABEL_VENV)/.run ## the real MONAI Label server against the command line (minutes)
 	OMP_NUM_THREADS=1 $(LABEL_PYTHON) -m pytest -q -m server tests/server
+
+$(VENV)/.cluster: requirements-cluster.txt $(VENV)/.dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-cluster.txt
+	touch $@
+
+test-cluster: $(VENV)/.cluster ## Ray workers on this machine, some of them killed (minutes)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m cluster tests/cluster
+
+DEPLOY_VENV := .venv-deploy
+
+$(DEPLOY_VENV)/.run: requirements.txt deploy/requirements.txt
+	test -x $(DEPLOY_VENV)/bin/python || $(PYTHON) -m venv $(DEPLOY_VENV)
+	$(DEPLOY_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r deploy/requirements.txt
+	touch $@
+
+test-deploy: $(DEPLOY_VENV)/.run ## the bundle as an application of MONAI Deploy, in an environment of its own
+	OMP_NUM_THREADS=1 $(DEPLOY_VENV)/bin/python -m pytest -q -m deploy tests/deploy
 
 clean: ## remove generated phantoms, caches and output/ (not your data, runs/ or .venv)
 	rm -rf data/phantom data/phantom_second data/demo data/studies data/follow_up data/federated data/patches output

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from monai.bundle import ConfigParser
+from monai.bundle import ConfigParser, ConfigWorkflow
 from monai.data import MetaTensor
 from monai.networks.utils import eval_mode
 
@@ -93,7 +93,7 @@ class Segmenter:
         parser = configured(files, self.choice.values())
         check_preset(self.choice, parser)
         check_config(parser, spared=defined_keys(files))
-        with _causes():
+        with _Causes():
             self.reading: Reading = parser.get_parsed_content("reading")
             self.preprocessing = parser.get_parsed_content("preprocessing")
             self.network = parser.get_parsed_content("network")
@@ -115,7 +115,7 @@ class Segmenter:
         Raises:
             MammogramReadError: the image cannot serve as a mammogram.
         """
-        with _causes(), torch.no_grad(), eval_mode(self.network):
+        with _Causes(), torch.no_grad(), eval_mode(self.network):
             item = self.preprocessing({"image": self._read(image, spacing_mm)})
             inputs, breast = item["image"][None].to(self.device), item["breast"][None].to(self.device)
             logits = self.inferer(inputs, self.network, breast=breast)
@@ -150,6 +150,14 @@ def configured(files: Sequence[str | Path], values: Mapping[str, Any]) -> Config
     parser.read_config([str(file) for file in files])
     set_values(parser, values)
     return parser
+
+
+def prepared(files: Sequence[str | Path], values: Mapping[str, Any]) -> ConfigWorkflow:
+    """Config files, as `monai.bundle run` prepares them, with keys set to values: checked, ready to be run."""
+    workflow = ConfigWorkflow(config_file=[str(file) for file in files], workflow_type="infer")
+    set_values(workflow.parser, values)
+    workflow.initialize()
+    return workflow
 
 
 def set_values(parser: ConfigParser, values: Mapping[str, Any]) -> None:
@@ -190,7 +198,7 @@ def _is_altered(text: str) -> bool:
     return text.startswith(EVALUATED) or any(part in text for part in CHANGED)
 
 
-class _causes:
+class _Causes:
     """In this block, what MONAI wraps in RuntimeErrors is raised as it was."""
 
     def __enter__(self) -> None:

@@ -15,20 +15,17 @@ from scripts.common.command_line import Parser
 # The rest is imported where it is used, so that --help answers at once.
 
 
-def segment(
-    input: str, output: str, redo: bool, identity: str, key_file: str, sign_key: str, outputs: list[str], **more: Any
-) -> int:
+def segment(**given: Any) -> int:
     """Segment a mammogram, or a folder of them."""
-    from scripts.api import check_preset, configured
+    return _run(*_run_over_images(**given))
 
-    choice, overlays, progress = _choice(**more)
-    check_preset(choice, configured([*choice.files(), *overlays], choice.values()))
-    values = {"input_dir": Path(input), "output_dir": Path(output), "redo": redo, "progress": progress}
-    values |= {"identity::mode": identity}
-    values |= {
-        key: Path(file) for key, file in (("identity::key_file", key_file), ("run_report::key_file", sign_key)) if file
-    }
-    return _run([*choice.files(), *overlays], values | ({"outputs": outputs} if outputs else {}) | choice.values())
+
+def cluster(workers: int, address: str, cpus_per_worker: float, gpus_per_worker: float, **given: Any) -> int:
+    """Segment a folder of very many mammograms by several workers, which Ray starts on one machine or many."""
+    from scripts.cluster import Workers, run
+
+    run(*_run_over_images(**given), Workers(workers, address, cpus_per_worker, gpus_per_worker))
+    return 0
 
 
 def evaluate(
@@ -73,6 +70,23 @@ def info() -> int:
     return 0
 
 
+def _run_over_images(
+    input: str, output: str, redo: bool, identity: str, key_file: str, sign_key: str, outputs: list[str], **more: Any
+) -> tuple[list[str], dict[str, Any]]:
+    """Config files of a run, and what their keys are set to."""
+    from scripts.api import check_preset, configured
+
+    choice, overlays, progress = _choice(**more)
+    files = [*choice.files(), *overlays]
+    check_preset(choice, configured(files, choice.values()))
+    values = {"input_dir": Path(input), "output_dir": Path(output), "redo": redo, "progress": progress}
+    values |= {"identity::mode": identity}
+    values |= {
+        key: Path(file) for key, file in (("identity::key_file", key_file), ("run_report::key_file", sign_key)) if file
+    }
+    return files, values | ({"outputs": outputs} if outputs else {}) | choice.values()
+
+
 def _choice(
     method: str,
     preset: str,
@@ -110,15 +124,11 @@ def _setting(text: str) -> tuple[str, Any]:
 
 def _run(files: Sequence[str], values: Mapping[str, Any]) -> int:
     """Run config files, as `monai.bundle run` does, with keys set to values."""
-    from monai.bundle import ConfigWorkflow
-
-    from scripts.api import set_values
+    from scripts.api import prepared
     from scripts.common.errors import end_with_one_line
 
-    workflow = ConfigWorkflow(config_file=list(files), workflow_type="infer")
     end_with_one_line()
-    set_values(workflow.parser, values)
-    workflow.initialize()
+    workflow = prepared(files, values)
     workflow.run()
     workflow.finalize()
     return 0
@@ -129,7 +139,7 @@ def make_parser() -> Parser:
     status = "exit status: 0 done; 1 an image failed, or results differ; 2 wrong input; 130 Ctrl-C"
     about = "Microcalcifications in mammograms. Research use only; not a medical device."
     parser = Parser(prog="mammo-mc", description=about, epilog=status)
-    commands = parser.add_subparsers(required=True, metavar="{segment,evaluate,verify,info}")
+    commands = parser.add_subparsers(required=True, metavar="{segment,cluster,evaluate,verify,info}")
 
     def command(run: Any, text: str) -> Any:
         sub = commands.add_parser(run.__name__, help=text, description=run.__doc__, epilog=status)
@@ -137,15 +147,13 @@ def make_parser() -> Parser:
         return sub.add_argument
 
     add = command(segment, "find microcalcifications: masks, numbers, pictures")
-    add("input", help="a mammogram (DICOM, PNG, TIFF, JPEG, NIfTI), or a folder that is searched")
-    add("output", help="folder of the results; finished images in it are kept")
-    _add_choice(add)
-    add("--redo", action="store_true", help="do finished images again")
-    add("--identity", default="full", choices=("full", "pseudonym", "none"), help="what results tell of patients")
-    add("--key-file", default="", help="secret for --identity pseudonym")
-    add("--sign-key", default="", help="secret that the run report is signed with")
-    names = "mask instances map heat_map picture table findings"
-    add("--outputs", nargs="+", default=[], choices=names.split(), metavar="NAME", help=f"files to write, of: {names}")
+    _add_images(add)
+    add = command(cluster, "the same by several workers, on one machine or many (Ray)")
+    _add_images(add)
+    add("--workers", type=int, required=True, metavar="N", help="each with one network, in a process of its own")
+    add("--address", default="", help="a running Ray cluster, `auto` for this machine's; without, Ray is started here")
+    add("--cpus-per-worker", type=float, default=1.0, metavar="N", help="cores, and threads, of each (default: 1)")
+    add("--gpus-per-worker", type=float, default=0.0, metavar="N", help="GPUs of each, e.g. 0.5 (default: 0)")
 
     add = command(evaluate, "FROC, IoU and tables on labelled images")
     add("dataset", help="folder with a data list (docs/data.md)")
@@ -162,6 +170,18 @@ def make_parser() -> Parser:
 
     command(info, "version, methods, presets, where the bundle lies")
     return parser
+
+
+def _add_images(add: Any) -> None:
+    add("input", help="a mammogram (DICOM, PNG, TIFF, JPEG, NIfTI), or a folder that is searched")
+    add("output", help="folder of the results; finished images in it are kept")
+    _add_choice(add)
+    add("--redo", action="store_true", help="do finished images again")
+    add("--identity", default="full", choices=("full", "pseudonym", "none"), help="what results tell of patients")
+    add("--key-file", default="", help="secret for --identity pseudonym")
+    add("--sign-key", default="", help="secret that the run report is signed with")
+    names = "mask instances map heat_map picture table findings"
+    add("--outputs", nargs="+", default=[], choices=names.split(), metavar="NAME", help=f"files to write, of: {names}")
 
 
 def _add_choice(add: Any) -> None:
@@ -183,7 +203,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         status: int = given.pop("run")(**given)
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
-    except BaseException as error:
+    except (Exception, KeyboardInterrupt) as error:
         return _told(error)
     return status
 

@@ -50,6 +50,8 @@ COMBINATIONS = [
     [*EVALUATE, "data_generic.json", "cross_validation_fold.json"],
     [*EVALUATE, "data_benchmark.json", "sweep_hdog.json"],
     ["inference.json", "hdogreg_candidates.json", "evaluate.json", "data_benchmark.json", "sweep_combining.json"],
+    *([*INFER, *overlay, "cluster.json"] for overlay in ([], ["slim_fcn_inference.json"])),
+    ["inference.json", "deploy.json"],
     *([*INFER, *overlay, "export.json"] for overlay in ([], ["slim_fcn_inference.json"])),
     ["data_phantom.json"],
     ["data_benchmark.json"],

@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[1]
 STAGES = ["common", "data", "candidates", "simulation", "networks", "inference", "training", "findings", "outputs"]
 STAGES += ["transforms", "evaluation", "bench", "sweeps"]
 #: Files beside the stages, which users call; each may import the ones before it.
-ENTRANCES = ["api", "command", "installed"]
+ENTRANCES = ["api", "cluster", "command", "installed"]
 FILES = sorted((ROOT / "scripts").rglob("*.py"))
 
 

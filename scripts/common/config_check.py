@@ -93,7 +93,7 @@ def check_device(device: Any) -> None:
     """Check that this machine has a device, given as for `torch.device`; else a ConfigError."""
     try:
         torch.empty(1, device=device)
-    except (RuntimeError, AssertionError, TypeError, NotImplementedError) as error:  # whatever the back end raises
+    except (RuntimeError, AssertionError, TypeError) as error:  # whatever the back end raises
         here = ", ".join(["cpu", *(f"cuda:{number}" for number in range(torch.cuda.device_count()))])
         reason = one_line(error, 150)
         raise ConfigError(f"device: got {str(device)!r}; want one that is here: {here} ({reason})") from error

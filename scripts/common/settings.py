@@ -57,14 +57,14 @@ def recorded(cls: Class) -> Class:
     signature = inspect.signature(make)
 
     @functools.wraps(make)
-    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
+    def initialise(self: Any, *args: Any, **kwargs: Any) -> None:
         bound = signature.bind(self, *args, **kwargs)
         bound.apply_defaults()
         make(self, *args, **kwargs)
         if "arguments" not in self.__dict__:
             self.arguments = {name: value for name, value in bound.arguments.items() if name != "self"}
 
-    cls.__init__ = __init__  # type: ignore[misc]
+    cls.__init__ = initialise  # type: ignore[misc]
     return cls
 
 

@@ -5,6 +5,7 @@ by the set it keeps. Adding one prediction to the set never loses an annotated o
 one; `match_events` uses that to answer all thresholds at the price of one.
 """
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -140,8 +141,9 @@ def _add_greedily(prediction: int, partner: list[int], hits: Callable[[int], Seq
 def _augment(prediction: int, partner: list[int], hits: Callable[[int], Sequence[int]]) -> tuple[int, int]:
     """Add one prediction to a maximum matching by an augmenting path (breadth first), in place; as `_add_greedily`."""
     came_from: dict[int, int] = {}  # annotated object -> prediction that reached it
-    queue = [prediction]
-    for p in queue:
+    queue = deque([prediction])
+    while queue:
+        p = queue.popleft()
         for a in hits(p):
             if a in came_from:
                 continue

@@ -18,6 +18,7 @@ from scripts.common.settings import describe
 from scripts.common.stage import try_lock
 from scripts.common.text import printable
 from scripts.data.lists.folder import REPORT_NAME
+from scripts.outputs.journal import Journal
 from scripts.outputs.manifest import SCHEMA, digest_of, entry_differences, file_digests, read_report, seal
 
 logger = logging.getLogger(__name__)
@@ -32,6 +33,9 @@ class RunReport:
 
     One run at a time writes into a folder. An image of an earlier run there is kept instead of being done again, where
     its input, weights and settings are the same and its files are as they were written (`remaining`).
+
+    A run by many workers (scripts/cluster.py) calls it without an engine: `known`, `start`, `add`, `end`, `finish`, and
+    its workers `is_done` and `entry_of`.
 
     Args:
         output_dir: folder of the results.
@@ -67,6 +71,7 @@ class RunReport:
         self.started = self.last = time.perf_counter()
         self.state, self.unwritten = "", ""
         self.bar = tqdm(disable=True)
+        self.journal = Journal(self.path.parent)
         self._lock: TextIO | None = None
 
     @property
@@ -77,30 +82,65 @@ class RunReport:
 
     def attach(self, engine: Engine) -> None:
         """Register with an evaluator, as its last handler."""
-        engine.add_event_handler(Events.STARTED, self._start)
-        engine.add_event_handler(Events.ITERATION_COMPLETED, self._record)
-        engine.add_event_handler(Events.COMPLETED, self._complete)
-        engine.add_event_handler(Events.EXCEPTION_RAISED, self._end_early)
+        engine.add_event_handler(Events.STARTED, lambda engine: self.start(engine.state.epoch_length))
+        engine.add_event_handler(Events.ITERATION_COMPLETED, lambda engine: self.add(self.entry_of(engine.state)))
+        engine.add_event_handler(Events.COMPLETED, lambda engine: self.end())
+        engine.add_event_handler(Events.EXCEPTION_RAISED, self._raised)
+
+    def known(self, items: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+        """What an earlier run tells of these files, by image_id: entries to be kept if they hold (`is_done`)."""
+        self._look()
+        earlier = {str(entry.get("image_id")): entry for entry in self.earlier}
+        found: dict[str, dict[str, Any]] = {}
+        for item in items:
+            entry = earlier.get(item["image_id"])
+            if entry is not None and self._other_input(entry, item):
+                logger.warning("%s: its results replace those of another file", item["image_id"])
+            elif entry is not None and not self.redo:
+                found[item["image_id"]] = entry
+        return found
 
     def remaining(self, items: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
         """The items of a data list that are still to be done; entries of the others are kept, and said so."""
-        self._look()
-        known = {str(entry.get("image_id")): entry for entry in self.earlier}
+        known = self.known(items)
         left: list[Mapping[str, Any]] = []
         for item in items:
             entry = known.get(item["image_id"])
-            if entry is not None and not self.redo and self._is_done(entry, item):
+            if entry is not None and self.is_done(entry, item):
                 self.kept.append(entry | {"kept": True})
             else:
                 left.append(item)
-                if entry is not None and self._other_input(entry, item):
-                    logger.warning("%s: its results replace those of another file", item["image_id"])
         names = {item["image_id"] for item in items}
         self.earlier = [entry for entry in self.earlier if entry.get("image_id") not in names]
         if self.kept:
             told = (len(self.kept), len(items), self.path.parent)
             logger.warning("%d of %d images are finished in %s and kept (--redo True does them again)", *told)
         return left
+
+    def start(self, total: int | None) -> None:
+        """Take the folder for this run, of so many images."""
+        self._take()
+        self.images.clear()
+        self.started = self.last = time.perf_counter()
+        self.bar = tqdm(total=total, unit="image", desc="mammograms", disable=not self.progress)
+        self._write("running")
+
+    def add(self, entry: dict[str, Any], journaled: bool = False) -> None:
+        """Note an image that was just done, or kept; in the journal, where writing the whole report takes too long."""
+        (self.kept if entry.get("kept") else self.images).append(entry)
+        self.bar.update()
+        if not journaled or not self.journal.append(entry):
+            self._write("running")
+
+    def end(self, error: BaseException | None = None) -> None:
+        """Say how the run ended: finished, or with an error."""
+        self.bar.close()
+        if error is None:
+            self._write("finished")
+            return
+        if self._lock is not None:  # else another run is at work in this folder
+            self._write("interrupted" if isinstance(error, KeyboardInterrupt) else "broken off")
+            self._close()
 
     def finish(self) -> None:
         """Log the summary; end the process with exit status 1 when any image failed."""
@@ -119,10 +159,15 @@ class RunReport:
         if failed or self.unwritten:
             sys.exit(1)
 
+    def _raised(self, engine: Engine, error: BaseException) -> None:
+        self.end(error)
+        raise error
+
     def _look(self) -> None:
         """See what an earlier run left in the folder."""
         report = read_report(self.path.parent) or {}
-        self.earlier = [*report.get("images", []), *report.get("earlier_images", [])]
+        told = [*report.get("images", []), *report.get("earlier_images", []), *self.journal.entries()]
+        self.earlier = list({str(entry.get("image_id")): entry for entry in told}.values())
         if report and report.get("state") != "finished":
             logger.warning("%s: the run before this one was cut off", self.path.parent)
 
@@ -145,9 +190,10 @@ class RunReport:
             self._lock.close()
             self._lock = None
 
-    def _is_done(self, entry: Mapping[str, Any], item: Mapping[str, Any]) -> bool:
+    def is_done(self, entry: Mapping[str, Any], item: Mapping[str, Any]) -> bool:
+        """Whether the results that an entry tells of are those that this run would give, and all there."""
         finished = entry.get("status") in ("found", "nothing found") and entry.get("basis") == self.basis
-        if not finished or self._other_input(entry, item) or not Path(item["image"]).is_file():
+        if not finished or not Path(item["image"]).is_file():
             return False
         same = (entry.get("sha256") or {}).get("input") == sha256_of(item["image"])
         return same and next(entry_differences(self.path.parent, entry), None) is None
@@ -155,29 +201,20 @@ class RunReport:
     def _other_input(self, entry: Mapping[str, Any], item: Mapping[str, Any]) -> bool:
         return entry.get("file") != self.identity.file(str(item["image"]), str(item["image_id"]))
 
-    def _start(self, engine: Engine) -> None:
-        self._take()
-        self.images.clear()
-        self.started = self.last = time.perf_counter()
-        total = engine.state.epoch_length
-        self.bar = tqdm(total=total, unit="image", desc="mammograms", disable=not self.progress)
-        self._write("running")
-
-    def _record(self, engine: Any) -> None:
+    def entry_of(self, state: Any) -> dict[str, Any]:
+        """The entry of the image that an evaluator has just done (its `state`): results on disk, or a failure."""
         now = time.perf_counter()
-        batch, failure = engine.state.batch, getattr(engine.state, "failure", None)
+        batch, failure = state.batch, getattr(state, "failure", None)
         image_id = str(batch["image_id"][0] if isinstance(batch, Mapping) else batch[0].get("image_id", ""))
         if failure is None:
             try:
-                entry = self._entry(engine.state.output[0])
+                entry = self._entry(state.output[0])
             except OSError as error:  # the input vanished, a result was removed
                 failure = {"file": "", "stage": "recording", "reason": f"{type(error).__name__}: {error}"}
         if failure is not None:
             entry = {"status": "failed", **self.identity.failure(failure, image_id)}
-        self.images.append({"image_id": image_id, **entry, "seconds": round(now - self.last, 3)})
-        self.last = now
-        self.bar.update()
-        self._write("running")
+        seconds, self.last = round(now - self.last, 3), now
+        return {"image_id": image_id, **entry, "seconds": seconds}
 
     def _entry(self, item: Mapping[str, Any]) -> dict[str, Any]:
         report, outputs = item["report"], item.get("outputs", {})
@@ -185,17 +222,6 @@ class RunReport:
         source = str(item["image"].meta["filename_or_obj"])
         digests = file_digests(self.path.parent, source, outputs)
         return entry | {"outputs": outputs, "sha256": digests, "basis": self.basis}
-
-    def _complete(self, engine: Engine) -> None:
-        self.bar.close()
-        self._write("finished")
-
-    def _end_early(self, engine: Engine, error: BaseException) -> None:
-        self.bar.close()
-        if self._lock is not None:  # else another run is at work in this folder
-            self._write("interrupted" if isinstance(error, KeyboardInterrupt) else "broken off")
-            self._close()
-        raise error
 
     def _write(self, state: str) -> None:
         """A full disk or the like costs no image: it is told at the end."""
@@ -220,5 +246,6 @@ class RunReport:
         try:
             write_json(self.path, seal(content | lasting, self.key))
             self.unwritten = ""
+            self.journal.remove()
         except (OSError, ValueError) as error:
             self.unwritten = f"{type(error).__name__}: {error}"

@@ -13,7 +13,7 @@ from ignite.engine import Engine, Events
 from monai.engines import IterationEvents
 
 from scripts.common.checks import check
-from scripts.common.files import write_json
+from scripts.common.files import PARTIAL, write_json
 from scripts.common.identity import Identity
 from scripts.outputs.dicom.tracking import with_tracking_uids
 from scripts.outputs.dicom.writers import DICOM_WRITERS, is_dicom_input
@@ -99,8 +99,9 @@ class FindingsWriter:
         """Remove what is there of an image; what cannot be removed shows when it is written, or is told."""
         try:
             folder = self._folder(image_id)
-            for file in (*(file for file, _ in WRITERS.values()), FAILURE_FILE):
-                (folder / file).unlink(missing_ok=True)
+            leftovers = folder.glob(f"{PARTIAL}*")  # of a worker that was killed
+            for file in (*leftovers, *(folder / file for file, _ in WRITERS.values()), folder / FAILURE_FILE):
+                file.unlink(missing_ok=True)
         except (OSError, ValueError) as error:
             logger.warning("earlier results of %s stay: %s", image_id, error)
 
@@ -109,12 +110,16 @@ class FindingsWriter:
         if failure is None:
             return
         for image_id in _image_ids(engine.state.batch):
-            self._remove(image_id)
-            content = {"schema": "microcalcification-failure-1", **self.identity.failure(failure, image_id)}
-            try:
-                write_json(self._folder(image_id) / FAILURE_FILE, content)
-            except (OSError, ValueError) as error:
-                logger.warning("no %s of %s could be written: %s", FAILURE_FILE, image_id, error)
+            self.fail(image_id, failure)
+
+    def fail(self, image_id: str, failure: Mapping[str, str]) -> None:
+        """Leave nothing of an image but the record of its failure {"file", "stage", "reason"}."""
+        self._remove(image_id)
+        content = {"schema": "microcalcification-failure-1", **self.identity.failure(failure, image_id)}
+        try:
+            write_json(self._folder(image_id) / FAILURE_FILE, content)
+        except (OSError, ValueError) as error:
+            logger.warning("no %s of %s could be written: %s", FAILURE_FILE, image_id, error)
 
 
 def _image_ids(batch: Any) -> list[str]:

@@ -18,7 +18,7 @@ from scripts.sweeps.clustering_cases import ImageSource, LabelledImage
 from scripts.sweeps.clustering_picture import draw_groups
 from scripts.sweeps.report import RankingReport, Row, best_of
 from scripts.sweeps.storage import Direction
-from scripts.sweeps.sweep import Note, Outcome, SkipTrial
+from scripts.sweeps.sweep import Note, Outcome, SkipTrialError
 
 OPTICS_FIELDS = [field.name for field in fields(OpticsClusters)]
 
@@ -93,12 +93,12 @@ class HomogeneityObjective:
         return Outcome(values["homogeneity"], values, {"images": self.least_images_share - share})
 
     def grouping(self, parameters: Mapping[str, Any]) -> Grouping:
-        """Clusters and groups of a trial; a SkipTrial when the parameters do not go together or clusters are few."""
+        """Clusters and groups of a trial; SkipTrialError when the parameters do not go together or clusters are few."""
         values = {_field(key): value for key, value in parameters.items()}
         try:
             rule = replace(self.optics, **values)
         except ValueError as error:
-            raise SkipTrial(str(error)) from error
+            raise SkipTrialError(str(error)) from error
         analysis = ClusterAnalysis(rule, self.distribution)
         found = [
             (image, finding)
@@ -106,7 +106,7 @@ class HomogeneityObjective:
             for finding in analysis.analyse(image.mcs, image.features, image.spacing_mm, image.breast)
         ]
         if len(found) < self.k:
-            raise SkipTrial(f"{len(found)} clusters; want at least {self.k}, one per group")
+            raise SkipTrialError(f"{len(found)} clusters; want at least {self.k}, one per group")
         records = [finding.features for _, finding in found]
         model = fit_groups(records, self.k, self.seed)
         groups = model.groups(records)

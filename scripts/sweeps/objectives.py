@@ -14,7 +14,7 @@ from scripts.evaluation.matching import GREEDY, match
 from scripts.findings.combining import combine
 from scripts.sweeps.cases import CaseArrays, ImageArrays
 from scripts.sweeps.storage import Direction
-from scripts.sweeps.sweep import Note, Outcome, SkipTrial
+from scripts.sweeps.sweep import Note, Outcome, SkipTrialError
 
 HDOG_FIELDS = [field.name for field in fields(HDoGParameters) if field.name != "reference_spacing_mm"]
 NEAREST, PAUC = "nearest", "pauc"
@@ -59,7 +59,7 @@ class HDoGObjective:
         try:
             detector = replace(self.hdog, **values)
         except ValueError as error:
-            raise SkipTrial(str(error)) from error
+            raise SkipTrialError(str(error)) from error
         scored = []
         for number, (item, arrays) in enumerate(self.cases):
             note(f"image {number + 1} of {len(self.cases.items)}")

@@ -25,7 +25,7 @@ LIVE = (TrialState.COMPLETE, TrialState.RUNNING, TrialState.WAITING)
 Note = Callable[[str], None]
 
 
-class SkipTrial(Exception):
+class SkipTrialError(Exception):
     """These parameters make no sense together; the message says why."""
 
 
@@ -62,7 +62,7 @@ class Objective(Protocol):
         """What a search tries before it draws (the published values, say)."""
 
     def __call__(self, parameters: Mapping[str, Any], note: Note) -> Outcome:
-        """One trial; `note` shows a word of progress. Raises `SkipTrial` for parameters that make no sense."""
+        """One trial; `note` shows a word of progress. Raises `SkipTrialError` for parameters that make no sense."""
 
 
 class Sweep:
@@ -207,7 +207,7 @@ class Sweep:
         self._check_new(trial, parameters)
         try:
             outcome = self.objective(parameters, self._note)
-        except SkipTrial as error:
+        except SkipTrialError as error:
             self._skip(trial, str(error))
         except Exception as error:
             trial.set_user_attr("reason", f"{type(error).__name__}: {error}")

@@ -1,5 +1,6 @@
 """Reading mammograms and labels, and where the breast is. Images are tensors [1, rows, cols]."""
 
+import os
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
@@ -22,7 +23,8 @@ from scripts.data.reader.mammogram_reader import AS_SHOWN, Metadata, Reading
 class LoadMammogramd(MapTransform):
     """Replace paths by mammograms: MetaTensor [1, rows, cols], float32 in [0, 1], MCs bright.
 
-    A mammogram that is read already (MetaTensor with the reader's metadata) stays as it is. MONAI's `LoadImaged` would
+    A mammogram that is read already (MetaTensor with the reader's metadata) stays as it is; another array, whose grey
+    values and pixel spacing nobody knows, is a ValueError. MONAI's `LoadImaged` would
     try other readers on a file that ours refuses.
     """
 
@@ -36,6 +38,8 @@ class LoadMammogramd(MapTransform):
         for key in self.keys:
             if isinstance(item[key], MetaTensor) and "spacing_mm" in item[key].meta:
                 continue
+            path = isinstance(item[key], str | os.PathLike)
+            check(str(key), type(item[key]).__name__, path, "a path, or a mammogram with this bundle's metadata")
             array, meta = read(item[key], self.reading)
             item[key] = MetaTensor(torch.from_numpy(array)[None], meta=meta)
         return item

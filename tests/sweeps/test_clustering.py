@@ -17,7 +17,7 @@ from scripts.findings.groups import load_groups
 from scripts.simulation.phantom.distributions import KINDS, draw_on_plain, sample_distribution
 from scripts.sweeps.clustering import HomogeneityObjective
 from scripts.sweeps.clustering_cases import DistributionPhantoms, InferredImages, read_labels
-from scripts.sweeps.sweep import SkipTrial
+from scripts.sweeps.sweep import SkipTrialError
 
 FILES = ("best.json", "groups.json", "confusion.md", "confusion_groups.csv", "confusion_distributions.csv")
 FILES += ("clusters.csv", "clusters.png")
@@ -73,7 +73,7 @@ def test_settings_that_find_few_clusters_are_no_result():
         ({"optics::max_distance_mm": 2.0}, "distance_mm"),
         ({"optics::least": 500}, "want at least 2"),
     ):
-        with pytest.raises(SkipTrial, match=word):
+        with pytest.raises(SkipTrialError, match=word):
             objective(parameters, print)
     with pytest.raises(ValueError, match=r"^space: got 'optics::nothing'"):
         objective({"optics::nothing": 1}, print)

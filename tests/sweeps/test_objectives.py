@@ -14,7 +14,7 @@ from scripts.candidates.hdog import HDoGParameters
 from scripts.common.settings import describe
 from scripts.sweeps.cases import MapArrays
 from scripts.sweeps.objectives import CombiningObjective, HDoGObjective
-from scripts.sweeps.sweep import SkipTrial
+from scripts.sweeps.sweep import SkipTrialError
 
 PREFIX = "hdog::"
 
@@ -70,7 +70,7 @@ def test_candidates_are_scored_and_the_limit_on_tpr_is_a_constraint(spots):
     assert found(0.6, dog_threshold=0.9)[1:] == (0, False)
     outcome, tpr, feasible = found(0.9, dog_threshold=0.0005)
     assert tpr == 1 and feasible
-    with pytest.raises(SkipTrial, match="sigma_max"):
+    with pytest.raises(SkipTrialError, match="sigma_max"):
         found(0.9, sigma_min_px=4.0)
     with pytest.raises(ValueError, match="sigma_mim"):
         found(0.9, sigma_mim=4.0)

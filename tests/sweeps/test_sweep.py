@@ -18,7 +18,7 @@ import pytest
 from scripts.sweeps.report import RankingReport, best_of
 from scripts.sweeps.space import check_space, grid_cells, labels_of, sampler_of, suggest, values_of
 from scripts.sweeps.storage import open_storage, open_study
-from scripts.sweeps.sweep import Outcome, SkipTrial, Sweep
+from scripts.sweeps.sweep import Outcome, SkipTrialError, Sweep
 from tests.sweeps.fake_sweep import GRID, RANGES, Fake, sweep
 
 CELLS = sorted(str(sorted(cell.items())) for cell in grid_cells(GRID))
@@ -145,7 +145,7 @@ class Edge(Fake):
 
     def __call__(self, parameters, note):
         if parameters["y"] == 3:
-            raise SkipTrial("3 makes no sense")
+            raise SkipTrialError("3 makes no sense")
         return Outcome(parameters["x"], {}, {"limit": parameters["x"] - 1.2})
 
 

@@ -194,3 +194,12 @@ def test_an_image_without_a_breast_to_look_at_is_an_error(breast, got):
     image[breast, 5:110] = 0.6
     with pytest.raises(ValueError, match=rf"x\.png: got {got}"):
         BreastMaskd(region=BreastRegion(erosion_px=45))({"image": mammogram(image)})
+
+
+def test_what_was_read_passes_and_an_array_of_unknown_grey_values_is_refused(tmp_path):
+    Image.fromarray(np.arange(6400, dtype=np.uint16).reshape(80, 80)).save(tmp_path / "x.png")
+    read = LoadMammogramd()({"image": tmp_path / "x.png"})
+    assert LoadMammogramd()(read)["image"] is read["image"]
+    for array in (np.zeros((15, 20)), torch.zeros(1, 15, 20), MetaTensor(torch.zeros(1, 15, 20))):
+        with pytest.raises(ValueError, match=r"image: got .*; want a path, or a mammogram with this bundle's metadata"):
+            LoadMammogramd()({"image": array})

@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 
 IMAGE_SUFFIXES = {".dcm", ".dicom", ".ima", ".nii", ".png", ".tif", ".tiff", ".jpg", ".jpeg"}
 IGNORED_SUFFIXES = {".csv", ".doc", ".docx", ".gif", ".htm", ".html", ".ini", ".json", ".log", ".md", ".pdf", ".py"}
-IGNORED_SUFFIXES |= {".toml", ".tsv", ".txt", ".xls", ".xlsx", ".xml", ".yaml", ".yml", ".zip"}
+IGNORED_SUFFIXES |= {".parquet", ".toml", ".tsv", ".txt", ".xls", ".xlsx", ".xml", ".yaml", ".yml", ".zip"}
 FAILURE = "failure"
 REPORT_NAME = "run_report.json"
 #: Files of results: one that lies beside a report or a mask of ours is no input; no result folder has such a name.

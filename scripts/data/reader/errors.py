@@ -12,7 +12,7 @@ MAX_CHARACTERS = 600
 class MammogramReadError(ValueError):
     """A file that cannot serve as a mammogram, a label or a data list: ``path: got ...; want ...``, on one line."""
 
-    def __init__(self, path: PathLike, got: str, want: str) -> None:
+    def __init__(self, path: PathLike, got: str, want: str) -> None:  # noqa: B042 (see `__reduce__`)
         got = got if len(got) <= MAX_CHARACTERS else f"{got[:MAX_CHARACTERS]} ..."  # what damaged tags hold may be long
         self.path, self.got, self.want = os.fspath(path), got, want
         super().__init__(printable(f"{self.path}: got {got}; want {want}"))

@@ -121,7 +121,7 @@ def render(template: str, values: Mapping[str, Any]) -> str:
 
 def shell_command(words: Sequence[str]) -> str:
     """Words as one line that a shell takes apart again; double quotes where a word holds single ones."""
-    quoted = [f'"{w}"' if "'" in w and not set(w) & set('"$`\\!') else shlex.quote(w) for w in words]
+    quoted = ['"' + w + '"' if "'" in w and not set(w) & set('"$`\\!') else shlex.quote(w) for w in words]
     return " ".join(quoted)
 
 

@@ -149,9 +149,9 @@ def _of_cluster(
             _measurement(DCM.NumberOfCalcifications, len(cluster["members"]), UCUM.NoUnits),
             _measurement(DCM.CertaintyOfFinding, 100 * score_of(cluster, marks), UCUM.Percent, SCT.Maximum),
         ],
-        qualitative_evaluations=[_evaluation(DCM.CalcificationDistribution, DISTRIBUTIONS[cluster["distribution"]])]
-        if known
-        else None,
+        qualitative_evaluations=(
+            [_evaluation(DCM.CalcificationDistribution, DISTRIBUTIONS[cluster["distribution"]])] if known else None
+        ),
     )
 
 

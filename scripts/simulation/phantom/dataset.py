@@ -59,12 +59,12 @@ class PhantomJob:
         facts += [describe(settings)] if settings != PhantomSettings() else []
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
-    def files(self, root: Path = Path()) -> dict[str, Path]:
+    def files(self, root: str | Path = "") -> dict[str, Path]:
         """Paths of image, label and records, in the order in which they are written."""
-        name, images, labels = self.image_id, root / "images", root / "labels"
+        name, images, labels = self.image_id, Path(root, "images"), Path(root, "labels")
         return {"image": images / f"{name}.dcm", "label": labels / f"{name}.png", "records": labels / f"{name}.json"}
 
-    def item(self, root: Path = Path()) -> dict[str, Any]:
+    def item(self, root: str | Path = "") -> dict[str, Any]:
         """Entry of the data list."""
         files = {key: str(path) for key, path in self.files(root).items()}
         facts = {key: self.options[key] for key in ("laterality", "view", "density")}
