@@ -14,7 +14,7 @@ PLACEHOLDERS = {
     "<file or folder>": "{images}",
     "<folder with datalist.json>": "{dataset}",
     "<results>": "{made}/console",
-    "--output_dir <folder>": "--output_dir {made}/out",
+    "--output_dir <folder>": "--output_dir {own}/out",
     "--publish_path <file>": "--publish_path {made}/published.pt",
     "--dataset_dir <folder>": "--dataset_dir {dataset}",
     "<folder of normal mammograms>": "{images}",
@@ -27,8 +27,8 @@ PLACEHOLDERS = {
 PHANTOMS = "--source::training 2 --source::validation 1 --source::testing 1 --source::seed 5 --source::workers 0"
 PHANTOMS += " --source::shape '[416, 320]' --source::empty_fraction 0.0"
 PATCHES = "--patches::patch_px 96 --patches::stride_px 96 --warp::crop_px 64"
-TRAINING = "--max_epochs 1 --batch_size 2 --device cpu --precision float32 --cache_dir {made}/patches"
-TRAINING += " --publish_path '' --output_dir {made}/training"
+TRAINING = "--max_epochs 1 --batch_size 2 --device cpu --precision float32 --cache_dir {own}/patches"
+TRAINING += " --publish_path '' --output_dir {own}/training"
 SMALL_TRAINING = f"{PATCHES} {TRAINING}"
 EVALUATION = "--bootstrap::samples 20 --device cpu"
 
@@ -80,7 +80,7 @@ RULES: tuple[Run | Left, ...] = (
     ),
     Run(BUNDLE + r"choosing .*", f"{EVALUATION} --evaluation::publish_presets {{made}}/operating_points.json"),
     Run(BUNDLE + r"evaluating .*data_generic.*", EVALUATION),
-    Run(BUNDLE + r"evaluating .*", f"{PHANTOMS} {EVALUATION} --output_dir {{made}}/evaluation"),
+    Run(BUNDLE + r"evaluating .*", f"{PHANTOMS} {EVALUATION} --output_dir {{own}}/evaluation"),
     Left(r".*scripts\.evaluation readers .*", "wants the marks of two readers", "tests/evaluation/test_readers.py"),
     Left(r".*scripts\.evaluation kinds .*", "wants real mammograms", "tests/evaluation/test_kinds.py"),
     Run(r".*scripts\.evaluation (failures|compare) .*"),

@@ -41,7 +41,7 @@ def test_what_is_not_run_says_why_and_what_is_run_instead():
 
 
 def test_every_placeholder_of_a_command_that_is_run_is_filled():
-    paths = dict.fromkeys(("bundle", "images", "dataset", "made", "one", "other"), "x")
+    paths = dict.fromkeys(("bundle", "images", "dataset", "made", "own", "one", "other"), "x")
     for command in RUN:
         assert not re.search(r"<|\b[A-Z]{4,}\b(?!=)", " ".join(filled(command, paths))), command
     assert all(any(text in command for command in COMMANDS) for text in PLACEHOLDERS)
@@ -84,7 +84,8 @@ def sandbox(phantoms, tmp_path_factory):
 @pytest.mark.slow
 @pytest.mark.parametrize("command", RUN)
 def test_the_command_runs(sandbox, command):
-    words = filled(command, {name: str(path) for name, path in sandbox.items()})
+    own = sandbox["made"] / str(RUN.index(command))
+    words = filled(command, {name: str(path) for name, path in (sandbox | {"own": own}).items()})
     python = str(sandbox["bundle"] / ".venv" / "bin" / "python")
     programs = {"python": [python], "mammo-mc": [python, "-m", "scripts.command"]}
     words = [*programs.get(words[0], words[:1]), *words[1:]]
