@@ -30,6 +30,8 @@ PATCHES = "--patches::patch_px 96 --patches::stride_px 96 --warp::crop_px 64"
 TRAINING = "--max_epochs 1 --batch_size 2 --device cpu --precision float32 --cache_dir {own}/patches"
 TRAINING += " --publish_path '' --output_dir {own}/training"
 SMALL_TRAINING = f"{PATCHES} {TRAINING}"
+SECOND = "--initial_weights models/model.pt --second_source::training 1 --second_source::validation 1"
+SECOND += " --second_source::workers 0 --second_source::shape '[416, 320]'"
 EVALUATION = "--bootstrap::samples 20 --device cpu"
 
 
@@ -69,6 +71,7 @@ RULES: tuple[Run | Left, ...] = (
     Left(r".*training .*data_insertion.*", "wants real mammograms", "tests/sweeps/test_sweep_training.py"),
     Left(r".*training .*data/simulated.*", "wants real mammograms", "tests/training/test_candidate_patches.py"),
     Run(BUNDLE + r"training .*context_cnn_train.*", f"{PHANTOMS} {TRAINING}"),
+    Run(BUNDLE + r"training .*finetune.*", f"{SMALL_TRAINING} {SECOND}"),
     Run(BUNDLE + r"training .*data_generic.*", SMALL_TRAINING),
     Run(BUNDLE + r"training .*", f"{PHANTOMS} {SMALL_TRAINING}"),
     # evaluation
@@ -115,4 +118,6 @@ def filled(command, paths):
     full = f"{command} {rule_of(command).more}"
     for placeholder, given in PLACEHOLDERS.items():
         full = full.replace(placeholder, given)
-    return [word.format(**paths) if not word.startswith("[") else word for word in shlex.split(full)]
+    for name, path in paths.items():
+        full = full.replace(f"{{{name}}}", path)
+    return shlex.split(full)
