@@ -65,6 +65,10 @@ RULES: tuple[Run | Left, ...] = (
     Left(r"python deploy/app\.py .*", "needs MONAI Deploy, make test-deploy", "tests/deploy/test_deploy.py"),
     Run(r"python -m scripts\.outputs\.manifest output"),
     Left(r".*manifest output --key_file.*", "wants a run that was signed", "tests/outputs/test_folder_run.py"),
+    # several processes, tracking
+    Left(r"torchrun .*", "two processes, minutes", "tests/test_several_ranks.py"),
+    Left(r".*scripts\.training\.federated .*", "two trainings, minutes", "tests/training/test_federated.py"),
+    Left(r".*--tracking .*|make tracking", "needs MLflow, make test-tracking", "tests/outputs/test_tracking.py"),
     # training
     Left(r".*data_inbreast.*|.*DATA=configs/data_inbreast.*", "INbreast", "tests/test_inbreast_end_to_end.py"),
     Left(r".*configs/<overlay>.*", "stands for the commands with each overlay"),

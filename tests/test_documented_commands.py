@@ -37,7 +37,7 @@ def test_what_is_not_run_says_why_and_what_is_run_instead():
     for rule in RULES:
         if isinstance(rule, Left):
             assert rule.reason and (not rule.instead or (ROOT / rule.instead).is_file()), rule.pattern
-    assert len(RUN) >= 0.3 * len(COMMANDS)
+    assert len(RUN) > 25
 
 
 def test_every_placeholder_of_a_command_that_is_run_is_filled():

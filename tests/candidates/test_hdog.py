@@ -204,8 +204,11 @@ def test_constant_image_has_no_candidates(value: float) -> None:
 def test_turning_the_image_turns_the_candidates(seed: int, turn, shape: tuple[int, int]) -> None:
     image = texture(shape, seed)
     straight, turned = hdog(image, PAPER), hdog(turn(image), PAPER)
-    assert iou(turned.mask, turn(straight.mask)) >= 0.998
-    assert abs(len(turned.blobs) - len(straight.blobs)) <= 1
+    more = abs(len(turned.blobs) - len(straight.blobs))
+    assert more <= 1  # one on a threshold, in or out by rounding; its pixels may differ with it
+    differing, united = turned.mask ^ turn(straight.mask), turned.mask | turn(straight.mask)
+    largest = max(np.pi * (np.sqrt(2) * sigma + 1) ** 2 for sigma in [0.0, *straight.blobs[:, 2], *turned.blobs[:, 2]])
+    assert differing.sum() <= 0.002 * united.sum() + more * largest
 
 
 def test_tiles_leave_no_trace(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -70,9 +70,9 @@ def item_of(label, probability):
 
 def handler_of(seeds, **options):
     handler = FROCHandler(measures=[Contrast(predictions=5), Neighbourhood(1.0, 0.3)], cell_mm=1.0, **options)
-    for seed in seeds:
-        output = [item_of(*drawn(seed))]
-        handler(SimpleNamespace(state=SimpleNamespace(batch=[{"image_id": str(seed)}], output=output)))
+    for iteration, seed in enumerate(seeds, 1):
+        state = SimpleNamespace(batch=[{"image_id": str(seed)}], output=[item_of(*drawn(seed))], iteration=iteration)
+        handler(SimpleNamespace(state=state))
     return handler
 
 
