@@ -58,8 +58,10 @@ def write_cad_report(path: Path, item: Mapping[str, Any], now: datetime | None =
     return write(path, cad_report([mammogram_of(item, "cad_sr")]), now)
 
 
-def cad_report(images: Sequence[Mammogram]) -> Dataset:
+def cad_report(images: Sequence[Mammogram], unreadable: int = 0) -> Dataset:
     """The CAD report of images of one study, failed ones included (`failed_mammogram`).
+
+    `unreadable` are files of the study that failed and cannot be referred to, as their headers cannot be read.
 
     Raises:
         ValueError: there are no images, or they are of several studies.
@@ -71,26 +73,26 @@ def cad_report(images: Sequence[Mammogram]) -> Dataset:
         DCM.MammographyCADReport,
         code(MODIFIER, DCM.LanguageOfContentItemAndDescendants, ENGLISH),
         container(CONTAINS, DCM.ImageLibrary, *map(cad_entry, images)),
-        _summary(images),
-        _detections(images),
+        _summary(images, unreadable),
+        _detections(images, unreadable),
         code(CONTAINS, DCM.SummaryOfAnalyses, STATUS["not attempted"]),
         template="4000",
     )
-    return _document(images, content)
+    return _document(images, content, unreadable)
 
 
-def outcome(images: Sequence[Mammogram]) -> Code:
+def outcome(images: Sequence[Mammogram], unreadable: int = 0) -> Code:
     """Which of the five outcomes (CID 6047) holds for these images together."""
     found = any(is_counted(mark) for image in images if image.report for mark in image.report["microcalcifications"])
-    return OUTCOMES[_share(images), found]
+    return OUTCOMES[_share(images, unreadable), found]
 
 
-def _share(images: Sequence[Mammogram]) -> str:
-    succeeded = [image.succeeded for image in images]
+def _share(images: Sequence[Mammogram], unreadable: int) -> str:
+    succeeded = [*(image.succeeded for image in images), *[False] * unreadable]
     return "all" if all(succeeded) else "some" if any(succeeded) else "none"
 
 
-def _summary(images: Sequence[Mammogram]) -> Dataset:
+def _summary(images: Sequence[Mammogram], unreadable: int) -> Dataset:
     """TID 4001."""
     impressions = [
         container(
@@ -99,22 +101,22 @@ def _summary(images: Sequence[Mammogram]) -> Dataset:
         for place, image in enumerate(images, start=1)
         for intent, finding in findings(image, reference(SELECTED, *LIBRARY, place))
     ]
-    return code(CONTAINS, DCM.CADProcessingAndFindingsSummary, outcome(images), *impressions)
+    return code(CONTAINS, DCM.CADProcessingAndFindingsSummary, outcome(images, unreadable), *impressions)
 
 
-def _detections(images: Sequence[Mammogram]) -> Dataset:
+def _detections(images: Sequence[Mammogram], unreadable: int) -> Dataset:
     """TID 4015: what was looked for, on which images, with which result."""
     name = DCM.SummaryOfDetections
-    if not any(image.attempted for image in images):
+    if not unreadable and not any(image.attempted for image in images):
         return code(CONTAINS, name, STATUS["not attempted"])
     parts = ((True, DCM.SuccessfulDetections), (False, DCM.FailedDetections))
     found = []
     for succeeded, title in parts:
         places = [place for place, image in enumerate(images, start=1) if image.succeeded == succeeded]
-        if places:
-            first = images[places[0] - 1]
+        if places or (unreadable and not succeeded):
+            first = images[places[0] - 1] if places else images[0]
             found.append(container(INFERRED, title, *_performed(first, places)))
-    return code(CONTAINS, name, STATUS[_share(images)], *found)
+    return code(CONTAINS, name, STATUS[_share(images, unreadable)], *found)
 
 
 def _performed(image: Mammogram, places: Sequence[int]) -> Iterator[Dataset]:
@@ -126,7 +128,7 @@ def _performed(image: Mammogram, places: Sequence[int]) -> Iterator[Dataset]:
         yield code(CONTAINS, DCM.DetectionPerformed, kind, *algorithm(image), *parameters, *where, *points)
 
 
-def _document(images: Sequence[Mammogram], content: Dataset) -> Dataset:
+def _document(images: Sequence[Mammogram], content: Dataset, unreadable: int) -> Dataset:
     """The data set around the content: header, general modules, evidence."""
     header = images[0].header
     document = SOPClass(
@@ -147,7 +149,7 @@ def _document(images: Sequence[Mammogram], content: Dataset) -> Dataset:
         **instance("cad_sr", images),
     )
     document.copy_patient_and_study_information(header)
-    document.CompletionFlag = "COMPLETE" if all(image.succeeded for image in images) else "PARTIAL"
+    document.CompletionFlag = "COMPLETE" if _share(images, unreadable) == "all" else "PARTIAL"
     document.PreliminaryFlag, document.VerificationFlag = "PRELIMINARY", "UNVERIFIED"
     document.PerformedProcedureCodeSequence = []
     document.ReferencedPerformedProcedureStepSequence = []
