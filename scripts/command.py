@@ -16,7 +16,15 @@ from scripts.common.command_line import Parser
 
 
 def segment(
-    input: str, output: str, redo: bool, identity: str, key_file: str, sign_key: str, outputs: list[str], **more: Any
+    input: str,
+    output: str,
+    redo: bool,
+    identity: str,
+    key_file: str,
+    sign_key: str,
+    outputs: list[str],
+    studies: bool,
+    **more: Any,
 ) -> int:
     """Segment a mammogram, or a folder of them."""
     from scripts.api import check_preset, configured
@@ -24,7 +32,7 @@ def segment(
     choice, overlays, progress = _choice(**more)
     check_preset(choice, configured([*choice.files(), *overlays], choice.values()))
     values = {"input_dir": Path(input), "output_dir": Path(output), "redo": redo, "progress": progress}
-    values |= {"identity::mode": identity}
+    values |= {"identity::mode": identity, "studies::follows_run": studies}
     values |= {
         key: Path(file) for key, file in (("identity::key_file", key_file), ("run_report::key_file", sign_key)) if file
     }
@@ -42,6 +50,18 @@ def evaluate(
     if not phantoms:
         values["source::datalist_file"] = Path(datalist)
     return _run(files, values | choice.values())
+
+
+def study(output: str, input: str, outputs: list[str], follow_ups: str, group_files_by: str, **who: str) -> int:
+    """Put the results of each study together: study.json, one page to look at, one CAD report."""
+    from scripts.common.identity import Identity
+    from scripts.data.lists.folder import list_mammograms
+    from scripts.outputs.study.studies import FILES, Studies
+
+    identity = Identity(who["identity"], who["key_file"])
+    images = list_mammograms(input, identity) if input else []
+    more: dict[str, Any] = {"outputs": outputs or list(FILES), "follow_ups": follow_ups, "identity": identity}
+    return int(Studies(output, images, group_files_by=group_files_by, **more).write() > 0)
 
 
 def verify(folder: str, key_file: str) -> int:
@@ -129,7 +149,7 @@ def make_parser() -> Parser:
     status = "exit status: 0 done; 1 an image failed, or results differ; 2 wrong input; 130 Ctrl-C"
     about = "Microcalcifications in mammograms. Research use only; not a medical device."
     parser = Parser(prog="mammo-mc", description=about, epilog=status)
-    commands = parser.add_subparsers(required=True, metavar="{segment,evaluate,verify,info}")
+    commands = parser.add_subparsers(required=True, metavar="{segment,study,evaluate,verify,info}")
 
     def command(run: Any, text: str) -> Any:
         sub = commands.add_parser(run.__name__, help=text, description=run.__doc__, epilog=status)
@@ -146,6 +166,25 @@ def make_parser() -> Parser:
     add("--sign-key", default="", help="secret that the run report is signed with")
     names = "mask instances map heat_map picture table findings"
     add("--outputs", nargs="+", default=[], choices=names.split(), metavar="NAME", help=f"files to write, of: {names}")
+
+    add("--studies", action="store_true", help="then `mammo-mc study` on the results")
+
+    add = command(study, "put the results of each study together: JSON, a page to look at, a CAD report")
+    add("output", help="folder of results; the studies are written into studies/ there")
+    add("--input", default="", help="what was segmented, where the results do not say, or to see what is still missing")
+    add(
+        "--outputs",
+        nargs="+",
+        default=[],
+        choices=("study", "page", "cad_sr"),
+        metavar="NAME",
+        help="of: study page cad_sr",
+    )
+    add("--follow-ups", default="", help="folder with results of follow-ups (follow_up.json) of these images")
+    rule = "images without a study UID belong together by their names, folder or not at all"
+    add("--group-files-by", default="name", choices=("name", "folder", "image"), help=rule)
+    add("--identity", default="full", choices=("full", "pseudonym", "none"), help="as for `segment`")
+    add("--key-file", default="", help="secret for --identity pseudonym")
 
     add = command(evaluate, "FROC, IoU and tables on labelled images")
     add("dataset", help="folder with a data list (docs/data.md)")

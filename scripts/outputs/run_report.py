@@ -102,8 +102,8 @@ class RunReport:
             logger.warning("%d of %d images are finished in %s and kept (--redo True does them again)", *told)
         return left
 
-    def finish(self) -> None:
-        """Log the summary; end the process with exit status 1 when any image failed."""
+    def finish(self, unwritten_studies: int = 0) -> None:
+        """Log the summary; end the process with exit status 1 when any image failed, or a study was not written."""
         if self.state != "finished":  # every image was finished before
             self._take()
             self._write("finished")
@@ -116,7 +116,7 @@ class RunReport:
             logger.error("failed: %s", reason if file in reason else f"{file}: {reason}")
         if self.unwritten:
             logger.error("failed: %s: %s", self.path, self.unwritten)
-        if failed or self.unwritten:
+        if failed or self.unwritten or unwritten_studies:
             sys.exit(1)
 
     def _look(self) -> None:

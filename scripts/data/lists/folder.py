@@ -24,7 +24,7 @@ REPORT_NAME = "run_report.json"
 RESULT_FILES = frozenset(
     ("mask.nii.gz", "instances.nii.gz", "map.nii.gz", "heat_map.png", "picture.png", "findings.csv", "clusters.csv")
     + ("segmentation.dcm", "segmentation_labelmap.dcm", "report_sr.dcm", "cad_sr.dcm")
-    + ("findings.json", "failure.json", REPORT_NAME)
+    + ("findings.json", "failure.json", "study.json", REPORT_NAME)
 )
 SCHEMA_PREFIX = "microcalcification-"  # of the "schema" that our JSON files begin with
 NIFTI_DESCRIPTION = "microcalcification"  # begins the header's `descrip` of our label maps
@@ -152,7 +152,7 @@ def _is_result(file: Path) -> bool:
     """Whether a file has the name of a result, and lies beside a report or a label map of ours, or is one itself."""
     if file.name not in RESULT_FILES:
         return False
-    reports = (file.with_name(name) for name in ("findings.json", "failure.json"))
+    reports = (file.with_name(name) for name in ("findings.json", "failure.json", "study.json"))
     maps = (file.with_name(name) for name in ("mask.nii.gz", "instances.nii.gz", "map.nii.gz"))
     return any(map(is_our_json, reports)) or any(map(is_our_nifti, maps))
 

@@ -91,11 +91,10 @@ def group_images(images: Sequence[Image], files: str = "name", identity: Identit
 
 def side_and_view(name: str) -> tuple[str, str, str]:
     """(name without side and view, "L" or "R", view) of a file's name; (name, "", "") where it does not say."""
-    found = None
-    for found in _SIDE_AND_VIEW.finditer(name):  # the last one: what comes before it names the case
-        pass
-    if found is None:
+    places = list(_SIDE_AND_VIEW.finditer(name))
+    if not places:
         return name, "", ""
+    found = places[-1]  # what comes before it names the case
     rest = (name[: found.start()] + name[found.end() :]).strip("_-. ")
     return rest, found["side"][0].upper(), found["view"].upper()
 
@@ -130,7 +129,12 @@ def _home(image: Image, members: dict[tuple[str, str], list[Image]]) -> tuple[st
         for other in own
         if side and _path(other).parent == path.parent and side_and_view(_path(other).name)[0] == rest
     }
-    by_folder = {key for key, own in members.items() for other in own if _path(other).parent == path.parent}
+    by_folder = {
+        key
+        for key, own in members.items()
+        for other in own
+        if key[0] == "study UID" and _path(other).parent == path.parent
+    }
     return next((keys.pop() for keys in (by_name, by_folder) if len(keys) == 1), None)
 
 

@@ -48,7 +48,7 @@ def render_page(
         for place, text in level["tiles"].items()
     }
     reports = {shown.placed.image.image_id: shown.placed.image.report for shown in images}
-    style, script = _part("study.css"), "(() => {\n\"use strict\";\n" + "".join(map(_part, SCRIPTS)) + "})();"
+    style, script = _part("study.css"), '(() => {\n"use strict";\n' + "".join(map(_part, SCRIPTS)) + "})();"
     environment = Environment(
         loader=FileSystemLoader(PARTS),
         autoescape=select_autoescape(["html"]),
@@ -105,9 +105,7 @@ def _view(name: str, shown: Shown, tile_px: int, trace: Any = None) -> dict[str,
         "spacing": list(shown.spacing_mm),
         "box": list(shown.box or (0, 0, rows, cols)),
         "tile": tile_px,
-        "levels": [
-            {"rows": level["rows"], "cols": level["cols"], "tiles": list(level["tiles"])} for level in levels
-        ],
+        "levels": [{"rows": level["rows"], "cols": level["cols"], "tiles": list(level["tiles"])} for level in levels],
         "outlines": {mark: corners.tolist() for mark, corners in shown.outlines.items()},
         "told": told,
         "failed": failed,

@@ -74,14 +74,14 @@ def breast_box(breast: np.ndarray, spacing_mm: tuple[float, float], rim_mm: floa
 
 
 def chest_wall_side(breast: np.ndarray) -> str:
-    """ "left" or "right": the edge of the picture that more of the breast, bool (rows, cols), touches; "" if neither."""
+    """ "left" or "right": the edge that more of the breast, bool (rows, cols), touches; "" if neither."""
     rim = max(1, breast.shape[1] // 50)
     left, right = int(breast[:, :rim].sum()), int(breast[:, -rim:].sum())
     return "" if left == right else "left" if left > right else "right"
 
 
 def is_mirrored(laterality: str, breast: np.ndarray) -> bool:
-    """Whether a picture is mirrored for display, so that the chest wall of a right breast lies right, of a left left."""
+    """Whether a picture is mirrored for display: the chest wall of a right breast is to lie right, of a left one left."""
     wanted = {"R": "right", "L": "left"}.get(laterality, "")
     side = chest_wall_side(breast)
     return bool(wanted and side and side != wanted)

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -64,7 +64,8 @@ def read_images(
 def _image(
     image_id: str, folder: Path, entry: Mapping[str, Any], source: str | None, identity: Identity
 ) -> Image | None:
-    report, failure = _read(folder / FINDINGS, "findings-"), _read(folder / FAILURE, "failure-")
+    report: Mapping[str, Any] | None = _read(folder / FINDINGS, "findings-")
+    failure: Mapping[str, Any] | None = _read(folder / FAILURE, "failure-")
     if report is None and failure is None and not entry and source is None:
         return None  # a file of another program, called as ours are
     if failure is None and entry.get("status") == FAILED:
@@ -117,8 +118,3 @@ def _read(path: Path, kind: str) -> dict[str, Any] | None:
     ours = isinstance(content, dict) and str(content.get("schema", "")).startswith(SCHEMA_PREFIX + kind)
     whole = ours and (kind != "findings-" or {"summary", "identity", "microcalcifications"} <= content.keys())
     return content if whole else None
-
-
-def sources_of(images: Iterator[Mapping[str, str]] | list[dict[str, str]]) -> dict[str, str]:
-    """The mammograms of a data list, by image id."""
-    return {item["image_id"]: str(item["image"]) for item in images}

@@ -1,6 +1,7 @@
 """Studies of a folder of results: study.json, study.html and one Mammography CAD report each."""
 
 import logging
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -32,7 +33,8 @@ FILES = {"study": "study.json", "page": "study.html", "cad_sr": "cad_sr.dcm"}
 class Studies:
     """Groups the images of a folder of results into studies, and writes `output_dir/studies/<study>/`.
 
-    Mammograms are read again, one at a time. A study that cannot be written is told and costs no other.
+    Mammograms are read again, one at a time. A study that cannot be written is told and costs no other; its former files
+    are removed, too.
     """
 
     output_dir: str | Path
@@ -49,14 +51,21 @@ class Studies:
         for name in self.outputs:
             check("studies::outputs", name, name in FILES, f"some of {', '.join(FILES)}")
         check("studies::follows_run", self.follows_run, isinstance(self.follows_run, bool), "true or false")
-        check("studies::group_files_by", self.group_files_by, self.group_files_by in FILE_RULES, " or ".join(FILE_RULES))
+        check(
+            "studies::group_files_by", self.group_files_by, self.group_files_by in FILE_RULES, " or ".join(FILE_RULES)
+        )
 
-    def after_run(self) -> list[Path]:
-        """`write`, where this is to follow each run; a failure of it is told and ends nothing."""
-        return self.write() if self.follows_run else []
+    def after_run(self) -> int:
+        """`write`, where this is to follow each run."""
+        return self.write() if self.follows_run else 0
 
-    def write(self) -> list[Path]:
-        """Write all studies; gives their folders.
+    def run(self) -> None:
+        """`write` as a run of its own: exit status 1 where a study could not be written."""
+        if self.write():
+            sys.exit(1)
+
+    def write(self) -> int:
+        """Write all studies; gives the number of those that could not be written.
 
         Raises:
             ValueError: the folder holds no results.
@@ -69,16 +78,19 @@ class Studies:
         known = read_follow_ups(self.follow_ups) if self.follow_ups else []
         groups = group_images(images, self.group_files_by, self.identity)
         loose = _loose(groups)
-        done = []
+        lost = 0
         for group in groups:
             folder = root / FOLDER / group.name
+            _remove(folder)
             try:
                 self._write_study(group, folder, run, loose if group.study_uid else [], known)
-                done.append(folder)
-            except (OSError, ValueError) as error:
-                logger.error("study %s: cannot be written: %s", group.name, error)
-        logger.info("%d of %d studies written: %s", len(done), len(groups), root / FOLDER)
-        return done
+            except Exception as error:  # a damaged result must cost its own study only
+                lost += 1
+                _remove(folder)
+                logger.debug("study %s", group.name, exc_info=error)
+                logger.error("study %s: cannot be written: %s: %s", group.name, type(error).__name__, error)
+        logger.info("%d of %d studies written: %s", len(groups) - lost, len(groups), root / FOLDER)
+        return lost
 
     def _write_study(
         self,
@@ -89,8 +101,6 @@ class Studies:
         known: Sequence[Mapping[str, Any]],
     ) -> None:
         now = datetime.now()
-        for file in FILES.values():
-            (folder / file).unlink(missing_ok=True)
         placed = group.in_order()
         folders = {one.image.image_id: f"../../{one.image.image_id}" for one in placed}
         follow_ups = follow_ups_of([one.image for one in placed], known)
@@ -113,7 +123,9 @@ class Studies:
         """The prior exam of a follow-up, as it is shown."""
         told = entry["report"]["prior"]
         file = Path(told["file"])
-        image = Image(told["name"], file.parent, "found", None, "", "", file if file.is_file() else None, told["identity"])
+        image = Image(
+            told["name"], file.parent, "found", None, "", "", file if file.is_file() else None, told["identity"]
+        )
         placed = placed_image(image)
         prior = read_shown(placed, "", self.pictures, False, self.reading, self.identity)
         report = {"spacing_mm": told["spacing_mm"], "rows": told["rows"], "cols": told["cols"]}
@@ -126,13 +138,20 @@ class Studies:
         without = [one for one in shown if one.mammogram is None]
         lost = [one.placed.image for one in without if one.placed.image.report is not None]
         if lost or not mammograms:
-            why = "not all of its images are DICOM files that are still there" if mammograms else "it has no DICOM image"
+            why = (
+                "not all of its images are DICOM files that are still there" if mammograms else "it has no DICOM image"
+            )
             logger.warning("study %s: no %s: %s", group.name, path.name, why)
             return
         from scripts.outputs.dicom.cad_sr import cad_report
         from scripts.outputs.dicom.document import write
 
         write(path, cad_report(mammograms, unreadable=len(without)), now)
+
+
+def _remove(folder: Path) -> None:
+    for file in FILES.values():
+        (folder / file).unlink(missing_ok=True)
 
 
 def _loose(groups: Sequence[Group]) -> list[str]:

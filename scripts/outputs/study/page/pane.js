@@ -175,12 +175,12 @@ class Pane {
     const marks = state.overlay ? view.marks.filter((mark) => this.page.isShown(mark)) : [];
     for (const mark of marks) {
       const x = this.x(mark.col), y = this.y(mark.row), look = KINDS[mark.kind] || KINDS["individual MC"];
-      const radius = Math.max(5, 0.75 * mark.equivalent_diameter_mm * this.scale + 3);
+      const radius = Math.max(Math.min(2 + this.scale, 6), 0.75 * mark.equivalent_diameter_mm * this.scale + 3);
       const selected = state.selected === mark;
       const outline = near && view.outlines[mark.id];
       if (outline) this.drawPolygon(context, outline, look.colour, 1.2);
       if (!outline || selected || mark.kind !== "individual MC") {
-        const text = selected ? `${mark.id}${look.letter}` : look.letter;
+        const text = selected ? `${mark.id}${look.letter}` : this.scale >= 4 ? look.letter : "";
         drawMark(context, look, x, y, radius, { counted: mark.counted, selected, text });
       }
       this.places.push({ x, y, radius, mark });
@@ -189,9 +189,9 @@ class Pane {
       if (!this.page.membersShown(view, cluster)) continue;
       const selected = state.selected === cluster;
       this.drawPolygon(context, cluster.hull_px, "#7ae582", selected ? 3 : 1.2, [8, 4]);
-      const right = Math.max(...cluster.hull_px.map((corner) => this.x(corner[1])));
-      const top = Math.min(...cluster.hull_px.map((corner) => this.y(corner[0])));
-      drawText(context, `${cluster.id}`, right + 3, top, "#7ae582");
+      const corners = cluster.hull_px.map(([row, col]) => [this.x(col), this.y(row)]);
+      const corner = corners.reduce((best, one) => (one[0] - one[1] > best[0] - best[1] ? one : best));
+      drawText(context, `${cluster.id}`, corner[0] + 3, corner[1] - 3, "#7ae582");
     }
   }
 
