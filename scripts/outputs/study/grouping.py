@@ -121,21 +121,17 @@ def _file_key(image: Image, files: str, identity: Identity) -> tuple[str, str]:
 
 def _home(image: Image, members: dict[tuple[str, str], list[Image]]) -> tuple[str, str] | None:
     """The one study that an image without tags must be of, by its name or else by its folder; None if not known."""
-    path = _path(image)
-    rest, side, _ = side_and_view(path.name)
-    by_name = {
-        key
-        for key, own in members.items()
-        for other in own
-        if side and _path(other).parent == path.parent and side_and_view(_path(other).name)[0] == rest
-    }
-    by_folder = {
-        key
-        for key, own in members.items()
-        for other in own
-        if key[0] == "study UID" and _path(other).parent == path.parent
-    }
+    rest, side, _ = side_and_view(_path(image).name)
+    near = [(key, other) for key, own in members.items() for other in own if _lie_together(image, other)]
+    by_name = {key for key, other in near if side and side_and_view(_path(other).name)[0] == rest}
+    by_folder = {key for key, _ in near if key[0] == "study UID"}
     return next((keys.pop() for keys in (by_name, by_folder) if len(keys) == 1), None)
+
+
+def _lie_together(image: Image, other: Image) -> bool:
+    if image.source is not None and other.source is not None:
+        return image.source.parent == other.source.parent
+    return PurePath(image.image_id).parent == PurePath(other.image_id).parent  # names of results follow the folders
 
 
 def placed_image(image: Image) -> Placed:

@@ -81,7 +81,7 @@ def chest_wall_side(breast: np.ndarray) -> str:
 
 
 def is_mirrored(laterality: str, breast: np.ndarray) -> bool:
-    """Whether a picture is mirrored for display: the chest wall of a right breast is to lie right, of a left one left."""
+    """Whether a picture is mirrored for display: the chest wall of a right breast belongs right, of a left one left."""
     wanted = {"R": "right", "L": "left"}.get(laterality, "")
     side = chest_wall_side(breast)
     return bool(wanted and side and side != wanted)

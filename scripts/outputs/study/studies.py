@@ -33,8 +33,8 @@ FILES = {"study": "study.json", "page": "study.html", "cad_sr": "cad_sr.dcm"}
 class Studies:
     """Groups the images of a folder of results into studies, and writes `output_dir/studies/<study>/`.
 
-    Mammograms are read again, one at a time. A study that cannot be written is told and costs no other; its former files
-    are removed, too.
+    Mammograms are read again, one at a time. A study that cannot be written is told and costs no other; its former
+    files are removed, too.
     """
 
     output_dir: str | Path
