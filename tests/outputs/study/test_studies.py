@@ -11,7 +11,9 @@ from pydicom import dcmread
 from scripts.common.identity import Identity
 from scripts.outputs.dicom.reading import read_result
 from scripts.outputs.study.studies import Studies
+from tests.outputs.dicom.drawn import mammogram_file
 from tests.outputs.study.made import add_failure, add_result, four_views, written
+from tests.outputs.study.made_follow_up import add_follow_up
 
 
 @pytest.fixture
@@ -263,3 +265,26 @@ def test_validators_are_silent(output, files):
         else:
             add_result(output, file)
     assert _silent(cad_of(output, only(written(output))))
+
+
+@pytest.mark.parametrize("status", ["compared", "cannot be compared"])
+def test_a_follow_up_stands_with_its_image(output, files, tmp_path, root, status):
+    current = add_result(output, files["RCC"])
+    add_result(output, files["LCC"])
+    before = mammogram_file(tmp_path, "R", "CC", seed=9)
+    prior = add_result(tmp_path / "prior", before)
+    add_follow_up(tmp_path / "follow_up", before, prior, current, status)
+    study = only(written(output, follow_ups=tmp_path / "follow_up"))
+    jsonschema.validate(study, json.loads((root / "docs" / "study_schema.json").read_text()))
+    (told,) = study["follow_up"]
+    assert (told["image_id"], told["image"], told["prior"]) == ("RCC1", "R CC", before.name)
+    assert told["summary"]["new"] == 5 and told["status"] == status
+    text = page_of(output, study)
+    data = json.loads(text.partition('<script type="application/json" id="data">')[2].partition("</script>")[0])
+    priors = [view for view in data["views"] if view["prior"]]
+    assert len(priors) == (status == "compared")
+    for view in priors:
+        assert view["image_id"] == "RCC1" and view["label"].startswith("R CC")
+        gone = next(place for place in view["trace"] if place["status"] == "gone")
+        assert gone["prior"] == [prior["microcalcifications"][1][key] for key in ("row", "col")]
+        assert gone["current"] is None and "p0-0-0-0" in text
