@@ -138,7 +138,8 @@ def placed_image(image: Image) -> Placed:
     """An image with side and view."""
     _, side, view = side_and_view(_path(image).name)
     told = image.identity
-    return Placed(image, told.get("laterality") or side, told.get("view") or view)
+    tagged = told.get("laterality")
+    return Placed(image, str(tagged) if tagged in ("L", "R") else side, str(told.get("view") or view))
 
 
 def _safe(key: str) -> str:

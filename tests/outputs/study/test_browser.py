@@ -5,9 +5,10 @@ import json
 import numpy as np
 import pytest
 
+from scripts.simulation.phantom.dataset import write_label
 from scripts.simulation.phantom.dicom import write_phantom_dicom
 from tests.outputs.dicom.drawn import mammogram_file
-from tests.outputs.study.made import POINTS, add_failure, add_result, four_views, written
+from tests.outputs.study.made import POINTS, add_failure, add_marks, add_result, four_views, written
 from tests.outputs.study.made_follow_up import add_follow_up
 
 pytestmark = pytest.mark.browser
@@ -171,7 +172,7 @@ def test_zoom_and_move_by_wheel_drag_and_keys(opened):
 
 def test_tiles_of_full_size_come_with_zoom(opened):
     browser, _ = opened
-    browser.press("1", *"+" * 14)
+    browser.press("n", "0", "1", "n", *"+" * 8)  # the first cluster of the first view
     colours = "const c = document.querySelector('.pane canvas'); const d = c.getContext('2d')"
     colours += ".getImageData(0, 0, c.width, c.height).data; return new Set(d).size"
     browser.wait(lambda: browser.run(colours) > 40)
@@ -268,12 +269,15 @@ def test_a_failed_view_is_shown_as_failed(small):
 
 
 def test_a_mirrored_file_is_mirrored_for_display_with_its_marks(browser, tmp_path):
-    pixels = np.full((83, 66), 100, np.uint16)
-    pixels[5:78, :40] = 1500 + 1200 * np.random.default_rng(0).random((73, 40))
+    pixels, label = np.zeros((660, 528), np.uint16), np.zeros((660, 528), np.uint8)
+    rng = np.random.default_rng(0)
+    pixels[40:620, :320] = 1500 + 1200 * rng.random((580, 320))
+    label[320:324, 80:84] = 1
     (tmp_path / "in").mkdir()
     file = tmp_path / "in" / "R.dcm"
     write_phantom_dicom(file, pixels, spacing_mm=0.07, laterality="R", view="CC", seed=1)
-    add_result(tmp_path / "out", file, marks={1: [(40, 10, 14)]}, clusters=False)
+    write_label(tmp_path / "label.png", label)
+    add_marks(tmp_path / "out", str(file), str(tmp_path / "label.png"), "R", rng)
     written(tmp_path / "out")
     browser.open(next(tmp_path.glob("out/studies/*/study.html")))
     assert browser.find("figcaption").text.endswith("mirrored for display")
@@ -291,8 +295,8 @@ def test_a_mirrored_file_is_mirrored_for_display_with_its_marks(browser, tmp_pat
     view = browser.view(0)
     wide = browser.find(".pane").rect["width"]
     tissue, marks = browser.run(script, 0, 60), browser.run(script, 1, 150)
-    assert tissue == pytest.approx(0.5 + ((66 - 20) * 0.07 - view["u"]) * view["scale"] / wide, abs=0.02)
-    assert marks == pytest.approx(0.5 + ((66 - 12) * 0.07 - view["u"]) * view["scale"] / wide, abs=0.02)
+    assert tissue == pytest.approx(0.5 + ((528 - 160) * 0.07 - view["u"]) * view["scale"] / wide, abs=0.02)
+    assert marks == pytest.approx(0.5 + ((528 - 82) * 0.07 - view["u"]) * view["scale"] / wide, abs=0.02)
 
 
 def test_side_by_side_with_the_prior_exam(small, tmp_path):

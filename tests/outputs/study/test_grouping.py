@@ -107,6 +107,8 @@ def test_every_image_hangs_once_also_doubles_and_unknown_ones():
 def test_side_and_view_of_tags_come_before_those_of_the_name():
     (group,) = group_images([image("P1_L_CC", "1", "R", "MLO")])
     assert group.images[0].label == "R MLO"
+    (group,) = group_images([image("P1_L_CC", "1", "B"), image("x", "1", "<b>", "CC")])
+    assert [placed.laterality for placed in group.in_order()] == ["L", ""]
 
 
 def test_an_unknown_rule_is_an_error():
