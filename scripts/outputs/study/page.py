@@ -37,7 +37,9 @@ def render_page(
     traces = {entry["image_id"]: entry["places"] for entry in priors}
     views = [_view(f"v{n}", shown, tile_px, traces.get(shown.placed.image.image_id)) for n, shown in enumerate(images)]
     views += [
-        _view(f"p{n}", entry["shown"], tile_px, entry["places"]) | {"prior": True, "image_id": entry["image_id"]}
+        _view(f"p{n}", entry["shown"], tile_px, entry["places"])
+        | {"prior": True, "image_id": entry["image_id"]}
+        | {"label": f"prior exam {entry['shown'].placed.label} ({entry['shown'].placed.image.name})"}
         for n, entry in enumerate(priors)
     ]
     pictures = [shown.picture for shown in (*images, *(entry["shown"] for entry in priors))]
@@ -86,13 +88,18 @@ def _part(name: str) -> str:
     return (PARTS / name).read_text(encoding="utf-8")
 
 
+def _counts(summary: Mapping[str, Any]) -> str:
+    counts = ((summary["count"], "MC"), (summary.get("clusters"), "cluster"))
+    return ", ".join(f"{count} {name}{'' if count == 1 else 's'}" for count, name in counts if count is not None)
+
+
 def _view(name: str, shown: Shown, tile_px: int, trace: Any = None) -> dict[str, Any]:
     placed, image, levels = shown.placed, shown.placed.image, (shown.picture or {"levels": []})["levels"]
     report = image.report or {}
     rows, cols = (levels[0]["rows"], levels[0]["cols"]) if levels else (report.get("rows", 1), report.get("cols", 1))
     failed = image.report is None
     summary = report.get("summary") or {}
-    told = image.status.upper() if failed else f"{summary['count']} MCs, {summary.get('clusters') or 0} clusters"
+    told = image.status.upper() if failed else _counts(summary)
     reason = f"{image.status.upper()}: {image.stage + ': ' if image.stage else ''}{image.reason}" if failed else ""
     return {
         "id": name,

@@ -284,7 +284,7 @@ def test_a_follow_up_stands_with_its_image(output, files, tmp_path, root, status
     priors = [view for view in data["views"] if view["prior"]]
     assert len(priors) == (status == "compared")
     for view in priors:
-        assert view["image_id"] == "RCC1" and view["label"].startswith("R CC")
+        assert view["image_id"] == "RCC1" and view["label"] == f"prior exam R CC ({before.name})"
         gone = next(place for place in view["trace"] if place["status"] == "gone")
         assert gone["prior"] == [prior["microcalcifications"][1][key] for key in ("row", "col")]
         assert gone["current"] is None and "p0-0-0-0" in text

@@ -124,12 +124,20 @@ class Page {
     this.showWindow();
   }
 
+  // The window of what is in view.
+  fitWindow() {
+    const [low, high] = this.current.range();
+    Object.assign(this.state, { level: (low + high) / 2, width: Math.max(8, high - low) });
+    this.showWindow();
+  }
+
   controls() {
     const by = (id) => document.getElementById(id);
     by("overlay").addEventListener("change", (event) => this.set("overlay", event.target.checked));
     by("hulls").addEventListener("change", (event) => this.set("hulls", event.target.checked));
     by("invert").addEventListener("change", (event) => { this.state.invert = event.target.checked; this.showWindow(); });
     by("reset").addEventListener("click", () => this.all());
+    by("fit").addEventListener("click", () => this.fitWindow());
     by("help-button").addEventListener("click", () => by("help").showModal());
     for (const name of ["level", "width"]) {
       by(name).addEventListener("input", (event) => { this.state[name] = Number(event.target.value); this.showWindow(); });
@@ -151,10 +159,7 @@ class Page {
         this.state.hidden[box.checked ? "delete" : "add"](kind);
         this.draw();
       });
-      const sample = label.appendChild(element("canvas", "", { width: 48, height: 44, "aria-hidden": "true" }));
-      const context = sample.getContext("2d");
-      context.scale(2, 2);
-      drawMark(context, look, 9, 13, 5, { counted: own[0].counted, text: look.letter });
+      label.append(sampleOf(look, own[0].counted));
       label.append(`${kind}: ${own.length}${own[0].counted ? "" : " (not counted)"}`);
     }
     host.hidden = !marks.length;
@@ -179,19 +184,19 @@ class Page {
     this.draw();
   }
 
-  // Show a cluster or a mark large.
-  select(view, thing) {
-    this.state.selected = thing;
+  // Tell of a cluster or a mark, and show it large.
+  select(view, thing, zoom = true) {
     const pane = this.panes.find((one) => one.view === view);
-    if ("members" in thing) {
+    if (zoom && (pane.host.hidden || this.comparing)) this.only([], "all");
+    this.state.selected = thing;
+    if (zoom && "members" in thing) {
       const rows = thing.hull_px.map((corner) => corner[0] * view.spacing[0]), cols = thing.hull_px.map((corner) => corner[1] * view.spacing[1]);
       const [high, wide] = [rows, cols].map((part) => Math.max(...part) - Math.min(...part) + 4);
-      if (pane.host.hidden) this.all();
       pane.show(thing.row, thing.col, Math.min(pane.wide / wide, pane.high / high) * 0.8);
       pane.host.scrollIntoView({ block: "nearest" });
       this.current = pane;
     }
-    else if (pane.scale * view.spacing[0] < 1.5) pane.show(thing.row, thing.col, 3 / view.spacing[0]);
+    else if (zoom && pane.scale * view.spacing[0] < 1.5) pane.show(thing.row, thing.col, 3 / view.spacing[0]);
     this.panel.details(view, thing);
     this.draw();
   }
@@ -224,10 +229,13 @@ class Page {
 
   all() {
     Object.assign(this.state, { selected: null, level: 127.5, width: 255, invert: false });
+    this.state.hidden.clear();
+    for (const box of document.querySelectorAll("#kinds input")) box.checked = true;
+    for (const name of ["overlay", "hulls"]) this.set(name, true);
     this.panel.details(null, null);
     this.only([], "all");
     this.showWindow();
-    this.draw();
+    this.setScore(this.lowest);
   }
 
   enlarge(pane) { this.only(document.documentElement.dataset.mode === "single" ? [] : [pane], document.documentElement.dataset.mode === "single" ? "all" : "single"); }
@@ -255,6 +263,7 @@ class Page {
       "o": () => this.set("overlay", !this.state.overlay), "u": () => this.set("hulls", !this.state.hulls),
       "[": () => this.setScore(this.state.score - 0.01), "]": () => this.setScore(this.state.score + 0.01),
       "b": () => this.changeWindow(-8, 1), "d": () => this.changeWindow(8, 1),
+      "a": () => this.fitWindow(),
       "t": () => this.changeWindow(0, 1 / 1.15), "g": () => this.changeWindow(0, 1.15),
       "i": () => { this.state.invert = !this.state.invert; this.showWindow(); },
       "c": () => this.compare(pane.view.image_id), "Escape": () => this.only([], "all"),

@@ -200,7 +200,7 @@ class Pane {
       const at = place[this.view.prior ? "prior" : "current"];
       if (!at) continue;
       const x = this.x(at[1]), y = this.y(at[0]), look = STATUSES[place.status] || STATUSES.unchanged;
-      const text = place.status === "unchanged" && this.scale < 12 ? "" : String(place.number);
+      const text = this.scale < 8 ? "" : String(place.number);
       drawMark(context, look, x, y, Math.max(5, 0.4 * this.scale), { counted: true, text });
       this.places.push({ x, y, radius: 6 });
     }
@@ -222,6 +222,16 @@ class Pane {
     context.fillStyle = "#fff";
     context.fillRect(left, y, length * this.scale, 2);
     drawText(context, `${length} mm`, left, y - 4, "#fff");
+  }
+
+  // Grey values of what is in view, [0, 255]: the darkest and brightest but for a few.
+  range() {
+    const small = document.createElement("canvas");
+    small.width = small.height = 128;
+    const context = small.getContext("2d", { willReadFrequently: true });
+    context.drawImage(this.picture, 0, 0, 128, 128);
+    const values = context.getImageData(0, 0, 128, 128).data.filter((value, place) => place % 4 === 0 && value > 3).sort();
+    return values.length < 100 ? [0, 255] : [values[Math.floor(values.length * 0.01)], values[Math.floor(values.length * 0.998)]];
   }
 
   pick(x, y) {
@@ -255,7 +265,7 @@ class Pane {
     for (const end of ["pointerup", "pointercancel"]) this.host.addEventListener(end, () => { start = null; });
     this.host.addEventListener("click", (event) => {
       const mark = moved ? null : this.pick(...place(event));
-      if (mark) this.page.select(this.view, mark);
+      if (mark) this.page.select(this.view, mark, false);
     });
     this.host.addEventListener("dblclick", () => this.page.enlarge(this));
     this.host.addEventListener("wheel", (event) => {

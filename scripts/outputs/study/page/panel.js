@@ -31,6 +31,15 @@ function tableOf(caption, rows, head) {
   return table;
 }
 
+// A mark's shape for a legend.
+function sampleOf(look, counted) {
+  const sample = element("canvas", "", { width: 64, height: 44, "aria-hidden": "true", class: "sample" });
+  const context = sample.getContext("2d");
+  context.scale(2, 2);
+  drawMark(context, look, 10, 13, 5, { counted, text: look.letter });
+  return sample;
+}
+
 function clickable(row, act) {
   row.tabIndex = 0;
   row.addEventListener("click", act);
@@ -113,8 +122,11 @@ class Panel {
         host.append(element("p", `${entry.status}: ${entry.reasons.join("; ")}`));
         continue;
       }
-      const statuses = Object.entries(entry.summary).map(([name, count]) => `${count} ${name}`);
-      host.append(element("p", statuses.join(", ")));
+      const statuses = host.appendChild(element("p", "", { class: "row" }));
+      for (const [name, count] of Object.entries(entry.summary)) {
+        const told = statuses.appendChild(element("span", "", { class: "legend" }));
+        told.append(sampleOf(STATUSES[name] || STATUSES.unchanged, true), `${count} ${name}`);
+      }
       const { prior, current, change } = entry.breast;
       const told = (value) => (value && value.value !== null ? `${numberText(value.value)}${value.low === null ? "" : ` (${numberText(value.low)} to ${numberText(value.high)})`}` : "–");
       const lines = [["count", "count"], ["per cm²", "count_per_cm2"], ["mean area [mm²]", "mean_area_mm2"]];
