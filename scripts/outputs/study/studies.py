@@ -128,7 +128,7 @@ class Studies:
         )
         placed = placed_image(image)
         prior = read_shown(placed, "", self.pictures, False, self.reading, self.identity)
-        report = {"spacing_mm": told["spacing_mm"], "rows": told["rows"], "cols": told["cols"]}
+        report: dict[str, Any] = {key: told[key] for key in ("name", "spacing_mm", "rows", "cols")}
         report |= {"summary": {"count": entry["report"]["breast"]["prior"]["count"]}}
         named = replace(placed, image=replace(image, report=report))
         return {"image_id": entry["image_id"], "places": entry["places"], "shown": replace(prior, placed=named)}

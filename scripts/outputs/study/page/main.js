@@ -111,23 +111,26 @@ class Page {
     document.getElementById("level").value = level;
     document.getElementById("width").value = width;
     document.getElementById("invert").checked = invert;
-    const low = (level - width / 2) / 255, high = (level + width / 2) / 255;
-    const contrast = 1 / (high - low), middle = (low + high) / 2;
-    const filter = `brightness(${Math.max(0, 0.5 / Math.max(middle, 0.02))}) contrast(${contrast * Math.max(middle, 0.02) * 2})`;
-    for (const pane of this.panes) pane.picture.style.filter = filter + (invert ? " invert(1)" : "");
+    for (const pane of this.panes) {
+      const own = pane.window || { level, width };
+      const middle = Math.max(own.level / 255, 0.02); // drawn as 1/2
+      const filter = `brightness(${0.5 / middle}) contrast(${(2 * middle * 255) / own.width})`;
+      pane.picture.style.filter = filter + (invert ? " invert(1)" : "");
+    }
     document.documentElement.dataset.window = `${level},${width},${invert}`;
   }
 
   changeWindow(level, width) {
+    for (const pane of this.panes) pane.window = null;
     this.state.level = Math.max(0, Math.min(255, this.state.level + level));
     this.state.width = Math.max(8, Math.min(510, this.state.width * width));
     this.showWindow();
   }
 
-  // The window of what is in view.
+  // A view's own window, of what is in view there.
   fitWindow() {
     const [low, high] = this.current.range();
-    Object.assign(this.state, { level: (low + high) / 2, width: Math.max(8, high - low) });
+    this.current.window = { level: (low + high) / 2, width: Math.max(8, high - low) };
     this.showWindow();
   }
 
@@ -140,7 +143,10 @@ class Page {
     by("fit").addEventListener("click", () => this.fitWindow());
     by("help-button").addEventListener("click", () => by("help").showModal());
     for (const name of ["level", "width"]) {
-      by(name).addEventListener("input", (event) => { this.state[name] = Number(event.target.value); this.showWindow(); });
+      by(name).addEventListener("input", (event) => {
+        this.state[name] = Number(event.target.value);
+        this.changeWindow(0, 1);
+      });
     }
     by("score").addEventListener("input", (event) => this.setScore(Number(event.target.value)));
     this.kinds(by("kinds"));
@@ -230,6 +236,7 @@ class Page {
   all() {
     Object.assign(this.state, { selected: null, level: 127.5, width: 255, invert: false });
     this.state.hidden.clear();
+    for (const pane of this.panes) pane.window = null;
     for (const box of document.querySelectorAll("#kinds input")) box.checked = true;
     for (const name of ["overlay", "hulls"]) this.set(name, true);
     this.panel.details(null, null);
