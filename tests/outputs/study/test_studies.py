@@ -6,8 +6,10 @@ import subprocess
 
 import jsonschema
 import pytest
+from monai.bundle import ConfigParser
 from pydicom import dcmread
 
+from scripts.command import main
 from scripts.common.identity import Identity
 from scripts.outputs.dicom.reading import read_result
 from scripts.outputs.study.studies import Studies
@@ -288,3 +290,23 @@ def test_a_follow_up_stands_with_its_image(output, files, tmp_path, root, status
         gone = next(place for place in view["trace"] if place["status"] == "gone")
         assert gone["prior"] == [prior["microcalcifications"][1][key] for key in ("row", "col")]
         assert gone["current"] is None and "p0-0-0-0" in text
+
+
+def test_the_command_and_the_config_do_the_same(output, files, root, capsys):
+    for file in files.values():
+        add_result(output, file)
+    command = ["study", str(output), "--input", str(files["RCC"].parent)]
+    assert main(command) == 0
+    (page,) = output.glob("studies/*/study.html")
+    assert main([*command, "--outputs", "study"]) == 0 and not page.exists()
+    assert main(["study", str(root / "docs")]) == 2
+    assert "output_dir: got" in capsys.readouterr().err.splitlines()[-1]
+    parser = ConfigParser()
+    parser.read_config(str(root / "configs" / "inference.json"))
+    parser["input_dir"], parser["output_dir"] = str(files["RCC"].parent), str(output)
+    studies, default = parser.get_parsed_content("studies"), Studies(str(output))
+    assert [item["image_id"] for item in studies.images] == sorted(file.stem for file in files.values())
+    for name in ("outputs", "follows_run", "group_files_by", "follow_ups", "pictures", "identity", "reading"):
+        value = getattr(studies, name)
+        assert (tuple(value) if name == "outputs" else value) == getattr(default, name), name
+    assert studies.write() == 0 and page.exists()
