@@ -22,6 +22,7 @@ from scripts.common.files import write_png
 from scripts.common.objects import Microcalcification
 from scripts.common.tensors import Spacing, plane, spacing_of
 from scripts.findings.cluster_findings import ClusterFinding
+from scripts.outputs.report import failed_analyses
 
 PNG_COMPRESSION = 3  # twice as fast as the usual 6, and the pictures get no larger
 MC_COLOUR = "#ffb000"
@@ -49,6 +50,8 @@ def write_picture(path: Path, item: Mapping[str, Any]) -> Path:
         title += f", {density:.2f} per cm² of breast"
     if clusters := report["summary"]["clusters"]:
         title += f", {clusters} cluster{'s' if clusters > 1 else ''}"
+    if failed := failed_analyses(report):
+        title += f"\nINCOMPLETE: {', '.join(failed)} failed"
     image, found = item["image"], item["analysis"]
     kinds, breast, spacing = [mark.kind for mark in found.kinds], plane(item["breast"]), spacing_of(image)
     more: dict[str, Any] = {"kinds": kinds, "clusters": found.clusters, "breast": breast}

@@ -73,7 +73,7 @@ def test_a_failed_image_is_tried_again_and_leaves_a_record_but_no_results(folder
     assert statuses(out) == {"a": "found", "c": "found", "b": "failed"}
     assert [path.name for path in (out / "b").iterdir()] == ["failure.json"]
     record = json.loads((out / "b" / "failure.json").read_text())
-    assert record["schema"] == "microcalcification-failure-1" and "got 'ruined'; want a number" in record["reason"]
+    assert record["schema"] == "microcalcification-failure-2" and "got 'ruined'; want a number" in record["reason"]
     write_inputs(inputs, "b.png")
     assert folder_run(inputs, out) == 0 and not (out / "b" / "failure.json").exists()
 

@@ -92,7 +92,7 @@ def read_exam(folder: str | Path, reading: Reading = AS_SHOWN, mammogram: str | 
         findings=[_finding(mark) for mark in marks],
         identity={key: str(value or "") for key, value in report["identity"].items()},
         instances=_read_instances(path.parent / INSTANCES, meta, image.shape),
-        clusters={int(cluster["id"]): cluster["members"] for cluster in report.get("clusters", ())},
+        clusters={int(cluster["id"]): cluster["members"] for cluster in report.get("clusters") or ()},
         file=report["file"],
     )
 

@@ -58,8 +58,12 @@ def _calcification(
         SCT.IndividualCalcification,
         *_identified(image, presentation, mark["score"], f"MC {mark['id']}", mark["tracking_uid"]),
         *_place(mark, image.outlines.get(mark["id"]), place),
-        code(PROPERTY, DCM.CalcificationType, CALCIFICATION_TYPES[mark.get("kind", INDIVIDUAL)]),
+        *([] if "kinds" in image.failures else [code(PROPERTY, DCM.CalcificationType, _type(mark))]),
     )
+
+
+def _type(mark: Mapping[str, Any]) -> Code:
+    return CALCIFICATION_TYPES[mark.get("kind", INDIVIDUAL)]
 
 
 def _identified(
@@ -73,9 +77,9 @@ def _identified(
     yield number(PROPERTY, DCM.CertaintyOfFinding, 100 * score, UCUM.Percent)
 
 
-def algorithm(image: Mammogram) -> Iterator[Dataset]:
-    """TID 4019."""
-    yield text(PROPERTY, DCM.AlgorithmName, image.method)
+def algorithm(image: Mammogram, analysis: str = "") -> Iterator[Dataset]:
+    """TID 4019; `analysis` names a part of the method."""
+    yield text(PROPERTY, DCM.AlgorithmName, f"{image.method}, {analysis}" if analysis else image.method)
     yield text(PROPERTY, DCM.AlgorithmVersion, bundle_version())
 
 

@@ -12,7 +12,7 @@ One report is about one image or about all of a study. Vessels, metal and skin a
 report. No class of highdicom makes this object; its parts for header and content items do.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -24,14 +24,9 @@ from pydicom.sr.coding import Code
 from pydicom.uid import ExplicitVRLittleEndian, MammographyCADSRStorage
 
 from scripts.common.checks import check
+from scripts.common.outcomes import DONE, NOT_ATTEMPTED, together
 from scripts.outputs.dicom.cad_findings import algorithm, findings
-from scripts.outputs.dicom.codes import (
-    DCM,
-    OUTCOMES,
-    SCT,
-    STATUS,
-    is_counted,
-)
+from scripts.outputs.dicom.codes import CODE_OF, DCM, SCT, STATUS, detections_status_of
 from scripts.outputs.dicom.document import instance, write
 from scripts.outputs.dicom.image_library import cad_entry
 from scripts.outputs.dicom.items import (
@@ -81,13 +76,13 @@ def cad_report(images: Sequence[Mammogram]) -> Dataset:
 
 def outcome(images: Sequence[Mammogram]) -> Code:
     """Which of the five outcomes (CID 6047) holds for these images together."""
-    found = any(is_counted(mark) for image in images if image.report for mark in image.report["microcalcifications"])
-    return OUTCOMES[_share(images), found]
+    return CODE_OF[together(image.outcome for image in images)]
 
 
-def _share(images: Sequence[Mammogram]) -> str:
-    succeeded = [image.succeeded for image in images]
-    return "all" if all(succeeded) else "some" if any(succeeded) else "none"
+def detections_status(images: Sequence[Mammogram]) -> Code:
+    """Whether the detections on those images that were tried succeeded (CID 6042)."""
+    tried = [image.outcome for image in images if image.attempted]
+    return detections_status_of(together(tried) if tried else NOT_ATTEMPTED)
 
 
 def _summary(images: Sequence[Mammogram]) -> Dataset:
@@ -103,27 +98,34 @@ def _summary(images: Sequence[Mammogram]) -> Dataset:
 
 
 def _detections(images: Sequence[Mammogram]) -> Dataset:
-    """TID 4015: what was looked for, on which images, with which result."""
+    """TID 4015: what was looked for, on which images, with which result; an analysis that failed has its own name."""
     name = DCM.SummaryOfDetections
-    if not any(image.attempted for image in images):
-        return code(CONTAINS, name, STATUS["not attempted"])
-    parts = ((True, DCM.SuccessfulDetections), (False, DCM.FailedDetections))
-    found = []
-    for succeeded, title in parts:
-        places = [place for place, image in enumerate(images, start=1) if image.succeeded == succeeded]
-        if places:
-            first = images[places[0] - 1]
-            found.append(container(INFERRED, title, *_performed(first, places)))
-    return code(CONTAINS, name, STATUS[_share(images)], *found)
+    status = detections_status(images)
+    if status == STATUS["not attempted"]:
+        return code(CONTAINS, name, status)
+    tried = [(place, image) for place, image in enumerate(images, start=1) if image.attempted]
+    done, failed = [], []
+    for kind, analysis in ((SCT.IndividualCalcification, ""), (SCT.CalcificationCluster, "clusters")):
+        succeeded = [place for place, image in tried if image.succeeded and analysis not in image.failures]
+        if succeeded:
+            done.append(_performed(images[succeeded[0] - 1], kind, succeeded))
+        if without := [place for place, image in tried if not image.succeeded]:
+            failed.append(_performed(images[without[0] - 1], kind, without))
+    for analysis in dict.fromkeys(name for image in images for name in image.failures):
+        places = [place for place, image in tried if analysis in image.failures]
+        kind = SCT.CalcificationCluster if analysis == "clusters" else SCT.IndividualCalcification
+        failed.append(_performed(images[places[0] - 1], kind, places, analysis))
+    parts = ((DCM.SuccessfulDetections, done), (DCM.FailedDetections, failed))
+    return code(CONTAINS, name, status, *(container(INFERRED, title, *items) for title, items in parts if items))
 
 
-def _performed(image: Mammogram, places: Sequence[int]) -> Iterator[Dataset]:
-    """TID 4017, of both kinds of finding."""
-    for kind in (SCT.IndividualCalcification, SCT.CalcificationCluster):
-        where = (reference(PROPERTY, *LIBRARY, place) for place in places)
-        parameters = (text(PROPERTY, DCM.AlgorithmParameters, value) for value in image.parameters)
-        points = Presentation.of_report(image.report).items()
-        yield code(CONTAINS, DCM.DetectionPerformed, kind, *algorithm(image), *parameters, *where, *points)
+def _performed(image: Mammogram, kind: Code, places: Sequence[int], analysis: str = "") -> Dataset:
+    """TID 4017: a kind of finding, and the images it was looked for on."""
+    where = (reference(PROPERTY, *LIBRARY, place) for place in places)
+    parameters = (text(PROPERTY, DCM.AlgorithmParameters, value) for value in image.parameters)
+    points = Presentation.of_report(image.report).items()
+    about = algorithm(image, analysis)
+    return code(CONTAINS, DCM.DetectionPerformed, kind, *about, *parameters, *where, *points)
 
 
 def _document(images: Sequence[Mammogram], content: Dataset) -> Dataset:
@@ -147,7 +149,7 @@ def _document(images: Sequence[Mammogram], content: Dataset) -> Dataset:
         **instance("cad_sr", images),
     )
     document.copy_patient_and_study_information(header)
-    document.CompletionFlag = "COMPLETE" if all(image.succeeded for image in images) else "PARTIAL"
+    document.CompletionFlag = "COMPLETE" if all(image.outcome in DONE for image in images) else "PARTIAL"
     document.PreliminaryFlag, document.VerificationFlag = "PRELIMINARY", "UNVERIFIED"
     document.PerformedProcedureCodeSequence = []
     document.ReferencedPerformedProcedureStepSequence = []
