@@ -67,11 +67,11 @@ def cad_report(images: Sequence[Mammogram]) -> Dataset:
         code(MODIFIER, DCM.LanguageOfContentItemAndDescendants, ENGLISH),
         container(CONTAINS, DCM.ImageLibrary, *map(cad_entry, images)),
         _summary(images),
-        _detections(images),
+        detections(images),
         code(CONTAINS, DCM.SummaryOfAnalyses, STATUS["not attempted"]),
         template="4000",
     )
-    return _document(images, content)
+    return document(images, content)
 
 
 def outcome(images: Sequence[Mammogram]) -> Code:
@@ -97,7 +97,7 @@ def _summary(images: Sequence[Mammogram]) -> Dataset:
     return code(CONTAINS, DCM.CADProcessingAndFindingsSummary, outcome(images), *impressions)
 
 
-def _detections(images: Sequence[Mammogram]) -> Dataset:
+def detections(images: Sequence[Mammogram]) -> Dataset:
     """TID 4015: what was looked for, on which images, with which result; an analysis that failed has its own name."""
     name = DCM.SummaryOfDetections
     status = detections_status(images)
@@ -128,10 +128,10 @@ def _performed(image: Mammogram, kind: Code, places: Sequence[int], analysis: st
     return code(CONTAINS, DCM.DetectionPerformed, kind, *about, *parameters, *where, *points)
 
 
-def _document(images: Sequence[Mammogram], content: Dataset) -> Dataset:
-    """The data set around the content: header, general modules, evidence."""
+def document(images: Sequence[Mammogram], content: Dataset, output: str = "cad_sr") -> Dataset:
+    """The data set around the content, of the study of the first image: header, general modules, evidence."""
     header = images[0].header
-    document = SOPClass(
+    report = SOPClass(
         study_instance_uid=header.StudyInstanceUID,
         sop_class_uid=MammographyCADSRStorage,
         modality="SR",
@@ -146,18 +146,21 @@ def _document(images: Sequence[Mammogram], content: Dataset) -> Dataset:
         study_date=header.StudyDate or None,
         study_time=header.StudyTime or None,
         referring_physician_name=header.ReferringPhysicianName,
-        **instance("cad_sr", images),
+        **instance(output, images),
     )
-    document.copy_patient_and_study_information(header)
-    document.CompletionFlag = "COMPLETE" if all(image.outcome in DONE for image in images) else "PARTIAL"
-    document.PreliminaryFlag, document.VerificationFlag = "PRELIMINARY", "UNVERIFIED"
-    document.PerformedProcedureCodeSequence = []
-    document.ReferencedPerformedProcedureStepSequence = []
+    report.copy_patient_and_study_information(header)
+    report.CompletionFlag = "COMPLETE" if all(image.outcome in DONE for image in images) else "PARTIAL"
+    report.PreliminaryFlag, report.VerificationFlag = "PRELIMINARY", "UNVERIFIED"
+    report.PerformedProcedureCodeSequence = []
+    report.ReferencedPerformedProcedureStepSequence = []
     library = content.ContentSequence[LIBRARY[1] - 1]
-    evidence, _ = collect_evidence([image.header for image in images], library, header.StudyInstanceUID)
-    document.CurrentRequestedProcedureEvidenceSequence = evidence
+    headers = [image.header for image in images]
+    evidence, of_other_studies = collect_evidence(headers, library, header.StudyInstanceUID)
+    report.CurrentRequestedProcedureEvidenceSequence = evidence
+    if of_other_studies:
+        report.PertinentOtherEvidenceSequence = of_other_studies
     for entry in library.ContentSequence:
         del entry.ConceptNameCodeSequence  # highdicom asked for a name all along; the template has none
     for element in content:
-        document.add(element)
-    return document
+        report.add(element)
+    return report

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from pydicom import Dataset, dcmread
+from pydicom.errors import InvalidDicomError
 from pydicom.filereader import read_file_meta_info
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 from pydicom.valuerep import DA, TM
@@ -23,6 +24,7 @@ from scripts.common.tensors import plane
 from scripts.data.reader.dicom_file import IMAGE_CLASSES
 from scripts.data.reader.dicom_tags import identity as identity_of
 from scripts.data.reader.dicom_tags import text
+from scripts.findings.follow_up.exams import Exam
 from scripts.outputs.dicom.outline import outline
 from scripts.outputs.dicom.tracking import derived_uid, image_key, with_tracking_uids
 from scripts.outputs.manifest import digest_of
@@ -111,6 +113,21 @@ def mammogram_of(item: Mapping[str, Any], output: str) -> Mammogram:
     labels = plane(item["instances"])
     outlines = {mc.id: outline(labels, mc) for mc in item["findings"]}
     return _mammogram(file, image_key(report, file), told, full, report["method"], report, outlines=outlines)
+
+
+def mammogram_of_exam(exam: Exam) -> Mammogram | None:
+    """The mammogram of an exam of a follow-up; None where it is no DICOM file, or its instances are not at hand."""
+    try:
+        source = dcmread(exam.mammogram, stop_before_pixels=True, specific_tags=["SOPInstanceUID"])
+    except (InvalidDicomError, OSError):
+        return None
+    if exam.instances is None or not source.get("SOPInstanceUID"):
+        return None
+    report = with_tracking_uids(exam.report, exam.mammogram)
+    told, outlines = report["identity"], {mc.id: outline(exam.instances, mc) for mc in exam.findings}
+    full = told["sop_uid"] == str(source.SOPInstanceUID)
+    key = image_key(report, exam.mammogram)
+    return _mammogram(exam.mammogram, key, told, full, report["method"], report, outlines=outlines)
 
 
 def failed_mammogram(

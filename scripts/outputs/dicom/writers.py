@@ -59,6 +59,16 @@ def write_failed_measurement_report(path: Path, *about: Any) -> Path | None:
     return None if image is None else measurement_report.write(path, measurement_report.measurement_report(image))
 
 
+def write_follow_up(path: Path, *about: Any) -> Path | None:
+    """Changes since a prior exam, of (prior, current, report of the comparison): see follow_up_sr.py.
+
+    None where an exam is no DICOM file.
+    """
+    from scripts.outputs.dicom import follow_up_sr
+
+    return follow_up_sr.write_follow_up(path, *about)
+
+
 DICOM_WRITERS: dict[str, tuple[str, Callable[[Path, Mapping[str, Any]], Path]]] = {
     "segmentation": ("segmentation.dcm", write_segmentation),
     "segmentation_labelmap": ("segmentation_labelmap.dcm", write_labelmap),
