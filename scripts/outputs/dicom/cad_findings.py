@@ -93,10 +93,10 @@ def _identified(
     yield number(PROPERTY, DCM.CertaintyOfFinding, 100 * score, UCUM.Percent)
 
 
-def algorithm(image: Mammogram, analysis: str = "") -> Iterator[Dataset]:
+def algorithm(image: Mammogram, analysis: str = "", relationship: str = PROPERTY) -> Iterator[Dataset]:
     """TID 4019; `analysis` names a part of the method."""
-    yield text(PROPERTY, DCM.AlgorithmName, f"{image.method}, {analysis}" if analysis else image.method)
-    yield text(PROPERTY, DCM.AlgorithmVersion, bundle_version())
+    yield text(relationship, DCM.AlgorithmName, f"{image.method}, {analysis}" if analysis else image.method)
+    yield text(relationship, DCM.AlgorithmVersion, bundle_version())
 
 
 def _place(thing: Mapping[str, Any], corners: Any, place: Dataset) -> Iterator[Dataset]:

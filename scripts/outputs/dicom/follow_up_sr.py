@@ -7,6 +7,9 @@ CAD Processing and Findings Summary
     Impression Description: the status as follow_up.json says it
     Composite Feature (TID 4004), "related temporally", of the findings in both exams; or the one finding
 Summary of Detections; Summary of Analyses: temporal correlation (CID 6043), succeeded or failed
+
+The properties of an impression (TID 4002) are CONTAINED in it: the object allows a container no other relationship
+(PS3.3 A.35.5.3.1.2, as dcmtk has it), though the template says HAS PROPERTIES.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -139,7 +142,7 @@ def _impression(images: Sequence[Mammogram], kind: Any, name: str, status: str, 
     intent = code(MODIFIER, DCM.RenderingIntent, DCM.PresentationRequiredRenderingDeviceIsExpectedToPresent)
     change = CHANGES.get(CODED.get(status, status))
     items = [] if change is None else [code(CONTAINS, DCM.DifferentialDiagnosisImpression, change)]
-    items.append(text(CONTAINS, DCM.ImpressionDescription, status))
+    items += [text(CONTAINS, DCM.ImpressionDescription, status), *algorithm(images[0], "follow-up", CONTAINS)]
     if len(make) == 1:
         return container(INFERRED, DCM.IndividualImpressionRecommendation, intent, *items, make[0](CONTAINS))
     key = derived_uid(*(image.header.SOPInstanceUID for image in images), images[0].method, name)
