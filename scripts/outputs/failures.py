@@ -17,11 +17,11 @@ from scripts.common.files import write_json, write_png
 from scripts.common.identity import Identity
 from scripts.common.outcomes import FAILED, NOT_ATTEMPTED
 from scripts.outputs.dicom.writers import FAILED_DICOM_WRITERS
+from scripts.outputs.pictures import PNG_COMPRESSION, WARNING_COLOUR
 
 logger = logging.getLogger(__name__)
 
 SCHEMA, FAILURE_FILE = "microcalcification-failure-2", "failure.json"
-WARNING_COLOUR = "#ff5a36"
 ABOUT = {
     FAILED: "There is no result. This does not mean that nothing was found.",
     NOT_ATTEMPTED: "The file was refused, so nothing was looked for. This does not mean that nothing was found.",
@@ -81,4 +81,4 @@ def write_failed_picture(path: Path, record: Mapping[str, Any]) -> Path:
     ):
         figure.text(0.06, height, words, color=colour, fontsize=size, va="top", parse_math=False)
     canvas.draw()
-    return write_png(path, np.asarray(canvas.buffer_rgba())[..., :3].copy())
+    return write_png(path, np.asarray(canvas.buffer_rgba())[..., :3].copy(), PNG_COMPRESSION)

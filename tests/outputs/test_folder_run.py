@@ -137,7 +137,10 @@ def test_an_interrupted_run_says_so_and_a_second_ctrl_c_leaves_at_once(folders):
     os.kill(process.pid, signal.SIGINT)
     while report_of(out)["state"] == "running":
         time.sleep(0.02)
-    assert report_of(out)["state"] == "interrupted"
+    report = report_of(out)
+    assert report["state"] == "interrupted" and report["outcome"] == "not attempted"
+    assert report["not_attempted"] == ["a", "b", "c"] and report["images_not_attempted"] == 3
+    assert (out / "images.csv").read_text().count("not attempted") == 3
     os.kill(process.pid, signal.SIGINT)
     process.join(20)
     assert process.exitcode == 130
