@@ -41,7 +41,8 @@ def read_seg_mask(path: PathLike, shape: tuple[int, int]) -> np.ndarray | None:
             for frame in iter_pixels(path):
                 mask |= (frame != 0) if numbers is None else np.isin(frame, numbers)
         else:
-            for number, frame in zip(_segment_of_frames(header), iter_pixels(path), strict=True):
+            frames = _packed_frames(path) if header.BitsAllocated == 1 else iter_pixels(path)
+            for number, frame in zip(_segment_of_frames(header), frames, strict=True):
                 if numbers is None or number in numbers:
                     mask |= 2 * frame.astype(np.uint16) >= half if kind == FRACTIONAL else frame != 0
     except MammogramReadError:
@@ -49,6 +50,21 @@ def read_seg_mask(path: PathLike, shape: tuple[int, int]) -> np.ndarray | None:
     except Exception as error:  # of pydicom, on whatever is damaged
         raise MammogramReadError(path, f"a damaged segmentation ({error})", "a complete and valid file") from error
     return mask.astype(np.uint8)
+
+
+def _packed_frames(path: PathLike) -> Iterator[np.ndarray]:
+    """Frames of one bit a pixel; one may begin in the middle of a byte (PS3.5 D), which pydicom does not read alone."""
+    dataset = pydicom.dcmread(path)
+    if dataset.file_meta.TransferSyntaxUID.is_compressed:
+        yield from iter_pixels(path)
+        return
+    count, data = int(dataset.Rows) * int(dataset.Columns), np.frombuffer(dataset.PixelData, np.uint8)
+    frames = int(dataset.get("NumberOfFrames") or 1)
+    if 8 * data.size < frames * count:
+        raise ValueError(f"{data.size} bytes for {frames} frames")
+    for start in range(0, frames * count, count):
+        bits = np.unpackbits(data[start // 8 : -(-(start + count) // 8)], bitorder="little")
+        yield bits[start % 8 :][:count].reshape(dataset.Rows, dataset.Columns)
 
 
 def _counted(header: Dataset) -> list[int] | None:
