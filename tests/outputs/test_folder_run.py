@@ -260,3 +260,25 @@ def test_a_result_folder_is_checked_against_its_report(folders, tmp_path):
     assert verify(out, secret)[0] == "run_report.json: was changed, or signed with another key"
     with pytest.raises(ValueError, match=r"got no run_report.json of this version there"):
         verify(Path(inputs))
+
+
+def test_dicom_outputs_of_other_inputs_are_left_out_with_one_note(folders, caplog):
+    inputs, out = folders
+    assert folder_run(inputs, out, outputs=("mask", "segmentation", "cad_sr")) == 0
+    assert [set(entry["outputs"]) for entry in report_of(out)["images"]] == [{"mask", "findings"}] * 3
+    notes = [record.getMessage() for record in caplog.records if "DICOM" in record.getMessage()]
+    assert notes == [
+        "a: is no DICOM file with a SOP instance UID: no segmentation, cad_sr of it, nor of others like it"
+    ]
+
+
+def test_outputs_are_named_or_all():
+    assert writer.chosen("all") == writer.chosen(["mask", "all"]) == list(writer.WRITERS)
+    assert writer.chosen(["picture", "mask"]) == ["mask", "picture", "findings"]
+    with pytest.raises(ValueError, match="outputs: got 'masks'; want all, or some of mask, instances"):
+        writer.chosen("masks")
+
+
+def test_the_config_and_the_writer_have_the_same_default_outputs(root):
+    config = json.loads((root / "configs" / "inference.json").read_text())
+    assert tuple(config["outputs"]) == writer.DEFAULT_OUTPUTS and "segmentation" in writer.DEFAULT_OUTPUTS
