@@ -1,7 +1,8 @@
 """The command `mammo-mc`, in a checkout `python -m scripts.command`: it runs the bundle's own configs.
 
-Exit status: 0 done; 1 an image failed, or a result folder is not as it was written; 2 wrong input, with one line
-`error: ...` last; 130 ended by Ctrl-C. Nothing that is typed is evaluated.
+Exit status: 0 done; 1 an image has no result, or a result folder is not as it was written; 2 wrong input, with one
+line `error: ...` last; 3 all images have results, but an analysis of one failed; 130 ended by Ctrl-C. Nothing that is
+typed is evaluated.
 """
 
 import json
@@ -146,7 +147,9 @@ def _run(files: Sequence[str], values: Mapping[str, Any]) -> int:
 
 def make_parser() -> Parser:
     """All sub-commands and their options."""
-    status = "exit status: 0 done; 1 an image failed, or results differ; 2 wrong input; 130 Ctrl-C"
+    status = (
+        "exit status: 0 done; 1 an image failed, or results differ; 2 wrong input; 3 part of one failed; 130 Ctrl-C"
+    )
     about = "Microcalcifications in mammograms. Research use only; not a medical device."
     parser = Parser(prog="mammo-mc", description=about, epilog=status)
     commands = parser.add_subparsers(required=True, metavar="{segment,study,evaluate,verify,info}")
@@ -164,7 +167,8 @@ def make_parser() -> Parser:
     add("--identity", default="full", choices=("full", "pseudonym", "none"), help="what results tell of patients")
     add("--key-file", default="", help="secret for --identity pseudonym")
     add("--sign-key", default="", help="secret that the run report is signed with")
-    names = "mask instances map heat_map picture table findings"
+    names = "mask instances map mask_nrrd instances_nrrd heat_map picture table clusters "
+    names += "segmentation segmentation_labelmap report_sr cad_sr findings all"
     add("--outputs", nargs="+", default=[], choices=names.split(), metavar="NAME", help=f"files to write, of: {names}")
 
     add("--studies", action="store_true", help="then `mammo-mc study` on the results")

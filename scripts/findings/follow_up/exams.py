@@ -34,7 +34,9 @@ class Exam:
     identity: Mapping[str, str] = field(default_factory=dict)  # patient_id, laterality, view, sop_uid, ...; "" unknown
     instances: np.ndarray | None = None  # int (rows, cols): ids of the MCs, for pictures
     clusters: Mapping[int, Sequence[int]] = field(default_factory=dict)  # id -> ids of its MCs
-    file: str = ""
+    file: str = ""  # as results tell it
+    mammogram: str = ""  # where it was read from
+    report: Mapping[str, Any] = field(default_factory=dict)  # what findings.json says
 
     @property
     def breast_area_cm2(self) -> float:
@@ -92,8 +94,10 @@ def read_exam(folder: str | Path, reading: Reading = AS_SHOWN, mammogram: str | 
         findings=[finding_of(mark) for mark in marks],
         identity={key: str(value or "") for key, value in report["identity"].items()},
         instances=read_instances(path.parent / INSTANCES, meta, image.shape),
-        clusters={int(cluster["id"]): cluster["members"] for cluster in report.get("clusters", ())},
+        clusters={int(cluster["id"]): cluster["members"] for cluster in report.get("clusters") or ()},
         file=report["file"],
+        mammogram=str(file),
+        report=report,
     )
 
 

@@ -3,31 +3,42 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from scripts.common.outcomes import (
+    FAILED,
+    FOUND,
+    NOT_ATTEMPTED,
+    NOTHING_FOUND,
+    PARTLY_FOUND,
+    PARTLY_NOTHING_FOUND,
+    WITH_RESULT,
+    together,
+)
 from scripts.common.provenance import bundle_version
 from scripts.outputs.study.grouping import Group, Placed
-from scripts.outputs.study.results import DONE, Image
+from scripts.outputs.study.results import Image
 
 SCHEMA = "microcalcification-study-1"
+#: outcome of the study -> (which algorithms succeeded, in words)
 WORDS = {
-    ("all", False): "all images done, nothing found",
-    ("all", True): "all images done, microcalcifications found",
-    ("some", False): "not all images done, nothing found in those that were",
-    ("some", True): "not all images done, microcalcifications found in those that were",
-    ("none", False): "no image done",
+    NOTHING_FOUND: ("all", "all images done, nothing found"),
+    FOUND: ("all", "all images done, microcalcifications found"),
+    PARTLY_NOTHING_FOUND: ("some", "not all done, nothing found in what was"),
+    PARTLY_FOUND: ("some", "not all done, microcalcifications found in what was"),
+    FAILED: ("none", "no image done"),
+    NOT_ATTEMPTED: ("none", "no image was tried"),
 }
 _COUNTS = ("count", "count_per_cm2", "marks", "clusters", "kinds")
 
 
 def outcome_of(images: Sequence[Image]) -> dict[str, Any]:
     """Which of the five outcomes of CID 6047 holds for images together."""
-    from scripts.outputs.dicom.codes import OUTCOMES  # highdicom takes a second to load
+    from scripts.outputs.dicom.codes import CODE_OF  # highdicom takes a second to load
 
-    done = [image.status in DONE for image in images]
-    succeeded = "all" if all(done) else "some" if any(done) else "none"
-    found = any(image.status == "found" for image in images)
-    code = OUTCOMES[succeeded, found]
+    status = together(image.status for image in images)
+    code, (succeeded, words) = CODE_OF[status], WORDS[status]
+    found = status in (FOUND, PARTLY_FOUND)
     coded = {"code": code.value, "scheme": code.scheme_designator, "meaning": code.meaning.replace("\u200b", "")}
-    return coded | {"succeeded": succeeded, "findings": found, "words": WORDS[succeeded, found]}
+    return coded | {"succeeded": succeeded, "findings": found, "status": status, "words": words}
 
 
 def build_study(
@@ -69,7 +80,7 @@ def build_study(
         "run_state": run.get("state"),
         "summary": {
             "images": len(placed),
-            "images_done": sum(status in DONE for status in statuses),
+            "images_done": sum(status in WITH_RESULT for status in statuses),
             "count": sum(report["summary"]["count"] for report in reports),
             "clusters": sum(report["summary"].get("clusters") or 0 for report in reports),
         },

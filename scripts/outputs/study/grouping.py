@@ -14,7 +14,8 @@ from pathlib import PurePath
 
 from scripts.common.checks import check
 from scripts.common.identity import Identity
-from scripts.outputs.study.results import DONE, Image
+from scripts.common.outcomes import WITH_RESULT
+from scripts.outputs.study.results import Image
 
 FILE_RULES = ("name", "folder", "image")
 #: Views in the order in which they hang, one below the other.
@@ -74,7 +75,7 @@ def group_images(images: Sequence[Image], files: str = "name", identity: Identit
     for image in images:
         if uid := image.identity.get("study_uid", ""):
             members["study UID", uid].append(image)
-        elif image.identity or image.status in DONE or identity.mode == "none":
+        elif image.identity or image.status in WITH_RESULT or identity.mode == "none":
             members[_file_key(image, files, identity)].append(image)
         else:
             waiting.append(image)

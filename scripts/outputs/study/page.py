@@ -99,8 +99,9 @@ def _view(name: str, shown: Shown, tile_px: int, trace: Any = None) -> dict[str,
     rows, cols = (levels[0]["rows"], levels[0]["cols"]) if levels else (report.get("rows", 1), report.get("cols", 1))
     failed = image.report is None
     summary = report.get("summary") or {}
-    told = image.status.upper() if failed else _counts(summary)
-    reason = f"{image.status.upper()}: {image.stage + ': ' if image.stage else ''}{image.reason}" if failed else ""
+    told = image.status.upper() if failed else _counts(summary) + (", PARTLY FAILED" if image.reason else "")
+    state = image.status.upper() if failed else "PARTLY FAILED"
+    reason = f"{state}: {image.stage + ': ' if image.stage else ''}{image.reason}" if image.reason else ""
     return {
         "id": name,
         "image_id": image.image_id,
@@ -115,7 +116,7 @@ def _view(name: str, shown: Shown, tile_px: int, trace: Any = None) -> dict[str,
         "levels": [{"rows": level["rows"], "cols": level["cols"], "tiles": list(level["tiles"])} for level in levels],
         "outlines": {mark: corners.tolist() for mark, corners in shown.outlines.items()},
         "told": told,
-        "failed": failed,
+        "failed": failed or bool(image.reason),
         "message": reason or (f"no picture: {shown.note}" if not levels else ""),
         "prior": False,
         "trace": trace,

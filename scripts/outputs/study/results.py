@@ -10,6 +10,7 @@ from typing import Any
 from pydicom import dcmread
 
 from scripts.common.identity import Identity
+from scripts.common.outcomes import FAILED, NOT_ATTEMPTED, outcome
 from scripts.common.text import printable
 from scripts.data.lists.folder import SCHEMA_PREFIX
 from scripts.data.reader.dicom_tags import IDENTITY
@@ -17,8 +18,6 @@ from scripts.data.reader.dicom_tags import identity as identity_of
 from scripts.outputs.manifest import read_report
 
 FINDINGS, FAILURE = "findings.json", "failure.json"
-DONE = ("found", "nothing found")
-FAILED, NOT_DONE = "failed", "not done"
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +28,7 @@ class Image:
 
     image_id: str
     folder: Path  # of its results
-    status: str  # "found", "nothing found", "failed" or "not done"
+    status: str  # one of `outcomes.OUTCOMES`
     report: Mapping[str, Any] | None = None  # what findings.json says; None where there is no result
     stage: str = ""  # of a failure
     reason: str = ""
@@ -55,7 +54,7 @@ def read_images(
     entries = {str(entry.get("image_id")): entry for entry in (*run.get("images", []), *run.get("earlier_images", []))}
     folders = {path.parent for name in (FINDINGS, FAILURE) for path in output_dir.rglob(name)}
     names = {folder.relative_to(output_dir).as_posix(): folder for folder in folders}
-    failed = {name for name, entry in entries.items() if entry.get("status") == FAILED}
+    failed = {name for name, entry in entries.items() if entry.get("status") in (FAILED, NOT_ATTEMPTED)}
     names |= {name: output_dir / name for name in sorted(failed | sources.keys()) if name not in names}
     images = (_image(name, names[name], entries.get(name, {}), sources.get(name), identity) for name in sorted(names))
     return [image for image in images if image is not None]
@@ -68,22 +67,27 @@ def _image(
     failure: Mapping[str, Any] | None = _read(folder / FAILURE, "failure-")
     if report is None and failure is None and not entry and source is None:
         return None  # a file of another program, called as ours are
-    if failure is None and entry.get("status") == FAILED:
+    if failure is None and entry.get("status") in (FAILED, NOT_ATTEMPTED):
         failure = entry
     if failure is None and report is None:
         unreadable = (folder / FINDINGS).is_file()
         stage, reason = ("reading results", f"{FINDINGS} cannot be read") if unreadable else ("", "")
         file = _existing(source)
-        status = FAILED if unreadable else NOT_DONE
+        status = FAILED if unreadable else NOT_ATTEMPTED
         return Image(image_id, folder, status, None, stage, reason or "no result yet", file, _tags(file, identity))
     if failure is not None:
         file = _existing(source or failure.get("file"))
         told = failure.get("identity") or _tags(file, identity)
         stage, reason = (printable(failure.get(key, "")) for key in ("stage", "reason"))
-        return Image(image_id, folder, FAILED, None, stage, reason, file, told)
+        status = NOT_ATTEMPTED if failure.get("status") == NOT_ATTEMPTED else FAILED
+        return Image(image_id, folder, status, None, stage, reason, file, told)
     assert report is not None
-    status = DONE[int(not report["summary"]["count"])]
-    return Image(image_id, folder, status, report, "", "", _source_of(report, folder, source), report["identity"])
+    failed_parts = report.get("failures") or []
+    status = outcome(report["summary"]["count"] > 0, not failed_parts)
+    told = "; ".join(f"{part['analysis']}: {part['reason']}" for part in failed_parts)
+    return Image(
+        image_id, folder, status, report, "", printable(told), _source_of(report, folder, source), report["identity"]
+    )
 
 
 def _source_of(report: Mapping[str, Any], folder: Path, source: str | None) -> Path | None:

@@ -10,6 +10,7 @@ import numpy as np
 
 from scripts.candidates.breast_mask import breast_mask
 from scripts.common.identity import Identity
+from scripts.common.outcomes import NOT_ATTEMPTED
 from scripts.data.reader.errors import MammogramReadError
 from scripts.data.reader.isolation import read
 from scripts.data.reader.mammogram_reader import AS_SHOWN, Reading
@@ -19,7 +20,6 @@ from scripts.outputs.dicom.outline import outline
 from scripts.outputs.pictures import display_window
 from scripts.outputs.study.grouping import Placed
 from scripts.outputs.study.pictures import Pictures, breast_box, is_mirrored, pyramid
-from scripts.outputs.study.results import NOT_DONE
 
 logger = logging.getLogger(__name__)
 
@@ -81,7 +81,7 @@ def _failed(placed: Placed, method: str, identity: Identity) -> Mammogram | None
     if not image.identity.get("sop_uid") and not identity.hidden:
         return None  # no DICOM file, or one whose header cannot be read
     try:
-        return failed_mammogram(str(image.source), method, identity, image.image_id, image.status != NOT_DONE)
+        return failed_mammogram(str(image.source), method, identity, image.image_id, image.status != NOT_ATTEMPTED)
     except Exception as error:  # whatever a damaged file makes pydicom raise
         logger.debug("%s: no header: %s", image.source, error)
         return None

@@ -11,6 +11,7 @@ from typing import Any
 from scripts.common.checks import check
 from scripts.common.files import write_json
 from scripts.common.identity import Identity
+from scripts.common.outcomes import WITH_RESULT
 from scripts.common.tables import write_text
 from scripts.data.reader.mammogram_reader import AS_SHOWN, Reading
 from scripts.outputs.manifest import read_report
@@ -19,7 +20,7 @@ from scripts.outputs.study.follow_up import follow_ups_of, read_follow_ups
 from scripts.outputs.study.grouping import FILE_RULES, Group, group_images, placed_image
 from scripts.outputs.study.page import render_page
 from scripts.outputs.study.pictures import Pictures
-from scripts.outputs.study.results import FAILED, Image, read_images
+from scripts.outputs.study.results import Image, read_images
 from scripts.outputs.study.shown import Shown, read_shown
 
 logger = logging.getLogger(__name__)
@@ -158,4 +159,4 @@ def _loose(groups: Sequence[Group]) -> list[str]:
     """Failed images of which nothing says what study they are of."""
     lonely = (group for group in groups if not group.study_uid and len(group.images) == 1)
     images = (group.images[0].image for group in lonely)
-    return [image.image_id for image in images if image.status == FAILED and not image.identity]
+    return [image.image_id for image in images if image.status not in WITH_RESULT and not image.identity]
