@@ -6,7 +6,7 @@ OUTPUT ?= output
 DEMO := data/demo
 BUNDLE := $(BIN)/python -m monai.bundle run
 
-.PHONY: help demo test lint bench train benchmark-data benchmark report follow-up package monai-label test-server tracking test-tracking test-cluster test-deploy clean
+.PHONY: help demo test lint bench train benchmark-data benchmark report follow-up package monai-label test-server tracking test-tracking test-cluster test-deploy test-browser clean
 .DEFAULT_GOAL := help
 
 help: ## list the commands
@@ -146,6 +146,14 @@ $(DEPLOY_VENV)/.run: requirements.txt deploy/requirements.txt
 
 test-deploy: $(DEPLOY_VENV)/.run ## the bundle as an application of MONAI Deploy, in an environment of its own
 	OMP_NUM_THREADS=1 $(DEPLOY_VENV)/bin/python -m pytest -q -m deploy tests/deploy
+$(VENV)/.browser: requirements-browser.txt $(VENV)/.dev
+	command -v chromium >/dev/null && command -v chromedriver >/dev/null || \
+		apt-get install --yes --no-install-recommends chromium chromium-driver
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-browser.txt
+	touch $@
+
+test-browser: $(VENV)/.browser ## the study page in headless Chromium, by clicks and keys (Debian's chromium, as root where it is missing)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -s -m browser tests/outputs/study
 
 clean: ## remove generated phantoms, caches and output/ (not your data, runs/ or .venv)
 	rm -rf data/phantom data/phantom_second data/demo data/studies data/follow_up data/federated data/patches output

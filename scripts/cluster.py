@@ -90,6 +90,8 @@ def run(files: Sequence[str | Path], values: Mapping[str, Any], workers: Workers
     parser = prepared(places, values).parser
     report: RunReport = parser.get_parsed_content("run_report")
     items = parser.get_parsed_content("datalist")
+    outputs, method = (parser.get_parsed_content(key) for key in ("outputs", "method"))
+    writer = FindingsWriter(report.path.parent, outputs, report.identity, method)
     report.inputs |= {"workers": workers.count}
     known = report.known(items)
     report.start(len(items))
@@ -98,7 +100,7 @@ def run(files: Sequence[str | Path], values: Mapping[str, Any], workers: Workers
             _start_ray(ray, workers)
             try:
                 crew = _crew(ray, places, values, workers)
-                for entry in _entries(ray, crew, items, known, report):
+                for entry in _entries(ray, crew, items, known, report, writer):
                     report.add(entry, journaled=True)
                 parts = chunks_of([*report.kept, *report.images])
                 tables = pool_of(crew).map(lambda worker, part: worker.tables.remote(part), parts)
@@ -142,7 +144,12 @@ def _crew(ray: Any, files: Sequence[str], values: Mapping[str, Any], workers: Wo
 
 
 def _entries(
-    ray: Any, crew: list[Any], items: Sequence[Item], known: Mapping[str, Item], report: RunReport
+    ray: Any,
+    crew: list[Any],
+    items: Sequence[Item],
+    known: Mapping[str, Item],
+    report: RunReport,
+    writer: FindingsWriter,
 ) -> Iterator[dict[str, Any]]:
     """The entry of every image, as they get done.
 
@@ -161,10 +168,8 @@ def _entries(
             continue
         reason = f"the process that worked on it ended {TRIES} times (out of memory, or killed?)"
         failure = {"file": str(item["image"]), "stage": "worker", "reason": reason}
-        FindingsWriter(report.path.parent, identity=report.identity).fail(item["image_id"], failure)
-        yield {"image_id": item["image_id"], "status": "failed", "seconds": None} | report.identity.failure(
-            failure, item["image_id"]
-        )
+        outputs = writer.fail(item["image_id"], failure)
+        yield report.failed_entry(item["image_id"], failure, outputs) | {"seconds": None}
 
 
 def _outcomes(

@@ -1,7 +1,8 @@
 """The command `mammo-mc`, in a checkout `python -m scripts.command`: it runs the bundle's own configs.
 
-Exit status: 0 done; 1 an image failed, or a result folder is not as it was written; 2 wrong input, with one line
-`error: ...` last; 130 ended by Ctrl-C. Nothing that is typed is evaluated.
+Exit status: 0 done; 1 an image has no result, or a result folder is not as it was written; 2 wrong input, with one
+line `error: ...` last; 3 all images have results, but an analysis of one failed; 130 ended by Ctrl-C. Nothing that is
+typed is evaluated.
 """
 
 import json
@@ -15,9 +16,10 @@ from scripts.common.command_line import Parser
 # The rest is imported where it is used, so that --help answers at once.
 
 
-def segment(**given: Any) -> int:
+def segment(studies: bool, **given: Any) -> int:
     """Segment a mammogram, or a folder of them."""
-    return _run(*_run_over_images(**given))
+    files, values = _run_over_images(**given)
+    return _run(files, values | {"studies::follows_run": studies})
 
 
 def cluster(workers: int, address: str, cpus_per_worker: float, gpus_per_worker: float, **given: Any) -> int:
@@ -39,6 +41,18 @@ def evaluate(
     if not phantoms:
         values["source::datalist_file"] = Path(datalist)
     return _run(files, values | choice.values())
+
+
+def study(output: str, input: str, outputs: list[str], follow_ups: str, group_files_by: str, **who: str) -> int:
+    """Put the results of each study together: study.json, one page to look at, one CAD report."""
+    from scripts.common.identity import Identity
+    from scripts.data.lists.folder import list_mammograms
+    from scripts.outputs.study.studies import FILES, Studies
+
+    identity = Identity(who["identity"], who["key_file"])
+    images = list_mammograms(input, identity) if input else []
+    more: dict[str, Any] = {"outputs": outputs or list(FILES), "follow_ups": follow_ups, "identity": identity}
+    return int(Studies(output, images, group_files_by=group_files_by, **more).write() > 0)
 
 
 def verify(folder: str, key_file: str) -> int:
@@ -136,10 +150,12 @@ def _run(files: Sequence[str], values: Mapping[str, Any]) -> int:
 
 def make_parser() -> Parser:
     """All sub-commands and their options."""
-    status = "exit status: 0 done; 1 an image failed, or results differ; 2 wrong input; 130 Ctrl-C"
+    status = (
+        "exit status: 0 done; 1 an image failed, or results differ; 2 wrong input; 3 part of one failed; 130 Ctrl-C"
+    )
     about = "Microcalcifications in mammograms. Research use only; not a medical device."
     parser = Parser(prog="mammo-mc", description=about, epilog=status)
-    commands = parser.add_subparsers(required=True, metavar="{segment,cluster,evaluate,verify,info}")
+    commands = parser.add_subparsers(required=True, metavar="{segment,study,cluster,evaluate,verify,info}")
 
     def command(run: Any, text: str) -> Any:
         sub = commands.add_parser(run.__name__, help=text, description=run.__doc__, epilog=status)
@@ -147,13 +163,24 @@ def make_parser() -> Parser:
         return sub.add_argument
 
     add = command(segment, "find microcalcifications: masks, numbers, pictures")
-    _add_images(add)
-    add = command(cluster, "the same by several workers, on one machine or many (Ray)")
-    _add_images(add)
-    add("--workers", type=int, required=True, metavar="N", help="each with one network, in a process of its own")
-    add("--address", default="", help="a running Ray cluster, `auto` for this machine's; without, Ray is started here")
-    add("--cpus-per-worker", type=float, default=1.0, metavar="N", help="cores, and threads, of each (default: 1)")
-    add("--gpus-per-worker", type=float, default=0.0, metavar="N", help="GPUs of each, e.g. 0.5 (default: 0)")
+    commands = parser.add_subparsers(required=True, metavar="{segment,study,cluster,evaluate,verify,info}")
+
+    add = command(study, "put the results of each study together: JSON, a page to look at, a CAD report")
+    add("output", help="folder of results; the studies are written into studies/ there")
+    add("--input", default="", help="what was segmented, where the results do not say, or to see what is still missing")
+    add(
+        "--outputs",
+        nargs="+",
+        default=[],
+        choices=("study", "page", "cad_sr"),
+        metavar="NAME",
+        help="of: study page cad_sr",
+    )
+    add("--follow-ups", default="", help="folder with results of follow-ups (follow_up.json) of these images")
+    rule = "images without a study UID belong together by their names, folder or not at all"
+    add("--group-files-by", default="name", choices=("name", "folder", "image"), help=rule)
+    add("--identity", default="full", choices=("full", "pseudonym", "none"), help="as for `segment`")
+    add("--key-file", default="", help="secret for --identity pseudonym")
 
     add = command(evaluate, "FROC, IoU and tables on labelled images")
     add("dataset", help="folder with a data list (docs/data.md)")
@@ -180,7 +207,8 @@ def _add_images(add: Any) -> None:
     add("--identity", default="full", choices=("full", "pseudonym", "none"), help="what results tell of patients")
     add("--key-file", default="", help="secret for --identity pseudonym")
     add("--sign-key", default="", help="secret that the run report is signed with")
-    names = "mask instances map heat_map picture table findings"
+    names = "mask instances map mask_nrrd instances_nrrd heat_map picture table clusters "
+    names += "segmentation segmentation_labelmap report_sr cad_sr findings all"
     add("--outputs", nargs="+", default=[], choices=names.split(), metavar="NAME", help=f"files to write, of: {names}")
 
 

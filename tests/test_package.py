@@ -53,7 +53,7 @@ def test_the_wheel_holds_the_bundle_and_finds_microcalcifications_in_an_empty_fo
     with zipfile.ZipFile(wheel) as file:
         names = set(file.namelist())
         file.extractall(tmp_path / "site")
-    for folder, suffix in (("configs", "json"), ("scripts", "py"), ("models", "pt")):
+    for folder, suffix in (("configs", "json"), ("scripts", ""), ("models", "pt")):
         listed = subprocess.check_output(["git", "ls-files", folder], cwd=root, text=True).split()
         wanted = {f"{NAME}/{name}" for name in listed if name.endswith(suffix)}
         assert wanted - {f"{NAME}/scripts/installed.py"} <= names  # which has become __init__.py

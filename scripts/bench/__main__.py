@@ -14,6 +14,7 @@ from scripts.bench.commands import command_section, run_command
 from scripts.bench.floors import machine_speed, speed_section, stage_section
 from scripts.bench.growth import SWEEPS, growth_sections
 from scripts.bench.measure import in_fresh_process
+from scripts.bench.outputs import outputs_section
 from scripts.bench.picture import growth_picture
 from scripts.bench.references import bench_candidates, bench_network, plain_map, shipped_map
 from scripts.bench.report import Row, Section, as_json, as_markdown, machine
@@ -25,7 +26,8 @@ from scripts.common.tables import write_text
 from scripts.data.lists.folder import list_mammograms
 from scripts.simulation.phantom import phantom_images
 
-PARTS = ("candidates", "stages", "network", "command", "training", "scoring")
+PARTS = ("candidates", "stages", "network", "command", "training", "scoring", "outputs")
+OF_NO_FILES = ("scoring", "outputs")  # parts that draw what they need
 logger = logging.getLogger("scripts.bench")
 
 
@@ -80,6 +82,10 @@ def sections(args: argparse.Namespace, files: list[str], folder: str) -> Iterato
     if "scoring" in parts:
         logger.info("evaluation")
         yield in_fresh_process(scoring_section)
+    if "outputs" in parts:
+        logger.info("outputs")
+        Path(folder, "outputs").mkdir()
+        yield in_fresh_process(outputs_section, f"{folder}/outputs", args.mcs, (args.rows, args.cols), args.runs)
     if args.growth is not None:
         yield from growth_sections(args.growth or SWEEPS, files, f"{folder}/growth", 2, weights)
 
@@ -101,6 +107,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=20, help="images of the end-to-end run")
     parser.add_argument("--rows", type=int, default=3328, help="rows of a generated image")
     parser.add_argument("--cols", type=int, default=2560, help="columns of a generated image")
+    parser.add_argument("--mcs", type=int, default=200, help="microcalcifications of the outputs that are timed")
     parser.add_argument("--runs", type=int, default=3, help="timed runs of the shipped code; medians are shown")
     parser.add_argument("--reference-runs", type=int, default=1, help="timed runs of plain references")
     parser.add_argument("--steps", type=int, default=8, help="training steps of a turn")
@@ -112,7 +119,8 @@ def main() -> None:
     parser.add_argument("--output_dir", default=str(ROOT / "output" / "bench"), help="bench.md, bench.json, growth.png")
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    files, found, about = mammograms(args), list[Section](), machine()
+    drawn = args.growth is None and args.only is not None and set(args.only) <= set(OF_NO_FILES)
+    files, found, about = [] if drawn else mammograms(args), list[Section](), machine()
     with tempfile.TemporaryDirectory() as folder:
         for section in sections(args, files, folder):
             found.append(section)

@@ -1,20 +1,26 @@
 """From scored objects to findings: measured marks, their kinds and features, the clusters they form."""
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 import numpy as np
 
 from scripts.common.calcification_kinds import INDIVIDUAL
+from scripts.common.errors import one_line
 from scripts.common.objects import Microcalcification, measure_objects
 from scripts.common.tensors import Spacing
 from scripts.findings.cluster_findings import ClusterAnalysis, ClusterFinding
 from scripts.findings.clusters.distribution import Breast, nipple_estimate_mm
 from scripts.findings.features.microcalcifications import FeatureRecord, MCFeatures, records_of
 from scripts.findings.forming import keep_objects
-from scripts.findings.kinds.rules import KindRules, MarkKind
+from scripts.findings.kinds.rules import KindRules, MarkKind, TypedMarks
 from scripts.findings.kinds.vascular import Artery
 from scripts.findings.splitting import Parting, Wholes
+
+logger = logging.getLogger(__name__)
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True)
@@ -30,6 +36,7 @@ class Findings:
     clusters: list[ClusterFinding]  # of counted marks
     arteries: list[Artery]
     nipple_mm: tuple[float, float] | None = None  # (y, x), estimated
+    failures: dict[str, str] = field(default_factory=dict)  # part of `FindingsAnalysis` that failed -> reason
 
     @property
     def counted(self) -> list[Microcalcification]:
@@ -44,7 +51,11 @@ class Findings:
 
 @dataclass(frozen=True)
 class FindingsAnalysis:
-    """What is made of an image's objects; None leaves a part out."""
+    """What is made of an image's objects; None leaves a part out.
+
+    A part that fails takes nothing else along: the marks stay, and `Findings.failures` tells it. Where the kinds fail,
+    every mark is counted; where the clusters fail there are none.
+    """
 
     kinds: KindRules | None = field(default_factory=KindRules)
     features: MCFeatures | None = field(default_factory=MCFeatures)
@@ -67,32 +78,65 @@ class FindingsAnalysis:
         The image is float32 (rows, cols) in [0, 1], the breast bool; `side` is the laterality, "" where unknown.
         Objects below `score_threshold` help to tell the kinds of the others and are dropped then.
         """
-        if self.parting is not None:
-            labels, scores = self.parting.part(labels, scores)
-        if self.wholes is not None:
-            labels, scores = self.wholes.make(image, labels, scores, spacing_mm)
-        if self.kinds is not None:
-            labels = self.kinds.join(image, labels, scores, spacing_mm)
+        failures: dict[str, str] = {}
+        labels, scores = self._shaped(image, labels, scores, spacing_mm, failures)
+        if (rules := self.kinds) is not None:
+            joined, numbers = labels, scores
+            labels = attempted("kinds", failures, lambda: rules.join(image, joined, numbers, spacing_mm), labels)
         labels, scores = renumbered(labels, scores)
         kinds = [MarkKind(INDIVIDUAL, "kinds are not told apart")] * (len(scores) - 1)
         arteries: list[Artery] = []
-        if self.kinds is not None:
-            every = measure_objects(labels, scores, spacing_mm)
-            kinds, arteries = self.kinds.kinds(image, labels, every, breast, spacing_mm, side)
+        if rules is not None and "kinds" not in failures:
+            every, seen = measure_objects(labels, scores, spacing_mm), labels
+            same = TypedMarks(kinds, arteries)
+            kinds, arteries = attempted(
+                "kinds", failures, lambda: rules.kinds(image, seen, every, breast, spacing_mm, side), same
+            )
+        if "kinds" in failures:
+            kinds = [MarkKind(INDIVIDUAL, f"kinds could not be told apart: {failures['kinds']}")] * len(kinds)
         kept = np.flatnonzero(scores[1:] >= score_threshold) + 1
         if kept.size < len(kinds):
             labels, scores = renumbered(keep_objects(labels, scores, score_threshold), scores)
             kinds, arteries = [kinds[number - 1] for number in kept], _of_kept(arteries, kept)
         marks = measure_objects(labels, scores, spacing_mm)
-        is_counted = np.ones(len(marks), bool) if self.kinds is None else self.kinds.counted(kinds)
-        values = None if self.features is None else self.features.measure(labels, image, spacing_mm)
+        untold = rules is None or "kinds" in failures
+        is_counted = np.ones(len(marks), bool) if untold or rules is None else rules.counted(kinds)
+        values, final = None, labels
+        if (features := self.features) is not None:
+            values = attempted("features", failures, lambda: features.measure(final, image, spacing_mm), None)
         records = None if values is None else records_of(values)
         place = _breast(breast, spacing_mm)
-        found = Findings(labels, scores, marks, kinds, is_counted, records, [], arteries, place.nipple_mm)
-        if self.clusters is not None:
+        found = Findings(labels, scores, marks, kinds, is_counted, records, [], arteries, place.nipple_mm, failures)
+        if (clusters := self.clusters) is not None:
             own = {} if values is None else {name: value[is_counted] for name, value in values.items()}
-            found.clusters.extend(self.clusters.analyse(found.counted, own, spacing_mm, place))
+            none: list[ClusterFinding] = []
+            made = attempted(
+                "clusters", failures, lambda: clusters.analyse(found.counted, own, spacing_mm, place), none
+            )
+            found.clusters.extend(made)
         return found
+
+    def _shaped(
+        self, image: np.ndarray, labels: np.ndarray, scores: np.ndarray, spacing_mm: Spacing, failures: dict[str, str]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Touching objects parted, large ones whole."""
+        given = labels, scores
+        if (parting := self.parting) is not None:
+            given = attempted("parting", failures, lambda: parting.part(labels, scores), given)
+        if (wholes := self.wholes) is not None:
+            parted = given
+            given = attempted("wholes", failures, lambda: wholes.make(image, *parted, spacing_mm), given)
+        return given
+
+
+def attempted(name: str, failures: dict[str, str], make: Callable[[], Made], otherwise: Made) -> Made:
+    """What `make` gives; where it fails `otherwise`, and the reason under `name` in `failures`."""
+    try:
+        return make()
+    except Exception as error:
+        failures[name] = one_line(f"{type(error).__name__}: {error}")
+        logger.debug("%s failed", name, exc_info=True)
+        return otherwise
 
 
 def renumbered(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

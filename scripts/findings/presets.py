@@ -66,6 +66,17 @@ class OperatingPoints:
             logger.warning("operating_points: %s; run choosing with yours, or give --score_threshold", problem)
         return float(presets[self.preset]["threshold"])
 
+    def thresholds(self) -> dict[str, dict[str, float]]:
+        """Every preset of the method, {name: {"threshold"}}; none where they hold for other weights or settings.
+
+        A report tells them, so that a workstation can move along them (PS3.16 TID 4023).
+        """
+        file = Path(self.path)
+        entry = _read(file).get(self.method, {}) if file.is_file() else {}
+        if _difference(entry, self.weights, describe(self.settings or {})):
+            return {}
+        return {name: {"threshold": float(point["threshold"])} for name, point in entry.get("presets", {}).items()}
+
     def preset_of(self, score_threshold: float) -> str | None:
         """The preset, if it is what the threshold comes from; None where a threshold was given instead."""
         file = Path(self.path)

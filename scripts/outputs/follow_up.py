@@ -1,4 +1,4 @@
-"""Follow-up as one run: two folders of results in, `follow_up.json`, `.csv` and `.png` out."""
+"""Follow-up as one run: two folders of results in, `follow_up.json`, `.csv`, `.png` and, of DICOM, `_sr.dcm` out."""
 
 import logging
 import sys
@@ -12,11 +12,12 @@ from scripts.common.files import write_json, write_png
 from scripts.data.reader.mammogram_reader import AS_SHOWN, Reading
 from scripts.findings.follow_up.change import Intervals
 from scripts.findings.follow_up.comparable import QualityLimits
-from scripts.findings.follow_up.compare import COMPARED, REFUSED, Comparison, carried, compare
+from scripts.findings.follow_up.compare import COMPARED, REFUSED, REGIONS_ONLY, Comparison, carried, compare
 from scripts.findings.follow_up.exams import Exam, read_exam
 from scripts.findings.follow_up.matching import MatchingRule
 from scripts.findings.follow_up.regions import Region, read_region
 from scripts.findings.follow_up.registration import ElastixRegistration, Registration
+from scripts.outputs.dicom.writers import write_follow_up
 from scripts.outputs.follow_up_picture import draw_follow_up
 from scripts.outputs.follow_up_report import (
     build_follow_up_report,
@@ -27,6 +28,7 @@ from scripts.outputs.follow_up_report import (
 from scripts.outputs.pictures import PNG_COMPRESSION
 
 logger = logging.getLogger(__name__)
+SR_NAME = "follow_up_sr.dcm"
 
 
 @dataclass(frozen=True)
@@ -69,9 +71,12 @@ class FollowUp:
         settings |= {"intervals": self.intervals, "reading": self.reading}
         report = build_follow_up_report(prior, current, comparison, regions, self.intervals, settings)
         folder = Path(self.output_dir).expanduser()
+        (folder / SR_NAME).unlink(missing_ok=True)  # of an earlier run
         write_traces(folder / "follow_up.csv", report, prior, current)
         shown = regions[0][1:] if regions else (None, None)
         write_png(folder / "follow_up.png", draw_follow_up(prior, current, comparison, shown), PNG_COMPRESSION)
+        if comparison.status != REGIONS_ONLY and write_follow_up(folder / SR_NAME, prior, current, report) is None:
+            logger.warning("no %s: it wants two DICOM mammograms, and instances.nii.gz of both", SR_NAME)
         path = write_json(folder / "follow_up.json", report)
         for figures in (report["breast"], *report["regions"], *report["clusters"]):
             logger.info("\n%s", statistics_table(figures))

@@ -84,6 +84,8 @@ def verify(folder: str | Path, key: bytes = b"") -> list[str]:
         found.append(f"{REPORT_NAME}: is signed; give --key_file to check it")
     elif not hmac.compare_digest(str(sealed.get("value")), wanted["value"]):
         found.append(f"{REPORT_NAME}: was changed" + (", or signed with another key" if key else ""))
+    tables = {"outputs": {name: name for name in report.get("tables", {})}, "sha256": report.get("tables", {})}
+    found += entry_differences(root, tables)
     for entry in (*report["images"], *report.get("earlier_images", [])):
         found += entry_differences(root, entry)
     return found

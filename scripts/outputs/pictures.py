@@ -22,11 +22,13 @@ from scripts.common.files import write_png
 from scripts.common.objects import Microcalcification
 from scripts.common.tensors import Spacing, plane, spacing_of
 from scripts.findings.cluster_findings import ClusterFinding
+from scripts.outputs.report import failed_analyses
 
 PNG_COMPRESSION = 3  # twice as fast as the usual 6, and the pictures get no larger
 MC_COLOUR = "#ffb000"
 REGION_COLOUR = "#4cc9f0"
 CLUSTER_COLOUR = "#7ae582"
+WARNING_COLOUR = "#ff2d2d"  # of what failed
 #: kind -> colour and line style of its ring: excluded kinds are dotted, so that they differ without colour, too
 KIND_STYLES: dict[str, tuple[str, Any]] = {
     INDIVIDUAL: (MC_COLOUR, "-"),
@@ -53,6 +55,8 @@ def write_picture(path: Path, item: Mapping[str, Any]) -> Path:
     kinds, breast, spacing = [mark.kind for mark in found.kinds], plane(item["breast"]), spacing_of(image)
     more: dict[str, Any] = {"kinds": kinds, "clusters": found.clusters, "breast": breast}
     more["counted"] = found.is_counted
+    if failed := failed_analyses(report):
+        more["warning"] = f"INCOMPLETE: {', '.join(failed)} failed"
     pixels = draw_overlay(plane(image), found.labels, found.marks, spacing_mm=spacing, title=title, **more)
     return write_png(path, pixels, PNG_COMPRESSION)
 
@@ -100,6 +104,7 @@ def draw_overlay(
     breast: np.ndarray | None = None,
     region_mm: float = 18.0,
     regions: int = 3,
+    warning: str = "",
     dpi: int = 150,
 ) -> np.ndarray:
     """Whole mammogram with every mark ringed, beside it the fullest regions magnified, plain and outlined.
@@ -107,8 +112,8 @@ def draw_overlay(
     The image is float (rows, cols) in [0, 1]; `labels` are int (rows, cols), 0 background, and `findings` are their
     measured objects; `kinds` are theirs (all individual MCs without), `counted` says which the regions are chosen by.
     The whole view is cropped to the breast, bool (rows, cols), plus a rim, when given and not empty.
-    `regions` says how many of the side `region_mm` are magnified. The picture is uint8 (height, width, 3) RGB, about
-    13 x 9 inches.
+    `regions` says how many of the side `region_mm` are magnified; a `warning` is written across the whole view. The
+    picture is uint8 (height, width, 3) RGB, about 13 x 9 inches.
     """
     rows, cols = image.shape
     side = max(16, min(round(region_mm / spacing_mm[0]), rows, cols))
@@ -131,6 +136,9 @@ def draw_overlay(
     if not mcs:
         note: dict[str, Any] = {"color": MC_COLOUR, "ha": "center", "transform": whole.transAxes, "fontsize": 12}
         whole.text(0.5, 0.02, "no microcalcification found", **note)
+    if warning:
+        across: dict[str, Any] = {"color": WARNING_COLOUR, "va": "top", "transform": whole.transAxes, "fontsize": 14}
+        whole.text(0.02, 0.98, warning, **across, parse_math=False).set_in_layout(False)
     for i, (row, col) in enumerate(corners):
         name = "ABCDEFGH"[i % 8]
         whole.add_patch(Rectangle((col, row), side, side, fill=False, edgecolor=REGION_COLOUR, linewidth=1))

@@ -10,6 +10,7 @@ from monai.data import MetaTensor
 
 from scripts.common.files import json_values, write_json
 from scripts.common.objects import summarise
+from scripts.common.outcomes import outcome
 from scripts.common.settings import describe
 from scripts.common.tables import write_csv
 from scripts.common.tensors import spacing_of
@@ -18,6 +19,7 @@ from scripts.findings.analysis import Findings, kinds_counted
 from scripts.findings.cluster_findings import CLUSTER_COLUMNS
 from scripts.findings.features import MC_FEATURES
 
+SCHEMA = "microcalcification-findings-4"
 COLUMNS: tuple[str, ...] = (
     "id",
     "row",
@@ -43,18 +45,20 @@ def build_report(
 ) -> dict[str, Any]:
     """Everything that is said about one image, as JSON types.
 
-    A failed image has no report; see `run_report.json`. Coordinates are of the input image as displayed: row down, col
+    A failed image has no report but a failure record (failures.py). Where an analysis failed, `failures` says so, and
+    what it would have told is null. Coordinates are of the input image as displayed: row down, col
     right, px centres at integers; mm from the centre of the first pixel. The image is [1, rows, cols] with the reader's
     metadata, the breast bool (rows, cols); the operating point holds preset, threshold and the way of forming objects.
     """
     row_mm, col_mm = spacing_of(image)
     breast_cm2 = float(breast.sum() * row_mm * col_mm / 100)
-    file = str(image.meta.get("filename_or_obj", ""))
+    file, failed = str(image.meta.get("filename_or_obj", "")), found.failures
     return {
-        "schema": "microcalcification-findings-3",
+        "schema": SCHEMA,
         "file": printable(file),
         "name": printable(Path(file).name),
-        "status": "found" if found.counted else "nothing found",
+        "status": outcome(bool(found.counted), not found.failures),
+        "failures": [{"analysis": name, "reason": reason} for name, reason in found.failures.items()],
         "method": method,
         "operating_point": describe(operating_point),
         "identity": {key: json_values(image.meta.get(key, "")) for key in IDENTITY},
@@ -65,10 +69,11 @@ def build_report(
         "breast_area_cm2": round(breast_cm2, 3),
         "nipple_mm": json_values(found.nipple_mm),
         "summary": summarise(found.counted, breast_cm2)
-        | {"clusters": len(found.clusters), "marks": len(found.marks), "kinds": kinds_counted(found.kinds)},
+        | {"clusters": None if "clusters" in failed else len(found.clusters), "marks": len(found.marks)}
+        | {"kinds": None if "kinds" in failed else kinds_counted(found.kinds)},
         "microcalcifications": _marks(found),
-        "clusters": [cluster.as_json() for cluster in found.clusters],
-        "arteries": json_values([asdict(artery) for artery in found.arteries]),
+        "clusters": None if "clusters" in failed else [cluster.as_json() for cluster in found.clusters],
+        "arteries": None if "kinds" in failed else json_values([asdict(artery) for artery in found.arteries]),
     }
 
 
@@ -84,14 +89,21 @@ def _marks(found: Findings) -> list[dict[str, Any]]:
     ]
 
 
+def failed_analyses(report: Mapping[str, Any]) -> list[str]:
+    """Names of the analyses that failed on an image."""
+    return [failure["analysis"] for failure in report.get("failures", ())]
+
+
 def write_findings(path: Path, item: Mapping[str, Any]) -> Path:
     """The report as JSON."""
     return write_json(path, item["report"])
 
 
 def write_table(path: Path, item: Mapping[str, Any]) -> Path:
-    """The marks as CSV."""
-    return write_csv(path, COLUMNS, [mark | (mark["features"] or {}) for mark in item["report"]["microcalcifications"]])
+    """The marks as CSV; where their kinds could not be told, the column is empty."""
+    marks = item["report"]["microcalcifications"]
+    untold = {"kind": None} if "kinds" in failed_analyses(item["report"]) else {}
+    return write_csv(path, COLUMNS, [mark | untold | (mark["features"] or {}) for mark in marks])
 
 
 def write_clusters(path: Path, item: Mapping[str, Any]) -> Path:

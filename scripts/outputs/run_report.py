@@ -13,23 +13,27 @@ from tqdm import tqdm
 
 from scripts.common.files import PARTIAL, sha256_of, write_json
 from scripts.common.identity import Identity, read_key
+from scripts.common.outcomes import DONE, FAILED, NOT_ATTEMPTED, WITH_RESULT, exit_status, together
 from scripts.common.provenance import describe_weights, package_versions, peak_memory_mb
 from scripts.common.settings import describe
 from scripts.common.stage import try_lock
+from scripts.common.tables import write_csv
 from scripts.common.text import printable
-from scripts.data.lists.folder import REPORT_NAME
+from scripts.data.lists.folder import IMAGES_NAME, REPORT_NAME
 from scripts.outputs.journal import Journal
 from scripts.outputs.manifest import SCHEMA, digest_of, entry_differences, file_digests, read_report, seal
 
 logger = logging.getLogger(__name__)
+COLUMNS = ("image_id", "status", "count", "file", "stage", "reason")
 
 
 class RunReport:
     """Handler that shows progress and keeps `run_report.json` up to date after every image.
 
     The report holds the settings that decided the results (method, threshold, the objects of the chain, as `describe`
-    takes them), versions, the SHA-256 of the weight file in use, and per image the status ("found", "nothing found" or
-    "failed"), seconds, where results lie, and the SHA-256 of the input and of each file (see manifest.py).
+    takes them), versions, the SHA-256 of the weight file in use, and per image the status (scripts/common/outcomes.py),
+    seconds, where results lie, and the SHA-256 of the input and of each file (see manifest.py). Images that a run which
+    was cut off did not come to are "not attempted". `images.csv`, written at the end, is the short of it.
 
     One run at a time writes into a folder. An image of an earlier run there is kept instead of being done again, where
     its input, weights and settings are the same and its files are as they were written (`remaining`).
@@ -68,6 +72,7 @@ class RunReport:
         self.images: list[dict[str, Any]] = []
         self.kept: list[dict[str, Any]] = []
         self.earlier: list[dict[str, Any]] = []  # of other inputs
+        self.pending: dict[str, None] = {}  # names of the images that are still to be done
         self.started = self.last = time.perf_counter()
         self.state, self.unwritten = "", ""
         self.bar = tqdm(disable=True)
@@ -90,6 +95,7 @@ class RunReport:
     def known(self, items: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
         """What an earlier run tells of these files, by image_id: entries to be kept if they hold (`is_done`)."""
         self._look()
+        self.pending = dict.fromkeys(str(item["image_id"]) for item in items)
         earlier = {str(entry.get("image_id")): entry for entry in self.earlier}
         found: dict[str, dict[str, Any]] = {}
         for item in items:
@@ -110,6 +116,7 @@ class RunReport:
                 self.kept.append(entry | {"kept": True})
             else:
                 left.append(item)
+        self.pending = dict.fromkeys(str(item["image_id"]) for item in left)
         names = {item["image_id"] for item in items}
         self.earlier = [entry for entry in self.earlier if entry.get("image_id") not in names]
         if self.kept:
@@ -128,6 +135,7 @@ class RunReport:
     def add(self, entry: dict[str, Any], journaled: bool = False) -> None:
         """Note an image that was just done, or kept; in the journal, where writing the whole report takes too long."""
         (self.kept if entry.get("kept") else self.images).append(entry)
+        self.pending.pop(str(entry["image_id"]), None)
         self.bar.update()
         if not journaled or not self.journal.append(entry):
             self._write("running")
@@ -142,22 +150,26 @@ class RunReport:
             self._write("interrupted" if isinstance(error, KeyboardInterrupt) else "broken off")
             self._close()
 
-    def finish(self) -> None:
-        """Log the summary; end the process with exit status 1 when any image failed."""
+    def finish(self, unwritten_studies: int = 0) -> None:
+        """Log the summary; end the process with an exit status (`outcomes.exit_status`) unless all is done."""
         if self.state != "finished":  # every image was finished before
             self._take()
             self._write("finished")
         self._close()
-        failed = [entry for entry in self.images if entry["status"] == "failed"]
+        failed = [entry for entry in self.images if entry["status"] not in WITH_RESULT]
         done = len(self.images) + len(self.kept) - len(failed)
         logger.info("%d of %d images done; report: %s", done, done + len(failed), self.path)
         for entry in failed:
             file, reason = entry["file"], entry["reason"]
-            logger.error("failed: %s", reason if file in reason else f"{file}: {reason}")
+            logger.error("%s: %s", entry["status"], reason if file in reason else f"{file}: {reason}")
+        for entry in self.images:
+            for failure in entry.get("failures", ()):
+                logger.error("partly failed: %s: %s: %s", entry["file"], failure["analysis"], failure["reason"])
         if self.unwritten:
             logger.error("failed: %s: %s", self.path, self.unwritten)
-        if failed or self.unwritten:
-            sys.exit(1)
+        lost = bool(self.unwritten) or unwritten_studies > 0
+        if status := exit_status(entry["status"] for entry in self.images) or int(lost):
+            sys.exit(status)
 
     def _raised(self, engine: Engine, error: BaseException) -> None:
         self.end(error)
@@ -192,7 +204,7 @@ class RunReport:
 
     def is_done(self, entry: Mapping[str, Any], item: Mapping[str, Any]) -> bool:
         """Whether the results that an entry tells of are those that this run would give, and all there."""
-        finished = entry.get("status") in ("found", "nothing found") and entry.get("basis") == self.basis
+        finished = entry.get("status") in DONE and entry.get("basis") == self.basis
         if not finished or not Path(item["image"]).is_file():
             return False
         same = (entry.get("sha256") or {}).get("input") == sha256_of(item["image"])
@@ -212,38 +224,59 @@ class RunReport:
             except OSError as error:  # the input vanished, a result was removed
                 failure = {"file": "", "stage": "recording", "reason": f"{type(error).__name__}: {error}"}
         if failure is not None:
-            entry = {"status": "failed", **self.identity.failure(failure, image_id)}
+            entry = self.failed_entry(image_id, failure, getattr(state, "failure_outputs", {}))
         seconds, self.last = round(now - self.last, 3), now
         return {"image_id": image_id, **entry, "seconds": seconds}
+
+    def failed_entry(self, image_id: str, failure: Mapping[str, str], outputs: Mapping[str, str]) -> dict[str, Any]:
+        """The entry of an image without a result, and of what was written of it all the same; its input may be gone."""
+        folder = self.path.parent
+        there = {name: file for name, file in outputs.items() if (folder / file).is_file()}
+        entry = {"image_id": image_id, "status": FAILED, **self.identity.failure(failure, image_id)}
+        digests = {name: sha256_of(folder / file) for name, file in there.items()}
+        return entry | ({"outputs": there, "sha256": digests} if there else {})
 
     def _entry(self, item: Mapping[str, Any]) -> dict[str, Any]:
         report, outputs = item["report"], item.get("outputs", {})
         entry = {"status": report["status"], "file": printable(report["file"]), "count": report["summary"]["count"]}
         source = str(item["image"].meta["filename_or_obj"])
         digests = file_digests(self.path.parent, source, outputs)
-        return entry | {"outputs": outputs, "sha256": digests, "basis": self.basis}
+        failures = {"failures": report["failures"]} if report.get("failures") else {}
+        return entry | failures | {"outputs": outputs, "sha256": digests, "basis": self.basis}
 
     def _write(self, state: str) -> None:
         """A full disk or the like costs no image: it is told at the end."""
         self.state = state
-        failed = sum(entry["status"] == "failed" for entry in self.images)
+        images = [*self.kept, *self.images]
+        ended = state != "running"
+        pending = [{"image_id": name, "status": NOT_ATTEMPTED} for name in self.pending] if ended else []
+        statuses = [entry["status"] for entry in (*images, *pending)]
         content = {
             "schema": SCHEMA,
             "state": state,
-            "exit_status": int(failed > 0),
-            "images_done": len(self.images) + len(self.kept) - failed,
+            "outcome": together(statuses),
+            "exit_status": exit_status(entry["status"] for entry in self.images),
+            "images_done": sum(status in WITH_RESULT for status in statuses),
             "images_kept": len(self.kept),
-            "images_failed": failed,
+            "images_failed": statuses.count(FAILED),
+            "images_not_attempted": statuses.count(NOT_ATTEMPTED),
+            "images_partly_failed": sum(status in WITH_RESULT and status not in DONE for status in statuses),
             "seconds": round(time.perf_counter() - self.started, 3),
             "peak_memory_mb": peak_memory_mb(),
         }
         lasting = {"inputs": self.inputs, "settings": self.settings, "settings_sha256": digest_of(self.settings)}
         lasting |= {"weights": self.weights, "versions": self.versions}
-        images = [*self.kept, *self.images]
         names = {entry["image_id"] for entry in images}
-        lasting |= {"images": images}
+        lasting |= {"images": images, "not_attempted": [entry["image_id"] for entry in pending]}
         lasting |= {"earlier_images": [entry for entry in self.earlier if entry.get("image_id") not in names]}
         try:
+            table = self.path.with_name(IMAGES_NAME)
+            if self.path.name != REPORT_NAME:
+                pass  # a part of a report
+            elif ended:
+                lasting["tables"] = {IMAGES_NAME: sha256_of(write_csv(table, COLUMNS, [*images, *pending]))}
+            else:
+                table.unlink(missing_ok=True)
             write_json(self.path, seal(content | lasting, self.key))
             self.unwritten = ""
             self.journal.remove()

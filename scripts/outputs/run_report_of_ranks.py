@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from itertools import chain, zip_longest
 from typing import Any
 
+from scripts.common.outcomes import exit_status
 from scripts.common.ranks import from_first, gathered, is_first, rank, wait
 from scripts.outputs.manifest import read_report
 from scripts.outputs.run_report import RunReport
@@ -33,14 +34,15 @@ class RankRunReport(RunReport):
             left = super().remaining(items)
         return from_first(left)
 
-    def finish(self) -> None:
-        """Write the report of all images; exit status 1 on every rank when any image failed."""
+    def finish(self, unwritten_studies: int = 0) -> None:
+        """Write the report of all images; every rank ends with its exit status."""
         shares = gathered(self.images)
         self.images = [entry for entry in chain.from_iterable(zip_longest(*shares)) if entry is not None]
+        self.pending = {name: None for name in self.pending if name not in {entry["image_id"] for entry in self.images}}
         if not is_first():
             wait()  # torchrun ends all ranks when the first of them exits with 1
-            if any(entry["status"] == "failed" for entry in self.images):
-                sys.exit(1)
+            if status := exit_status(entry["status"] for entry in self.images) or int(unwritten_studies > 0):
+                sys.exit(status)
             return
         try:
             self.whole = True
@@ -48,7 +50,7 @@ class RankRunReport(RunReport):
             self._write("finished")
             for file in self.path.parent.glob(RANK_REPORT.format("*")):
                 file.unlink(missing_ok=True)
-            super().finish()
+            super().finish(unwritten_studies)
         finally:
             wait()
 

@@ -13,13 +13,15 @@ from ignite.engine import Engine, Events
 from monai.engines import IterationEvents
 
 from scripts.common.checks import check
-from scripts.common.files import PARTIAL, write_json
+from scripts.common.files import PARTIAL
 from scripts.common.identity import Identity
 from scripts.outputs.dicom.tracking import with_tracking_uids
 from scripts.outputs.dicom.writers import DICOM_WRITERS, is_dicom_input
+from scripts.outputs.failures import FAILURE_FILE, write_failure
 from scripts.outputs.label_maps import write_instances, write_map, write_mask
+from scripts.outputs.nrrd import write_instances_nrrd, write_mask_nrrd
 from scripts.outputs.pictures import write_heat_map, write_picture
-from scripts.outputs.report import write_clusters, write_findings, write_table
+from scripts.outputs.report import failed_analyses, write_clusters, write_findings, write_table
 
 logger = logging.getLogger(__name__)
 
@@ -28,6 +30,8 @@ WRITERS: dict[str, tuple[str, Callable[[Path, Mapping[str, Any]], Path]]] = {
     "mask": ("mask.nii.gz", write_mask),
     "instances": ("instances.nii.gz", write_instances),
     "map": ("map.nii.gz", write_map),
+    "mask_nrrd": ("mask.nrrd", write_mask_nrrd),
+    "instances_nrrd": ("instances.seg.nrrd", write_instances_nrrd),
     "heat_map": ("heat_map.png", write_heat_map),
     "picture": ("picture.png", write_picture),
     "table": ("findings.csv", write_table),
@@ -35,27 +39,37 @@ WRITERS: dict[str, tuple[str, Callable[[Path, Mapping[str, Any]], Path]]] = {
     **DICOM_WRITERS,  # of DICOM inputs only
     "findings": ("findings.json", write_findings),
 }
-FAILURE_FILE = "failure.json"
+ALL = "all"
+DEFAULT_OUTPUTS = ("mask", "instances", "picture", "table", "clusters", "segmentation", "findings")
+
+
+def chosen(outputs: str | Sequence[str]) -> list[str]:
+    """Some of `WRITERS`, in their order: those named, or every one for "all"; `findings` is always among them."""
+    names = [outputs] if isinstance(outputs, str) else list(outputs)
+    for name in names:
+        check("outputs", name, name in (ALL, *WRITERS), f"{ALL}, or some of {', '.join(WRITERS)}")
+    return [name for name in WRITERS if ALL in names or name in (*names, "findings")]
 
 
 class FindingsWriter:
-    """Write the results of each image into `output_dir/<image_id>/`, or a `failure.json` where there are none.
+    """Write the results of each image into `output_dir/<image_id>/`; where there are none, what says so (failures.py).
 
     It runs inside the evaluator's iteration, after postprocessing: a failure to write is a failure of that image. What
     an earlier run left of the image is removed first, and so is what was written before the failure.
-    `outputs` are some of `WRITERS`; `findings` is always among them. `identity` says how patients and files are named.
+    `outputs` are as `chosen` takes them; DICOM files are written of DICOM inputs only, which the log says of the first
+    other one. `method` is named in failure records; `identity` says how patients and files are named.
     """
 
     def __init__(
         self,
         output_dir: str | Path,
-        outputs: Sequence[str] = ("mask", "instances", "picture", "table", "clusters", "findings"),
+        outputs: str | Sequence[str] = DEFAULT_OUTPUTS,
         identity: Identity | None = None,
+        method: str = "",
     ) -> None:
-        for name in outputs:
-            check("outputs", name, name in WRITERS, f"some of {', '.join(WRITERS)}")
         self.output_dir, self.identity = Path(output_dir).expanduser(), identity or Identity()
-        self.outputs = [name for name in WRITERS if name in (*outputs, "findings")]
+        self.outputs, self.method = chosen(outputs), method
+        self._told = False  # that DICOM outputs are left out
 
     def attach(self, engine: Engine) -> None:
         """Register with an evaluator, before the run report."""
@@ -68,7 +82,7 @@ class FindingsWriter:
         for batch, item in zip(engine.state.batch, engine.state.output, strict=True):
             image_id = batch.get("image_id") or Path(item["report"]["file"]).stem
             item["report"] = self.identity.report(item["report"], image_id)
-            if set(self.outputs) & set(DICOM_WRITERS):
+            if set(self.outputs) & set(DICOM_WRITERS) and is_dicom_input(item):
                 item["report"] = with_tracking_uids(item["report"], str(item["image"].meta["filename_or_obj"]))
             item["outputs"] = self.write(image_id, item)
 
@@ -79,8 +93,13 @@ class FindingsWriter:
         """
         folder, names = self._folder(image_id), self.outputs
         if not is_dicom_input(item) and (left_out := [name for name in names if name in DICOM_WRITERS]):
-            logger.warning("%s: is no DICOM file: no %s of it", image_id, ", ".join(left_out))
+            if not self._told:
+                told = "%s: is no DICOM file with a SOP instance UID: no %s of it, nor of others like it"
+                logger.warning(told, image_id, ", ".join(left_out))
+            self._told = True
             names = [name for name in names if name not in left_out]
+        if "clusters" in failed_analyses(item["report"]):  # an empty table would say that there are none
+            names = [name for name in names if name != "clusters"]
         for name in names:
             file, write = WRITERS[name]
             write(folder / file, item)
@@ -107,19 +126,22 @@ class FindingsWriter:
 
     def _record_failure(self, engine: Any) -> None:
         failure = getattr(engine.state, "failure", None)
+        engine.state.failure_outputs = {}
         if failure is None:
             return
         for image_id in _image_ids(engine.state.batch):
-            self.fail(image_id, failure)
+            engine.state.failure_outputs = self.fail(image_id, failure)
 
-    def fail(self, image_id: str, failure: Mapping[str, str]) -> None:
-        """Leave nothing of an image but the record of its failure {"file", "stage", "reason"}."""
+    def fail(self, image_id: str, failure: Mapping[str, str]) -> dict[str, str]:
+        """Leave nothing of an image but what tells of its failure {"file", "stage", "reason"}: output -> path."""
         self._remove(image_id)
-        content = {"schema": "microcalcification-failure-1", **self.identity.failure(failure, image_id)}
         try:
-            write_json(self._folder(image_id) / FAILURE_FILE, content)
-        except (OSError, ValueError) as error:
+            folder, files = self._folder(image_id), {name: WRITERS[name][0] for name in self.outputs}
+            written = write_failure(folder, failure, image_id, files, self.method, self.identity)
+        except ValueError as error:
             logger.warning("no %s of %s could be written: %s", FAILURE_FILE, image_id, error)
+            return {}
+        return {name: f"{image_id}/{file}" for name, file in written.items()}
 
 
 def _image_ids(batch: Any) -> list[str]:

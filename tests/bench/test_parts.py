@@ -9,6 +9,7 @@ from scripts.bench import __main__ as command
 from scripts.bench.commands import run_command
 from scripts.bench.growth import growth_sections
 from scripts.bench.measure import Stopwatch
+from scripts.bench.outputs import outputs_section
 from scripts.bench.references import bench_candidates, bench_network, plain_map, shipped_map
 from scripts.bench.scoring import scoring_section
 from scripts.bench.stages import (
@@ -20,6 +21,7 @@ from scripts.bench.stages import (
     stage_times,
 )
 from scripts.bench.training import RECIPES, training_rows
+from scripts.outputs.writer import WRITERS
 
 
 @pytest.fixture(scope="module")
@@ -108,3 +110,11 @@ def test_drawn_spots_are_found_one_by_one_in_a_fresh_process(file, tmp_path):
 
 def test_sweeps_that_are_not_asked_for_are_not_run(file, tmp_path):
     assert not list(growth_sections([], [file], str(tmp_path), 1, {}))
+
+
+def test_every_output_is_timed_and_weighed(tmp_path):
+    section = outputs_section(str(tmp_path), 40, (480, 320), 1)
+    assert [row["output"] for row in section.rows] == [*WRITERS, "all DICOM"]
+    assert "40 MCs in 2 clusters" in section.notes[0] and all(row["MB"] > 0 for row in section.rows)
+    dicom = [row for row in section.rows if row["file"].endswith(".dcm")]
+    assert section.rows[-1]["MB"] == pytest.approx(sum(row["MB"] for row in dicom)) and len(dicom) == 4

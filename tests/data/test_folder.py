@@ -128,6 +128,11 @@ def test_a_bad_item_becomes_a_record_with_the_reason_that_names_the_file():
     assert data[0]["read"]
     assert data[1] == {
         "image_id": "b",
-        FAILURE: {"file": "bad", "stage": "reading", "reason": "ValueError: bad: got text; want an image"},
+        FAILURE: {
+            "status": "failed",
+            "file": "bad",
+            "stage": "reading",
+            "reason": "ValueError: bad: got text; want an image",
+        },
     }
     assert describe_failure("f", "writing", OSError("disk full"))["reason"] == "OSError: disk full"

@@ -127,3 +127,16 @@ def test_points_out_of_range_or_of_another_form_are_named(tmp_path, text, told):
     with pytest.raises(ValueError, match=r"operating_points: .*points\.json") as error:
         OperatingPoints(file, "A").threshold()
     assert told in str(error.value)
+
+
+def test_all_thresholds_are_told_only_where_they_hold(tmp_path, caplog):
+    weights, file = tmp_path / "w.pt", tmp_path / "points.json"
+    weights.write_bytes(b"weights")
+    digest = hashlib.sha256(b"weights").hexdigest()
+    publish_presets(file, "A", POINTS | {"provenance": {"weights": {"sha256": digest}}})
+    told = {"balanced": {"threshold": 0.4}, "specific": {"threshold": 0.7}}
+    assert OperatingPoints(file, "A", weights=weights).thresholds() == told
+    weights.write_bytes(b"others")
+    assert OperatingPoints(file, "A", weights=weights).thresholds() == {}
+    assert OperatingPoints(file, "B").thresholds() == OperatingPoints(tmp_path / "none", "A").thresholds() == {}
+    assert not caplog.records

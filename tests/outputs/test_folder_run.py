@@ -73,7 +73,7 @@ def test_a_failed_image_is_tried_again_and_leaves_a_record_but_no_results(folder
     assert statuses(out) == {"a": "found", "c": "found", "b": "failed"}
     assert [path.name for path in (out / "b").iterdir()] == ["failure.json"]
     record = json.loads((out / "b" / "failure.json").read_text())
-    assert record["schema"] == "microcalcification-failure-1" and "got 'ruined'; want a number" in record["reason"]
+    assert record["schema"] == "microcalcification-failure-2" and "got 'ruined'; want a number" in record["reason"]
     write_inputs(inputs, "b.png")
     assert folder_run(inputs, out) == 0 and not (out / "b" / "failure.json").exists()
 
@@ -137,7 +137,10 @@ def test_an_interrupted_run_says_so_and_a_second_ctrl_c_leaves_at_once(folders):
     os.kill(process.pid, signal.SIGINT)
     while report_of(out)["state"] == "running":
         time.sleep(0.02)
-    assert report_of(out)["state"] == "interrupted"
+    report = report_of(out)
+    assert report["state"] == "interrupted" and report["outcome"] == "not attempted"
+    assert report["not_attempted"] == ["a", "b", "c"] and report["images_not_attempted"] == 3
+    assert (out / "images.csv").read_text().count("not attempted") == 3
     os.kill(process.pid, signal.SIGINT)
     process.join(20)
     assert process.exitcode == 130
@@ -258,3 +261,25 @@ def test_a_result_folder_is_checked_against_its_report(folders, tmp_path):
     assert verify(out, secret)[0] == "run_report.json: was changed, or signed with another key"
     with pytest.raises(ValueError, match=r"got no run_report.json of this version there"):
         verify(Path(inputs))
+
+
+def test_dicom_outputs_of_other_inputs_are_left_out_with_one_note(folders, caplog):
+    inputs, out = folders
+    assert folder_run(inputs, out, outputs=("mask", "segmentation", "cad_sr")) == 0
+    assert [set(entry["outputs"]) for entry in report_of(out)["images"]] == [{"mask", "findings"}] * 3
+    notes = [record.getMessage() for record in caplog.records if "DICOM" in record.getMessage()]
+    assert notes == [
+        "a: is no DICOM file with a SOP instance UID: no segmentation, cad_sr of it, nor of others like it"
+    ]
+
+
+def test_outputs_are_named_or_all():
+    assert writer.chosen("all") == writer.chosen(["mask", "all"]) == list(writer.WRITERS)
+    assert writer.chosen(["picture", "mask"]) == ["mask", "picture", "findings"]
+    with pytest.raises(ValueError, match="outputs: got 'masks'; want all, or some of mask, instances"):
+        writer.chosen("masks")
+
+
+def test_the_config_and_the_writer_have_the_same_default_outputs(root):
+    config = json.loads((root / "configs" / "inference.json").read_text())
+    assert tuple(config["outputs"]) == writer.DEFAULT_OUTPUTS and "segmentation" in writer.DEFAULT_OUTPUTS

@@ -13,19 +13,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import pydicom
-from pydicom.errors import InvalidDicomError
 
 from scripts.common.checks import check
 from scripts.common.labels import BACKGROUND, IGNORE, MC
+from scripts.data.labels.dicom_seg import read_seg_mask
 from scripts.data.labels.inbreast_xml import read_rois, rois_to_label
 from scripts.data.labels.nrrd import is_nrrd, read_nrrd_mask
 from scripts.data.labels.points import points_to_label
 from scripts.data.reader.errors import check_file
 from scripts.data.reader.mammogram_reader import read_values
 from scripts.data.splits import ANNOTATIONS
-
-SEGMENTATION_STORAGE = "1.2.840.10008.5.1.4.1.1.66."  # .4 binary or fractional, .7 label map
 
 
 def load_label(
@@ -82,30 +79,14 @@ def _load_one(
 def _read_mask(path: Path, shape: tuple[int, int]) -> np.ndarray:
     """Stored values (rows, cols) of a mask, in the orientation of its image, which has this shape.
 
-    All segments of a DICOM SEG are merged; a fractional one is cut at half of its maximum.
+    The segments of a DICOM SEG that are MCs are merged (see dicom_seg.py).
     """
     check_file(path, path.is_file(), "no such file", "a label file")
     lossy = path.suffix.lower() in (".jpg", ".jpeg")  # artefacts would be MCs
     check_file(path, not lossy, "a JPEG mask", "a lossless file: PNG, TIFF, NIfTI, NRRD or DICOM")
-    values = read_nrrd_mask(path, shape) if is_nrrd(path) else _merged_segments(path)
+    values = read_nrrd_mask(path, shape) if is_nrrd(path) else read_seg_mask(path, shape)
     if values is None:
         values = read_values(path)
     fits = values.shape == tuple(shape)
     check_file(path, fits, f"a mask of shape {values.shape}", f"{tuple(shape)}, the shape of its image")
     return values
-
-
-def _merged_segments(path: Path) -> np.ndarray | None:
-    """uint8 (rows, cols) of 0, 1 of a DICOM SEG; None for any other file."""
-    try:
-        header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["SOPClassUID"])
-    except (InvalidDicomError, OSError):
-        return None
-    if not str(header.get("SOPClassUID", "")).startswith(SEGMENTATION_STORAGE):
-        return None
-    segmentation = pydicom.dcmread(path)
-    frames = np.asarray(segmentation.pixel_array)
-    frames = frames.reshape(-1, *frames.shape[-2:])
-    if segmentation.get("SegmentationType") == "FRACTIONAL":
-        frames = 2 * frames.astype(np.uint16) >= segmentation.MaximumFractionalValue
-    return (frames != 0).any(axis=0).astype(np.uint8)

@@ -11,7 +11,9 @@ from typing import Any
 from monai.data import Dataset
 
 from scripts.common.identity import Identity
+from scripts.common.outcomes import FAILED, NOT_ATTEMPTED
 from scripts.common.text import printable
+from scripts.data.reader.errors import NoMammogramError
 
 logger = logging.getLogger(__name__)
 
@@ -19,12 +21,13 @@ IMAGE_SUFFIXES = {".dcm", ".dicom", ".ima", ".nii", ".png", ".tif", ".tiff", ".j
 IGNORED_SUFFIXES = {".csv", ".doc", ".docx", ".gif", ".htm", ".html", ".ini", ".json", ".log", ".md", ".pdf", ".py"}
 IGNORED_SUFFIXES |= {".parquet", ".toml", ".tsv", ".txt", ".xls", ".xlsx", ".xml", ".yaml", ".yml", ".zip"}
 FAILURE = "failure"
-REPORT_NAME = "run_report.json"
+REPORT_NAME, IMAGES_NAME = "run_report.json", "images.csv"
 #: Files of results: one that lies beside a report or a mask of ours is no input; no result folder has such a name.
 RESULT_FILES = frozenset(
     ("mask.nii.gz", "instances.nii.gz", "map.nii.gz", "heat_map.png", "picture.png", "findings.csv", "clusters.csv")
+    + ("mask.nrrd", "instances.seg.nrrd")
     + ("segmentation.dcm", "segmentation_labelmap.dcm", "report_sr.dcm", "cad_sr.dcm")
-    + ("findings.json", "failure.json", REPORT_NAME)
+    + ("findings.json", "failure.json", "study.json", REPORT_NAME, IMAGES_NAME)
 )
 SCHEMA_PREFIX = "microcalcification-"  # of the "schema" that our JSON files begin with
 NIFTI_DESCRIPTION = "microcalcification"  # begins the header's `descrip` of our label maps
@@ -74,8 +77,9 @@ def result_ids(names: Sequence[str]) -> list[str]:
 class TolerantDataset(Dataset):
     """A MONAI data set whose unreadable items become failure records instead of exceptions.
 
-    A failed item is {"image_id": ..., "failure": {"file", "stage", "reason"}} and holds no image; `TolerantEvaluator`
-    records it and goes on with the next one. The items of `data` have the keys "image" and "image_id".
+    A failed item is {"image_id": ..., "failure": {"status", "file", "stage", "reason"}} and holds no image, and
+    `TolerantEvaluator` records it and goes on with the next one. The items of `data` have the keys "image" and
+    "image_id".
     """
 
     def __getitem__(self, index: Any) -> Any:
@@ -88,11 +92,15 @@ class TolerantDataset(Dataset):
 
 
 def describe_failure(file: str | Path, stage: str, error: BaseException) -> dict[str, str]:
-    """One failure as plain text; MONAI's "applying transform" errors give way to what caused them."""
+    """One failure as plain text; MONAI's "applying transform" errors give way to what caused them.
+
+    Its status is "not attempted" for a file that was refused for what it is, else "failed".
+    """
     while isinstance(error, RuntimeError) and error.__cause__ is not None:
         error = error.__cause__
     logger.debug("%s failed for %s", stage, file, exc_info=error)
-    return {"file": str(file), "stage": stage, "reason": f"{type(error).__name__}: {error}"}
+    status = NOT_ATTEMPTED if isinstance(error, NoMammogramError) else FAILED
+    return {"status": status, "file": str(file), "stage": stage, "reason": f"{type(error).__name__}: {error}"}
 
 
 def _search(root: Path) -> tuple[list[str], list[Path]]:
@@ -152,7 +160,7 @@ def _is_result(file: Path) -> bool:
     """Whether a file has the name of a result, and lies beside a report or a label map of ours, or is one itself."""
     if file.name not in RESULT_FILES:
         return False
-    reports = (file.with_name(name) for name in ("findings.json", "failure.json"))
+    reports = (file.with_name(name) for name in ("findings.json", "failure.json", "study.json"))
     maps = (file.with_name(name) for name in ("mask.nii.gz", "instances.nii.gz", "map.nii.gz"))
     return any(map(is_our_json, reports)) or any(map(is_our_nifti, maps))
 

@@ -17,7 +17,7 @@ from pydicom.pixels.utils import get_expected_length
 from pydicom.tag import BaseTag
 
 from scripts.data.reader.dicom_tags import text, whole_number
-from scripts.data.reader.errors import MammogramReadError, PathLike, check_file
+from scripts.data.reader.errors import MammogramReadError, NoMammogramError, PathLike, check_file
 from scripts.data.reader.inflating import RAW, inflate
 from scripts.data.reader.jpeg_stream import check_jpeg
 from scripts.data.reader.plausible import MAX_PIXELS, check_size
@@ -73,7 +73,8 @@ def open_dataset(path: PathLike) -> Dataset:
     except Exception as error:
         raise MammogramReadError(path, f"unreadable DICOM ({error})", "a complete DICOM file") from error
     got = f"DICOM without integer pixel data ({sop.name or 'no image'}), or cut before it"
-    check_file(path, "PixelData" in dataset, got, WANTED)
+    other = bool(sop) and sop not in IMAGE_CLASSES
+    check_file(path, "PixelData" in dataset, got, WANTED, NoMammogramError if other else MammogramReadError)
     _check_end(path, dataset, inflated)
     if "TransferSyntaxUID" not in dataset.file_meta:
         implicit, little = dataset.original_encoding
@@ -85,12 +86,12 @@ def open_dataset(path: PathLike) -> Dataset:
 def check_is_mammogram(path: PathLike, dataset: Dataset, allow_for_processing: bool) -> None:
     """Refuse tomosynthesis, foreign SOP classes, and FOR PROCESSING without leave (MammogramReadError)."""
     sop = uid.UID(str(dataset.get("SOPClassUID") or ""))
-    check_file(path, sop not in TOMOSYNTHESIS_CLASSES, f"tomosynthesis ({sop.name})", WANTED)
-    check_file(path, not sop or sop in IMAGE_CLASSES, f"SOP class {sop.name}", WANTED)
+    check_file(path, sop not in TOMOSYNTHESIS_CLASSES, f"tomosynthesis ({sop.name})", WANTED, NoMammogramError)
+    check_file(path, not sop or sop in IMAGE_CLASSES, f"SOP class {sop.name}", WANTED, NoMammogramError)
     intent = str(dataset.get("PresentationIntentType") or "").strip().upper()
     raw = intent == "FOR PROCESSING" or (not intent and sop in RAW_CLASSES)
     want = "FOR PRESENTATION, or allow_for_processing=True"
-    check_file(path, allow_for_processing or not raw, "a FOR PROCESSING (raw) image", want)
+    check_file(path, allow_for_processing or not raw, "a FOR PROCESSING (raw) image", want, NoMammogramError)
 
 
 def stored_codes(path: PathLike, dataset: Dataset, max_pixels: int = MAX_PIXELS) -> tuple[np.ndarray, Bits]:
@@ -151,7 +152,7 @@ def grey_channel(path: PathLike, colours: np.ndarray) -> np.ndarray:
     """The one channel of (rows, cols, 3) whose channels are identical (else MammogramReadError)."""
     first = colours[..., 0]
     identical = all(np.array_equal(first, colours[..., k]) for k in (1, 2))
-    check_file(path, identical, "a colour image", "grey values (or three identical channels)")
+    check_file(path, identical, "a colour image", "grey values (or three identical channels)", NoMammogramError)
     return np.ascontiguousarray(first)
 
 
@@ -215,7 +216,7 @@ def _check_pixel_module(path: PathLike, dataset: Dataset, max_pixels: int) -> tu
     ]
     check_file(path, not missing, f"no {', '.join(missing)}", "a complete image pixel module")
     frames = whole_number(path, dataset, "NumberOfFrames")
-    check_file(path, frames <= 1, f"{frames} frames (multi-frame or tomosynthesis)", WANTED)
+    check_file(path, frames <= 1, f"{frames} frames (multi-frame or tomosynthesis)", WANTED, NoMammogramError)
     check_size(path, dataset.Rows, dataset.Columns, max_pixels)
     samples = whole_number(path, dataset, "SamplesPerPixel") or 1
     grey = samples == 1 and photometric in ("MONOCHROME1", "MONOCHROME2")

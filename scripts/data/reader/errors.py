@@ -22,7 +22,13 @@ class MammogramReadError(ValueError):
         return type(self), (self.path, self.got, self.want)
 
 
-def check_file(path: PathLike, is_valid: Any, got: str, want: str) -> None:
-    """MammogramReadError "<path>: got ...; want ..." unless `is_valid`."""
+class NoMammogramError(MammogramReadError):
+    """A file that is refused for what it is, a sound one: nothing was tried on it."""
+
+
+def check_file(
+    path: PathLike, is_valid: Any, got: str, want: str, error: type[MammogramReadError] = MammogramReadError
+) -> None:
+    """The error "<path>: got ...; want ..." unless `is_valid`."""
     if not is_valid:
-        raise MammogramReadError(path, got, want)
+        raise error(path, got, want)

@@ -29,7 +29,7 @@ if sys.platform == "linux":
 import numpy as np
 
 from scripts.common.text import printable
-from scripts.data.reader.errors import MammogramReadError, PathLike
+from scripts.data.reader.errors import MammogramReadError, NoMammogramError, PathLike
 from scripts.data.reader.mammogram_reader import AS_SHOWN, Metadata, Reading, read_mammogram
 from scripts.data.reader.messages import decoded, encoded
 
@@ -125,7 +125,8 @@ class ReadingProcess:
         for name, level, text in answer["log"]:
             logging.getLogger(name).log(level, "%s", text)
         if "got" in answer:
-            return MammogramReadError(path, answer["got"], answer["want"])
+            kind = NoMammogramError if answer.get("refused") else MammogramReadError
+            return kind(path, answer["got"], answer["want"])
         if DAMAGE.search(said):
             return MammogramReadError(path, f"damaged data ({said})", "a complete and undamaged file")
         if said:

@@ -16,7 +16,7 @@ from scripts.common.checks import check, check_number
 from scripts.data.reader.dicom_file import check_is_mammogram, is_dicom, open_dataset, stored_codes, stored_values
 from scripts.data.reader.dicom_grey_scale import look_up, presentation_table, why_blank
 from scripts.data.reader.dicom_tags import IDENTITY, identity, spacing_candidates
-from scripts.data.reader.errors import MammogramReadError, PathLike, check_file
+from scripts.data.reader.errors import MammogramReadError, NoMammogramError, PathLike, check_file
 from scripts.data.reader.geometry import IN_FILE_ORDER, plain_affine, rows_first_affine
 from scripts.data.reader.nifti_file import HEADER_BYTES
 from scripts.data.reader.pictures import picture_format, read_picture
@@ -160,7 +160,7 @@ def _read_dicom(path: PathLike, reading: Reading) -> tuple[np.ndarray, Metadata]
 
 def _read_picture(path: PathLike, kind: str, reading: Reading) -> tuple[np.ndarray, Metadata]:
     picture = read_picture(path, kind, reading.max_pixels)
-    check_file(path, not picture.no_mammogram, picture.no_mammogram, "a mammogram in grey values")
+    check_file(path, not picture.no_mammogram, picture.no_mammogram, "a mammogram in grey values", NoMammogramError)
     image, bits = to_unit_range(path, picture.values, picture.full_scale)
     check_shows_something(path, image)
     details = {"bits_stored": bits, **picture.layout}

@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 import cv2
 import numpy as np
 
-from scripts.data.reader.errors import MammogramReadError
+from scripts.data.reader.errors import MammogramReadError, NoMammogramError
 from scripts.data.reader.mammogram_reader import Reading, read_mammogram
 from scripts.data.reader.messages import decoded, encoded
 
@@ -76,7 +76,7 @@ def _answer(path: str, reading: Reading) -> tuple[dict[str, Any], Any]:
     try:
         image, meta = read_mammogram(path, reading)
     except MammogramReadError as error:
-        return {"got": error.got, "want": error.want}, b""
+        return {"got": error.got, "want": error.want, "refused": isinstance(error, NoMammogramError)}, b""
     except MemoryError:
         return {"got": "a file that needs too much memory", "want": "a higher reading::memory_limit_mb"}, b""
     except Exception as error:  # a fault of ours is no reason to end badly

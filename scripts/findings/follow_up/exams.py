@@ -34,7 +34,9 @@ class Exam:
     identity: Mapping[str, str] = field(default_factory=dict)  # patient_id, laterality, view, sop_uid, ...; "" unknown
     instances: np.ndarray | None = None  # int (rows, cols): ids of the MCs, for pictures
     clusters: Mapping[int, Sequence[int]] = field(default_factory=dict)  # id -> ids of its MCs
-    file: str = ""
+    file: str = ""  # as results tell it
+    mammogram: str = ""  # where it was read from
+    report: Mapping[str, Any] = field(default_factory=dict)  # what findings.json says
 
     @property
     def breast_area_cm2(self) -> float:
@@ -89,11 +91,13 @@ def read_exam(folder: str | Path, reading: Reading = AS_SHOWN, mammogram: str | 
         image=image,
         breast=breast_mask(image, spacing_mm[0]),
         spacing_mm=spacing_mm,
-        findings=[_finding(mark) for mark in marks],
+        findings=[finding_of(mark) for mark in marks],
         identity={key: str(value or "") for key, value in report["identity"].items()},
-        instances=_read_instances(path.parent / INSTANCES, meta, image.shape),
-        clusters={int(cluster["id"]): cluster["members"] for cluster in report.get("clusters", ())},
+        instances=read_instances(path.parent / INSTANCES, meta, image.shape),
+        clusters={int(cluster["id"]): cluster["members"] for cluster in report.get("clusters") or ()},
         file=report["file"],
+        mammogram=str(file),
+        report=report,
     )
 
 
@@ -106,12 +110,14 @@ def reduced(exam: Exam, spacing_mm: float) -> Exam:
     return replace(exam, image=image, breast=breast, spacing_mm=(row_mm, col_mm), instances=None)
 
 
-def _finding(mark: Mapping[str, Any]) -> Microcalcification:
+def finding_of(mark: Mapping[str, Any]) -> Microcalcification:
+    """A mark of a report, as it was measured."""
     known = {key: value for key, value in mark.items() if key in _FIELDS}
     return Microcalcification(**known | {"bounding_box": tuple(mark["bounding_box"])})
 
 
-def _read_instances(path: Path, meta: Mapping[str, Any], shape: tuple[int, ...]) -> np.ndarray | None:
+def read_instances(path: Path, meta: Mapping[str, Any], shape: tuple[int, ...]) -> np.ndarray | None:
+    """The ids of marks, int32 (rows, cols) of the mammogram that `meta` came with; None where there is no such file."""
     if not path.is_file():
         return None
     array = np.asarray(nibabel.load(path).dataobj).astype(np.int32)

@@ -1,6 +1,6 @@
 """The findings of a mammography CAD report: clusters with their members, and calcifications outside of clusters."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from pydicom import Dataset
@@ -35,20 +35,36 @@ def findings(image: Mammogram, place: Dataset) -> Iterator[tuple[Code, Dataset]]
     for cluster in image.report.get("clusters") or []:
         score = score_of(cluster, marks)
         members = [alone.pop(member) for member in cluster["members"] if member in alone]
-        distribution = cluster.get("distribution")
-        items = [
-            *_identified(image, presentation, score, f"cluster {cluster['id']}", cluster["tracking_uid"]),
-            *_place(cluster, hull_of(cluster, marks), place),
-            *([code(PROPERTY, DCM.CalcificationDistribution, DISTRIBUTIONS[distribution])] if distribution else []),
-            number(PROPERTY, DCM.NumberOfCalcifications, len(members), UCUM.NoUnits),
-            *(_calcification(INFERRED, image, presentation, member, place) for member in members),
-        ]
-        yield presentation.intent(score), code(CONTAINS, DCM.SingleImageFinding, SCT.CalcificationCluster, *items)
+        inside = [calcification(INFERRED, image, presentation, member, place) for member in members]
+        yield presentation.intent(score), cluster_finding(CONTAINS, image, presentation, cluster, place, inside)
     for mark in alone.values():
-        yield presentation.intent(mark["score"]), _calcification(CONTAINS, image, presentation, mark, place)
+        yield presentation.intent(mark["score"]), calcification(CONTAINS, image, presentation, mark, place)
 
 
-def _calcification(
+def cluster_finding(
+    relationship: str,
+    image: Mammogram,
+    presentation: Presentation,
+    cluster: Mapping[str, Any],
+    place: Dataset,
+    inside: Sequence[Dataset] = (),
+) -> Dataset:
+    """TID 4006 and 4010; `inside` are the items of its members."""
+    marks = {mark["id"]: mark for mark in (image.report or {})["microcalcifications"]}
+    distribution, score = cluster.get("distribution"), score_of(cluster, marks)
+    return code(
+        relationship,
+        DCM.SingleImageFinding,
+        SCT.CalcificationCluster,
+        *_identified(image, presentation, score, f"cluster {cluster['id']}", cluster["tracking_uid"]),
+        *_place(cluster, hull_of(cluster, marks), place),
+        *([code(PROPERTY, DCM.CalcificationDistribution, DISTRIBUTIONS[distribution])] if distribution else []),
+        number(PROPERTY, DCM.NumberOfCalcifications, len(inside) or len(cluster["members"]), UCUM.NoUnits),
+        *inside,
+    )
+
+
+def calcification(
     relationship: str, image: Mammogram, presentation: Presentation, mark: Mapping[str, Any], place: Dataset
 ) -> Dataset:
     """TID 4006 and 4009."""
@@ -58,8 +74,12 @@ def _calcification(
         SCT.IndividualCalcification,
         *_identified(image, presentation, mark["score"], f"MC {mark['id']}", mark["tracking_uid"]),
         *_place(mark, image.outlines.get(mark["id"]), place),
-        code(PROPERTY, DCM.CalcificationType, CALCIFICATION_TYPES[mark.get("kind", INDIVIDUAL)]),
+        *([] if "kinds" in image.failures else [code(PROPERTY, DCM.CalcificationType, _type(mark))]),
     )
+
+
+def _type(mark: Mapping[str, Any]) -> Code:
+    return CALCIFICATION_TYPES[mark.get("kind", INDIVIDUAL)]
 
 
 def _identified(
@@ -73,10 +93,10 @@ def _identified(
     yield number(PROPERTY, DCM.CertaintyOfFinding, 100 * score, UCUM.Percent)
 
 
-def algorithm(image: Mammogram) -> Iterator[Dataset]:
-    """TID 4019."""
-    yield text(PROPERTY, DCM.AlgorithmName, image.method)
-    yield text(PROPERTY, DCM.AlgorithmVersion, bundle_version())
+def algorithm(image: Mammogram, analysis: str = "", relationship: str = PROPERTY) -> Iterator[Dataset]:
+    """TID 4019; `analysis` names a part of the method."""
+    yield text(relationship, DCM.AlgorithmName, f"{image.method}, {analysis}" if analysis else image.method)
+    yield text(relationship, DCM.AlgorithmVersion, bundle_version())
 
 
 def _place(thing: Mapping[str, Any], corners: Any, place: Dataset) -> Iterator[Dataset]:

@@ -12,7 +12,7 @@ One report is about one image or about all of a study. Vessels, metal and skin a
 report. No class of highdicom makes this object; its parts for header and content items do.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -24,14 +24,9 @@ from pydicom.sr.coding import Code
 from pydicom.uid import ExplicitVRLittleEndian, MammographyCADSRStorage
 
 from scripts.common.checks import check
+from scripts.common.outcomes import DONE, FAILED, NOT_ATTEMPTED, together
 from scripts.outputs.dicom.cad_findings import algorithm, findings
-from scripts.outputs.dicom.codes import (
-    DCM,
-    OUTCOMES,
-    SCT,
-    STATUS,
-    is_counted,
-)
+from scripts.outputs.dicom.codes import CODE_OF, DCM, SCT, STATUS, detections_status_of
 from scripts.outputs.dicom.document import instance, write
 from scripts.outputs.dicom.image_library import cad_entry
 from scripts.outputs.dicom.items import (
@@ -58,8 +53,10 @@ def write_cad_report(path: Path, item: Mapping[str, Any], now: datetime | None =
     return write(path, cad_report([mammogram_of(item, "cad_sr")]), now)
 
 
-def cad_report(images: Sequence[Mammogram]) -> Dataset:
+def cad_report(images: Sequence[Mammogram], unreadable: int = 0) -> Dataset:
     """The CAD report of images of one study, failed ones included (`failed_mammogram`).
+
+    `unreadable` are files of the study that failed and cannot be referred to, as their headers cannot be read.
 
     Raises:
         ValueError: there are no images, or they are of several studies.
@@ -71,26 +68,29 @@ def cad_report(images: Sequence[Mammogram]) -> Dataset:
         DCM.MammographyCADReport,
         code(MODIFIER, DCM.LanguageOfContentItemAndDescendants, ENGLISH),
         container(CONTAINS, DCM.ImageLibrary, *map(cad_entry, images)),
-        _summary(images),
-        _detections(images),
+        _summary(images, unreadable),
+        detections(images, unreadable),
         code(CONTAINS, DCM.SummaryOfAnalyses, STATUS["not attempted"]),
         template="4000",
     )
-    return _document(images, content)
+    report = document(images, content)
+    if unreadable:
+        report.CompletionFlag = "PARTIAL"
+    return report
 
 
-def outcome(images: Sequence[Mammogram]) -> Code:
+def outcome(images: Sequence[Mammogram], unreadable: int = 0) -> Code:
     """Which of the five outcomes (CID 6047) holds for these images together."""
-    found = any(is_counted(mark) for image in images if image.report for mark in image.report["microcalcifications"])
-    return OUTCOMES[_share(images), found]
+    return CODE_OF[together([*(image.outcome for image in images), *[FAILED] * unreadable])]
 
 
-def _share(images: Sequence[Mammogram]) -> str:
-    succeeded = [image.succeeded for image in images]
-    return "all" if all(succeeded) else "some" if any(succeeded) else "none"
+def detections_status(images: Sequence[Mammogram], unreadable: int = 0) -> Code:
+    """Whether the detections on those images that were tried succeeded (CID 6042)."""
+    tried = [image.outcome for image in images if image.attempted] + [FAILED] * unreadable
+    return detections_status_of(together(tried) if tried else NOT_ATTEMPTED)
 
 
-def _summary(images: Sequence[Mammogram]) -> Dataset:
+def _summary(images: Sequence[Mammogram], unreadable: int) -> Dataset:
     """TID 4001."""
     impressions = [
         container(
@@ -99,37 +99,45 @@ def _summary(images: Sequence[Mammogram]) -> Dataset:
         for place, image in enumerate(images, start=1)
         for intent, finding in findings(image, reference(SELECTED, *LIBRARY, place))
     ]
-    return code(CONTAINS, DCM.CADProcessingAndFindingsSummary, outcome(images), *impressions)
+    return code(CONTAINS, DCM.CADProcessingAndFindingsSummary, outcome(images, unreadable), *impressions)
 
 
-def _detections(images: Sequence[Mammogram]) -> Dataset:
-    """TID 4015: what was looked for, on which images, with which result."""
+def detections(images: Sequence[Mammogram], unreadable: int = 0) -> Dataset:
+    """TID 4015: what was looked for, on which images, with which result; an analysis that failed has its own name."""
     name = DCM.SummaryOfDetections
-    if not any(image.attempted for image in images):
-        return code(CONTAINS, name, STATUS["not attempted"])
-    parts = ((True, DCM.SuccessfulDetections), (False, DCM.FailedDetections))
-    found = []
-    for succeeded, title in parts:
-        places = [place for place, image in enumerate(images, start=1) if image.succeeded == succeeded]
-        if places:
-            first = images[places[0] - 1]
-            found.append(container(INFERRED, title, *_performed(first, places)))
-    return code(CONTAINS, name, STATUS[_share(images)], *found)
+    status = detections_status(images, unreadable)
+    if status == STATUS["not attempted"]:
+        return code(CONTAINS, name, status)
+    tried = [(place, image) for place, image in enumerate(images, start=1) if image.attempted]
+    done, failed = [], []
+    for kind, analysis in ((SCT.IndividualCalcification, ""), (SCT.CalcificationCluster, "clusters")):
+        succeeded = [place for place, image in tried if image.succeeded and analysis not in image.failures]
+        if succeeded:
+            done.append(_performed(images[succeeded[0] - 1], kind, succeeded))
+        without = [place for place, image in tried if not image.succeeded]
+        if without or unreadable:
+            failed.append(_performed(images[without[0] - 1] if without else images[0], kind, without))
+    for analysis in dict.fromkeys(name for image in images for name in image.failures):
+        places = [place for place, image in tried if analysis in image.failures]
+        kind = SCT.CalcificationCluster if analysis == "clusters" else SCT.IndividualCalcification
+        failed.append(_performed(images[places[0] - 1], kind, places, analysis))
+    parts = ((DCM.SuccessfulDetections, done), (DCM.FailedDetections, failed))
+    return code(CONTAINS, name, status, *(container(INFERRED, title, *items) for title, items in parts if items))
 
 
-def _performed(image: Mammogram, places: Sequence[int]) -> Iterator[Dataset]:
-    """TID 4017, of both kinds of finding."""
-    for kind in (SCT.IndividualCalcification, SCT.CalcificationCluster):
-        where = (reference(PROPERTY, *LIBRARY, place) for place in places)
-        parameters = (text(PROPERTY, DCM.AlgorithmParameters, value) for value in image.parameters)
-        points = Presentation.of_report(image.report).items()
-        yield code(CONTAINS, DCM.DetectionPerformed, kind, *algorithm(image), *parameters, *where, *points)
+def _performed(image: Mammogram, kind: Code, places: Sequence[int], analysis: str = "") -> Dataset:
+    """TID 4017: a kind of finding, and the images it was looked for on."""
+    where = (reference(PROPERTY, *LIBRARY, place) for place in places)
+    parameters = (text(PROPERTY, DCM.AlgorithmParameters, value) for value in image.parameters)
+    points = Presentation.of_report(image.report).items()
+    about = algorithm(image, analysis)
+    return code(CONTAINS, DCM.DetectionPerformed, kind, *about, *parameters, *where, *points)
 
 
-def _document(images: Sequence[Mammogram], content: Dataset) -> Dataset:
-    """The data set around the content: header, general modules, evidence."""
+def document(images: Sequence[Mammogram], content: Dataset, output: str = "cad_sr") -> Dataset:
+    """The data set around the content, of the study of the first image: header, general modules, evidence."""
     header = images[0].header
-    document = SOPClass(
+    report = SOPClass(
         study_instance_uid=header.StudyInstanceUID,
         sop_class_uid=MammographyCADSRStorage,
         modality="SR",
@@ -144,18 +152,21 @@ def _document(images: Sequence[Mammogram], content: Dataset) -> Dataset:
         study_date=header.StudyDate or None,
         study_time=header.StudyTime or None,
         referring_physician_name=header.ReferringPhysicianName,
-        **instance("cad_sr", images),
+        **instance(output, images),
     )
-    document.copy_patient_and_study_information(header)
-    document.CompletionFlag = "COMPLETE" if all(image.succeeded for image in images) else "PARTIAL"
-    document.PreliminaryFlag, document.VerificationFlag = "PRELIMINARY", "UNVERIFIED"
-    document.PerformedProcedureCodeSequence = []
-    document.ReferencedPerformedProcedureStepSequence = []
+    report.copy_patient_and_study_information(header)
+    report.CompletionFlag = "COMPLETE" if all(image.outcome in DONE for image in images) else "PARTIAL"
+    report.PreliminaryFlag, report.VerificationFlag = "PRELIMINARY", "UNVERIFIED"
+    report.PerformedProcedureCodeSequence = []
+    report.ReferencedPerformedProcedureStepSequence = []
     library = content.ContentSequence[LIBRARY[1] - 1]
-    evidence, _ = collect_evidence([image.header for image in images], library, header.StudyInstanceUID)
-    document.CurrentRequestedProcedureEvidenceSequence = evidence
+    headers = [image.header for image in images]
+    evidence, of_other_studies = collect_evidence(headers, library, header.StudyInstanceUID)
+    report.CurrentRequestedProcedureEvidenceSequence = evidence
+    if of_other_studies:
+        report.PertinentOtherEvidenceSequence = of_other_studies
     for entry in library.ContentSequence:
         del entry.ConceptNameCodeSequence  # highdicom asked for a name all along; the template has none
     for element in content:
-        document.add(element)
-    return document
+        report.add(element)
+    return report

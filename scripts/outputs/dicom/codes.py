@@ -1,8 +1,6 @@
 """The coded concepts of DICOM outputs. All come from pydicom's tables of PS3.16; none is typed by hand."""
 
-from collections.abc import Mapping
 from functools import cache
-from typing import Any
 
 from highdicom.sr import CodedConcept
 from pydicom.sr.codedict import codes
@@ -11,6 +9,16 @@ from pydicom.sr.coding import Code
 from scripts.common.calcification_kinds import EXCLUDED as EXCLUDED
 from scripts.common.calcification_kinds import INDIVIDUAL as INDIVIDUAL
 from scripts.common.calcification_kinds import METAL as METAL
+from scripts.common.calcification_kinds import is_counted as is_counted
+from scripts.common.outcomes import (
+    FAILED,
+    FOUND,
+    NOT_ATTEMPTED,
+    NOTHING_FOUND,
+    PARTLY_FOUND,
+    PARTLY_NOTHING_FOUND,
+    WITH_RESULT,
+)
 
 DCM, SCT, UCUM = codes.DCM, codes.SCT, codes.UCUM
 
@@ -66,6 +74,15 @@ OUTCOMES: dict[tuple[str, bool], Code] = {
     ("some", True): DCM.NotAllAlgorithmsSucceededWithFindings,
     ("none", False): DCM.NoAlgorithmsSucceededWithoutFindings,
 }
+#: The same by the words of every output (scripts/common/outcomes.py).
+CODE_OF: dict[str, Code] = {
+    FOUND: OUTCOMES["all", True],
+    NOTHING_FOUND: OUTCOMES["all", False],
+    PARTLY_FOUND: OUTCOMES["some", True],
+    PARTLY_NOTHING_FOUND: OUTCOMES["some", False],
+    FAILED: OUTCOMES["none", False],
+    NOT_ATTEMPTED: OUTCOMES["none", False],
+}
 #: Status of detections or analyses, CID 6042.
 STATUS: dict[str, Code] = {
     "all": DCM.Succeeded,
@@ -75,14 +92,16 @@ STATUS: dict[str, Code] = {
 }
 
 
+def detections_status_of(outcome: str) -> Code:
+    """The status (CID 6042) that goes with an outcome."""
+    if outcome not in WITH_RESULT:
+        return STATUS["not attempted" if outcome == NOT_ATTEMPTED else "none"]
+    return STATUS["all" if outcome in (FOUND, NOTHING_FOUND) else "some"]
+
+
 @cache
 def concept(code: Code) -> CodedConcept:
     """A code as highdicom's data set, made once: it takes long, and is never changed."""
     return CodedConcept(
         code.value, code.scheme_designator, code.meaning.replace("\u200b", "")
     )  # as some tables have it
-
-
-def is_counted(mark: Mapping[str, Any]) -> bool:
-    """Whether a mark of a report is a microcalcification of the count: as the report says, else by its kind."""
-    return bool(mark.get("counted", mark.get("kind", INDIVIDUAL) not in EXCLUDED))

@@ -20,6 +20,7 @@ SERIES = {
     "segmentation_labelmap": (9102, "Microcalcifications: one segment each"),
     "report_sr": (9103, "Microcalcifications: measurements"),
     "cad_sr": (9104, "Microcalcifications: CAD report"),
+    "follow_up_sr": (9105, "Microcalcifications: follow-up"),
 }
 
 

@@ -1,5 +1,6 @@
 """The mammogram that DICOM results are about: what they repeat of its header, and what is said of it."""
 
+import logging
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,19 +10,29 @@ from typing import Any
 
 import numpy as np
 from pydicom import Dataset, dcmread
+from pydicom.errors import InvalidDicomError
+from pydicom.filereader import read_file_meta_info
+from pydicom.uid import DeflatedExplicitVRLittleEndian
 from pydicom.valuerep import DA, TM
 
+from scripts.common.calcification_kinds import is_counted
 from scripts.common.checks import check
 from scripts.common.identity import Identity
+from scripts.common.outcomes import FAILED, NOT_ATTEMPTED, outcome
 from scripts.common.provenance import bundle_version
 from scripts.common.tensors import plane
+from scripts.data.reader.dicom_file import IMAGE_CLASSES
 from scripts.data.reader.dicom_tags import identity as identity_of
 from scripts.data.reader.dicom_tags import text
+from scripts.findings.follow_up.exams import Exam
 from scripts.outputs.dicom.outline import outline
 from scripts.outputs.dicom.tracking import derived_uid, image_key, with_tracking_uids
 from scripts.outputs.manifest import digest_of
 
+logger = logging.getLogger(__name__)
+
 MG_FOR_PRESENTATION = "1.2.840.10008.5.1.4.1.1.1.2"
+MG_CLASSES = (MG_FOR_PRESENTATION, f"{MG_FOR_PRESENTATION}.1")  # and for processing
 LATIN_1, UTF_8 = "ISO_IR 100", "ISO_IR 192"
 #: Repeated of every mammogram: what its pixels show.
 GEOMETRY = ("SOPClassUID", "Modality", "Rows", "Columns", "PixelSpacing", "PatientOrientation", "BodyPartThickness")
@@ -50,6 +61,18 @@ class Mammogram:
     def succeeded(self) -> bool:
         """Whether there is a result, "nothing found" included."""
         return self.report is not None
+
+    @property
+    def failures(self) -> list[str]:
+        """Names of the analyses that failed on an image that has a result."""
+        return [failure["analysis"] for failure in (self.report or {}).get("failures", ())]
+
+    @property
+    def outcome(self) -> str:
+        """One of `scripts.common.outcomes.OUTCOMES`, as these results tell it."""
+        if self.report is None:
+            return FAILED if self.attempted else NOT_ATTEMPTED
+        return outcome(any(map(is_counted, self.report["microcalcifications"])), not self.failures)
 
     @cached_property
     def digest(self) -> str:
@@ -92,6 +115,21 @@ def mammogram_of(item: Mapping[str, Any], output: str) -> Mammogram:
     return _mammogram(file, image_key(report, file), told, full, report["method"], report, outlines=outlines)
 
 
+def mammogram_of_exam(exam: Exam) -> Mammogram | None:
+    """The mammogram of an exam of a follow-up; None where it is no DICOM file, or its instances are not at hand."""
+    try:
+        source = dcmread(exam.mammogram, stop_before_pixels=True, specific_tags=["SOPInstanceUID"])
+    except (InvalidDicomError, OSError):
+        return None
+    if exam.instances is None or not source.get("SOPInstanceUID"):
+        return None
+    report = with_tracking_uids(exam.report, exam.mammogram)
+    told, outlines = report["identity"], {mc.id: outline(exam.instances, mc) for mc in exam.findings}
+    full = told["sop_uid"] == str(source.SOPInstanceUID)
+    key = image_key(report, exam.mammogram)
+    return _mammogram(exam.mammogram, key, told, full, report["method"], report, outlines=outlines)
+
+
 def failed_mammogram(
     file: str | Path, method: str, identity: Identity | None = None, image_id: str = "", attempted: bool = True
 ) -> Mammogram:
@@ -110,6 +148,24 @@ def failed_mammogram(
     check("file", str(file), report["identity"]["sop_uid"], "a DICOM file with a SOP instance UID")
     key = image_key(told, str(file))
     return _mammogram(str(file), key, told["identity"], not identity.hidden, method, None, attempted)
+
+
+def failed_mammogram_or_none(file: str | Path, *about: Any) -> Mammogram | None:
+    """`failed_mammogram`, or None of a file that is no mammogram or whose header cannot be read.
+
+    The file may be damaged on purpose: nothing of it is unpacked.
+    """
+    try:
+        if read_file_meta_info(file).get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
+            return None
+        tags = ["SOPClassUID", "SOPInstanceUID", "Modality"]
+        header = dcmread(file, stop_before_pixels=True, specific_tags=tags)
+        sop, modality = header.get("SOPClassUID", ""), header.get("Modality", "")
+        mammogram = sop in MG_CLASSES or (modality == "MG" and sop in IMAGE_CLASSES)
+        return failed_mammogram(file, *about) if mammogram and header.get("SOPInstanceUID") else None
+    except Exception as error:  # of pydicom, on whatever there is
+        logger.debug("no header of %s: %s", file, error)
+        return None
 
 
 def _mammogram(

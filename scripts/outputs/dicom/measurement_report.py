@@ -36,15 +36,16 @@ from scipy.spatial.distance import pdist
 from scripts.common.provenance import bundle_version
 from scripts.outputs.dicom.codes import (
     CALCIFICATION_TYPES,
+    CODE_OF,
     DCM,
     DISTRIBUTIONS,
     INDIVIDUAL,
     METAL,
-    OUTCOMES,
     SCT,
     SIDES,
     UCUM,
     concept,
+    detections_status_of,
     is_counted,
 )
 from scripts.outputs.dicom.document import MANUFACTURER, MODEL, instance, write
@@ -104,9 +105,8 @@ def _of_image(image: Mammogram, marks: Sequence[Mapping[str, Any]]) -> Measureme
         ),
         measurements=[_measurement(DCM.NumberOfCalcifications, counted, UCUM.NoUnits)] if image.succeeded else None,
         qualitative_evaluations=[
-            _evaluation(
-                DCM.CADProcessingAndFindingsSummary, OUTCOMES["all" if image.succeeded else "none", counted > 0]
-            )
+            _evaluation(DCM.CADProcessingAndFindingsSummary, CODE_OF[image.outcome]),
+            _evaluation(DCM.SummaryOfDetections, detections_status_of(image.outcome)),
         ],
     )
 
@@ -117,7 +117,8 @@ def _of_mark(
     kind = mark.get("kind", INDIVIDUAL)
     name = f"MC {mark['id']}" if cluster is None else f"cluster {cluster}, MC {mark['id']}"
     metal = kind == METAL
-    types = [] if metal else [_evaluation(DCM.CalcificationType, CALCIFICATION_TYPES[kind])]
+    untyped = metal or "kinds" in image.failures
+    types = [] if untyped else [_evaluation(DCM.CalcificationType, CALCIFICATION_TYPES[kind])]
     return PlanarROIMeasurementsAndQualitativeEvaluations(
         tracking_identifier=_tracking(name, mark["tracking_uid"]),
         referenced_region=_region(image, image.outlines[mark["id"]]),

@@ -43,9 +43,40 @@ def write_cad_report(path: Path, item: Mapping[str, Any]) -> Path:
     return cad_sr.write_cad_report(path, item)
 
 
+def write_failed_cad_report(path: Path, *about: Any) -> Path | None:
+    """The CAD report of a mammogram that failed; None of other files. `about` are `failed_mammogram`'s arguments."""
+    from scripts.outputs.dicom import cad_sr, mammogram
+
+    image = mammogram.failed_mammogram_or_none(*about)
+    return None if image is None else cad_sr.write(path, cad_sr.cad_report([image]))
+
+
+def write_failed_measurement_report(path: Path, *about: Any) -> Path | None:
+    """The measurement report of a mammogram that failed, likewise."""
+    from scripts.outputs.dicom import mammogram, measurement_report
+
+    image = mammogram.failed_mammogram_or_none(*about)
+    return None if image is None else measurement_report.write(path, measurement_report.measurement_report(image))
+
+
+def write_follow_up(path: Path, *about: Any) -> Path | None:
+    """Changes since a prior exam, of (prior, current, report of the comparison): see follow_up_sr.py.
+
+    None where an exam is no DICOM file.
+    """
+    from scripts.outputs.dicom import follow_up_sr
+
+    return follow_up_sr.write_follow_up(path, *about)
+
+
 DICOM_WRITERS: dict[str, tuple[str, Callable[[Path, Mapping[str, Any]], Path]]] = {
     "segmentation": ("segmentation.dcm", write_segmentation),
     "segmentation_labelmap": ("segmentation_labelmap.dcm", write_labelmap),
     "report_sr": ("report_sr.dcm", write_measurement_report),
     "cad_sr": ("cad_sr.dcm", write_cad_report),
+}
+#: Those that a failed image has; a segmentation of it would say that nothing was found.
+FAILED_DICOM_WRITERS: dict[str, Callable[..., Path | None]] = {
+    "report_sr": write_failed_measurement_report,
+    "cad_sr": write_failed_cad_report,
 }

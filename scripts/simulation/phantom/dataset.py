@@ -86,11 +86,12 @@ def phantom_datalist(
     min_cnr: float = 4.5,
     settings: PhantomSettings | None = None,
     progress: bool = True,
+    four_views: bool = False,  # both breasts of a patient, as screening makes them; else one breast
 ) -> dict[str, list[dict[str, Any]]]:
     """Make (or find) a phantom data set; returns {split: [item, ...]}, paths joined with `dataset_dir`.
 
-    Two images (CC and MLO of one breast) make a patient, and a patient is in one split only; an odd number leaves a
-    patient with a single image. The arguments without a comment are those of `sample_spec`.
+    Two images (CC and MLO of one breast), or four, make a patient with one study, and a patient is in one split only; a
+    number that does not go up leaves a patient with fewer. The arguments without a comment are those of `sample_spec`.
 
     Raises:
         ValueError: for a negative count or an `empty_fraction` outside [0, 1].
@@ -101,7 +102,7 @@ def phantom_datalist(
     check("empty_fraction", empty_fraction, 0.0 <= empty_fraction <= 1.0, "0 to 1")
     options = {"spacing_mm": float(spacing_mm), "detector": detector, "bits": int(bits), "min_cnr": float(min_cnr)}
     options |= {"shape": (int(shape[0]), int(shape[1])), "settings": settings or PhantomSettings()}
-    jobs = phantom_jobs(counts, seed, empty_fraction, **options)
+    jobs = phantom_jobs(counts, seed, empty_fraction, four_views, **options)
     root = Path(dataset_dir).expanduser()
     is_ours = any((root / name).exists() for name in ("images", "datalist.json"))
     if root.is_dir() and any(root.iterdir()) and not is_ours:
@@ -120,16 +121,20 @@ def phantom_images(dataset_dir: str | Path, count: int = 2, seed: int = 0, **opt
     return phantom_datalist(dataset_dir, training=0, validation=0, testing=count, seed=seed, **options)["testing"]
 
 
-def phantom_jobs(counts: dict[str, int], seed: int, empty_fraction: float, **options: Any) -> list[PhantomJob]:
+def phantom_jobs(
+    counts: dict[str, int], seed: int, empty_fraction: float, four_views: bool = False, **options: Any
+) -> list[PhantomJob]:
     """Jobs of all splits. An image depends on seed, split and its place only, so growing a split keeps the rest."""
     settings = options.setdefault("settings", PhantomSettings())
-    jobs = []
+    jobs, of_patient = [], 4 if four_views else 2
     for split_number, split in enumerate(SPLITS):
         for place in range(counts[split]):
-            rng = _generator(seed, split_number, place // 2)  # one per patient
+            number = place // of_patient
+            rng = _generator(seed, split_number, number)  # one per patient
             density = str(rng.choice(list(settings.densities), p=settings.density_shares))
             laterality, view = str(rng.choice(["L", "R"])), ("CC", "MLO")[place % 2]
-            patient = f"P{split_number}{place // 2:04d}"
+            laterality = "RL"[place % 4 // 2] if four_views else laterality
+            patient = f"P{split_number}{number:04d}"
             # evenly spread: image k is empty when the running total of the share passes a whole number
             empty = int((place + 0.5) * empty_fraction + 0.5) < int((place + 1.5) * empty_fraction + 0.5)
             name, index = f"{patient}_{laterality}_{view}", split_number * 1_000_000 + place

@@ -219,3 +219,37 @@ def test_operating_points_are_bins(read_back):
     for performed in children(only(only(report, "Summary of Detections"), "Successful Detections")):
         assert told(only(performed, "Maximum CAD Operating Point")) == 2
         assert told(only(performed, "Recommended CAD Operating Point")) == 1
+
+
+def test_an_analysis_that_failed_stands_under_failed_detections(tmp_path, file):
+    item = drawn_item(file)
+    item["report"]["failures"] = [{"analysis": name, "reason": "broken"} for name in ("kinds", "clusters")]
+    other = mammogram_of(drawn_item(mammogram_file(tmp_path, "R", "CC")), "cad_sr")
+    report = cad_report([mammogram_of(item, "cad_sr"), other])
+    performed = only(report, "Summary of Detections")
+    assert told(performed) == "Partially Succeeded"
+    parts = [
+        [
+            (told(one), told(only(one, "Algorithm Name")), [told(at) for at in children(one, "")])
+            for one in children(part)
+        ]
+        for part in children(performed)
+    ]
+    both, second, first = [(1, 2, 1), (1, 2, 2)], [(1, 2, 2)], [(1, 2, 1)]
+    assert parts == [
+        [("Individual Calcification", "HDoGReg", both), ("Calcification Cluster", "HDoGReg", second)],
+        [
+            ("Individual Calcification", "HDoGReg, kinds", first),
+            ("Calcification Cluster", "HDoGReg, clusters", first),
+        ],
+    ]
+    types = [children(finding, "Calcification Type") for finding in impressions(report)]
+    assert [bool(one) for one in types] == [False] * 7 + [True] * 7
+
+
+def test_what_was_not_tried_is_no_failed_detection(tmp_path, file):
+    untried = failed_mammogram(mammogram_file(tmp_path, "L", "CC"), "HDoGReg", attempted=False)
+    report = cad_report([mammogram_of(drawn_item(file), "cad_sr"), untried])
+    assert told(only(report, "CAD Processing and Findings Summary")) == "Not all algorithms succeeded; with findings"
+    performed = only(report, "Summary of Detections")
+    assert told(performed) == "Succeeded" and [name(part) for part in children(performed)] == ["Successful Detections"]

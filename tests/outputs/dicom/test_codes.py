@@ -8,6 +8,7 @@ from pydicom.sr._cid_dict import cid_concepts
 from pydicom.sr._concepts_dict import concepts
 from pydicom.sr.coding import Code
 
+from scripts.common.outcomes import OUTCOMES
 from scripts.outputs.dicom import codes
 
 
@@ -32,6 +33,9 @@ GROUPS = [
     (6047, codes.OUTCOMES.values()),
     (6042, codes.STATUS.values()),
     (6014, (codes.SCT.CalcificationCluster, codes.SCT.IndividualCalcification)),
+    (6035, (codes.DCM.TargetContentItemsAreRelatedTemporally,)),
+    (6036, (codes.DCM.FeatureDetectedOnMultipleImages,)),
+    (6043, (codes.SCT.TemporalCorrelation,)),
     (7162, (codes.DCM.ArtificialIntelligence,)),
 ]
 
@@ -41,6 +45,12 @@ def test_codes_are_of_their_context_group(cid, group):
     for code in group:
         assert (code.scheme_designator, code.value) in members(cid)
         assert code.meaning in meaning(code)
+
+
+def test_every_outcome_has_a_code_and_a_status():
+    assert set(codes.CODE_OF) == set(OUTCOMES)
+    told = {(codes.CODE_OF[name].value, codes.detections_status_of(name).value) for name in OUTCOMES}
+    assert len(told) == len(OUTCOMES)  # together they tell all six apart
 
 
 def test_no_two_names_have_one_code():

@@ -14,7 +14,7 @@ from scripts.common.identity import Identity
 from scripts.outputs.dicom.cad_sr import cad_report, write_cad_report
 from scripts.outputs.dicom.document import write
 from scripts.outputs.dicom.mammogram import failed_mammogram, is_dicom_input
-from scripts.outputs.dicom.measurement_report import write_measurement_report
+from scripts.outputs.dicom.measurement_report import measurement_report, write_measurement_report
 from scripts.outputs.dicom.seg import write_labelmap, write_segmentation
 from scripts.outputs.dicom.writers import DICOM_WRITERS
 from tests.outputs.dicom.drawn import NOW, drawn_item, mammogram_file
@@ -113,17 +113,31 @@ def test_other_inputs_are_refused_in_words(tmp_path, name, write_result):
     assert not (tmp_path / name).exists()
 
 
+def written(folder, options):
+    """The reports and the segmentation of an item, or the reports of a mammogram without a result."""
+    if "attempted" in options:
+        image = failed_mammogram(mammogram_file(folder), "HDoGReg", **options)
+        yield write(folder / "cad_sr.dcm", cad_report([image]), NOW)
+        yield write(folder / "report_sr.dcm", measurement_report(image), NOW)
+        return
+    failures = options.get("failures", [])
+    item = drawn_item(mammogram_file(folder), **{key: value for key, value in options.items() if key != "failures"})
+    item["report"] |= {"failures": [{"analysis": name, "reason": "broken"} for name in failures]}
+    for name, write_result in WRITERS.items():
+        yield write_result(folder / name, item, NOW)
+
+
 ITEMS = {"nothing": {"marks": {}}, "kinds": {"kinds": True}, "cluster": {"clusters": True}}
 ITEMS |= {"bins": {"presets": {"balanced": {"threshold": 0.8}, "sensitive": {"threshold": 0.5}}}}
+ITEMS |= {"partly": {"failures": ["kinds", "clusters"]}, "partly nothing": {"failures": ["kinds"], "marks": {}}}
+ITEMS |= {"failed": {"attempted": True}, "not attempted": {"attempted": False}}
 
 
 @pytest.mark.parametrize("options", ITEMS.values(), ids=list(ITEMS))
 @pytest.mark.skipif(not shutil.which("dciodvfy"), reason="wants Debian's dicom3tools")
 def test_dciodvfy_finds_nothing(tmp_path, options):
-    item = drawn_item(mammogram_file(tmp_path), **options)
-    for name, write_result in WRITERS.items():
-        if name != "segmentation_labelmap.dcm":  # which dciodvfy of 2022 does not know
-            path = write_result(tmp_path / name, item, NOW)
+    for path in written(tmp_path, options):
+        if path.name != "segmentation_labelmap.dcm":  # which dciodvfy of 2022 does not know
             told = subprocess.run(["dciodvfy", "-new", path], capture_output=True, text=True, check=False).stderr
             assert len(told.splitlines()) == 1, told  # the name of the object
 
@@ -131,9 +145,9 @@ def test_dciodvfy_finds_nothing(tmp_path, options):
 @pytest.mark.parametrize("options", ITEMS.values(), ids=list(ITEMS))
 @pytest.mark.skipif(not shutil.which("dsrdump"), reason="wants Debian's dcmtk")
 def test_dsrdump_accepts_reports(tmp_path, options):
-    item = drawn_item(mammogram_file(tmp_path), **options)
-    for name in ("report_sr.dcm", "cad_sr.dcm"):
-        path = WRITERS[name](tmp_path / name, item, NOW)
+    for path in written(tmp_path, options):
+        if path.name not in ("report_sr.dcm", "cad_sr.dcm"):
+            continue
         done = subprocess.run(["dsrdump", path], capture_output=True, text=True, check=False)
         told = [line for line in done.stderr.splitlines() if "template constraints not yet supported" not in line]
         assert done.returncode == 0 and not told

@@ -135,3 +135,13 @@ def test_other_settings_make_other_images_and_the_settings_of_the_config_the_sam
     rarer = PhantomSettings(density_shares=[0, 0, 0, 1], structures=StructureRates(ligaments_rate=10.0))
     phantom_images(tmp_path, 2, seed=3, settings=rarer, **OPTIONS)
     assert _snapshot(tmp_path)[str(Path(items[0]["image"]).relative_to(tmp_path))] != image
+
+
+def test_four_views_are_one_study_of_a_patient(tmp_path: Path) -> None:
+    items = phantom_datalist(tmp_path, 5, 0, 0, four_views=True, **OPTIONS)["training"]
+    views = [(item["patient"], item["laterality"], item["view"]) for item in items]
+    first = [("P00000", side, view) for side in "RL" for view in ("CC", "MLO")]
+    assert views == [*first, ("P00001", "R", "CC")]
+    studies = [pydicom.dcmread(item["image"]).StudyInstanceUID for item in items]
+    assert len(set(studies[:4])) == 1 and studies[4] != studies[0]
+    assert len({item["density"] for item in items[:4]}) == 1

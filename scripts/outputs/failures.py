@@ -1,0 +1,84 @@
+"""What is written of an image that has no result: the record, and the outputs that must say so.
+
+A mask, a segmentation or a table of it would look like "nothing found": there is none.
+"""
+
+import logging
+import textwrap
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from scripts.common.files import write_json, write_png
+from scripts.common.identity import Identity
+from scripts.common.outcomes import FAILED, NOT_ATTEMPTED
+from scripts.outputs.dicom.writers import FAILED_DICOM_WRITERS
+from scripts.outputs.pictures import PNG_COMPRESSION, WARNING_COLOUR
+
+logger = logging.getLogger(__name__)
+
+SCHEMA, FAILURE_FILE = "microcalcification-failure-2", "failure.json"
+ABOUT = {
+    FAILED: "There is no result. This does not mean that nothing was found.",
+    NOT_ATTEMPTED: "The file was refused, so nothing was looked for. This does not mean that nothing was found.",
+}
+
+
+def failure_record(failure: Mapping[str, str], image_id: str, method: str, identity: Identity) -> dict[str, Any]:
+    """What failure.json says (docs/failure_schema.json): status, stage and reason, as `identity` allows."""
+    told = {"schema": SCHEMA, "status": failure.get("status", FAILED), "image_id": image_id, "method": method}
+    return told | {key: value for key, value in identity.failure(failure, image_id).items() if key != "status"}
+
+
+def write_failure(
+    folder: Path,
+    failure: Mapping[str, str],
+    image_id: str,
+    outputs: Mapping[str, str],
+    method: str = "",
+    identity: Identity | None = None,
+) -> dict[str, str]:
+    """Write the record and those of `outputs` (name -> file) that a failed image has; gives output -> file.
+
+    An output that cannot be written is told in the log; the record alone says enough.
+    """
+    identity = identity or Identity()
+    record = failure_record(failure, image_id, method, identity)
+    written: dict[str, str] = {}
+
+    def attempt(name: str, file: str, write: Callable[[Path], Path | None]) -> None:
+        try:
+            if write(folder / file) is not None:
+                written[name] = file
+        except Exception as error:  # whatever a damaged file brings about
+            logger.warning("no %s of %s could be written: %s", file, image_id, error)
+
+    attempt("failure", FAILURE_FILE, lambda path: write_json(path, record))
+    if "picture" in outputs:
+        attempt("picture", outputs["picture"], lambda path: write_failed_picture(path, record))
+    for name, write in FAILED_DICOM_WRITERS.items():
+        if name in outputs:
+            about = failure["file"], method, identity, image_id, record["status"] == FAILED
+            attempt(name, outputs[name], lambda path, write=write, about=about: write(path, *about))  # type: ignore[misc]
+    return written
+
+
+def write_failed_picture(path: Path, record: Mapping[str, Any]) -> Path:
+    """A picture that says FAILED or NOT ATTEMPTED, and why."""
+    figure = Figure(figsize=(13, 9), dpi=75, facecolor="black")
+    canvas = FigureCanvasAgg(figure)
+    status = str(record["status"])
+    reason = textwrap.fill(f"{record['stage']}: {record['reason']}", 90, max_lines=12)
+    for height, size, colour, words in (
+        (0.72, 48, WARNING_COLOUR, status.upper()),
+        (0.60, 16, "white", record["image_id"]),
+        (0.52, 13, "white", ABOUT[status]),
+        (0.46, 11, "#c8c8c8", reason),
+    ):
+        figure.text(0.06, height, words, color=colour, fontsize=size, va="top", parse_math=False)
+    canvas.draw()
+    return write_png(path, np.asarray(canvas.buffer_rgba())[..., :3].copy(), PNG_COMPRESSION)
