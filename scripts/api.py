@@ -24,6 +24,8 @@ from scripts.common.objects import Microcalcification
 from scripts.common.tensors import plane
 from scripts.data.reader.mammogram_reader import Reading, mammogram_of_array
 from scripts.evaluation.methods import METHODS
+from scripts.outputs.dicom.tracking import with_tracking_uids
+from scripts.outputs.dicom.writers import is_dicom_input
 from scripts.transforms import LoadMammogramd
 
 BUNDLE = Path(__file__).resolve().parents[1]
@@ -121,7 +123,10 @@ class Segmenter:
             logits = self.inferer(inputs, self.network, breast=breast)
             item = self.postprocessing({**item, "pred": logits[0]})
         instances, mask = plane(item["instances"]).astype(np.int32), item["analysis"].mask.astype(np.uint8)
-        return Findings(item["findings"], mask, instances, plane(item["map"]).astype(np.float32), item["report"])
+        report, meta = item["report"], item["image"].meta
+        if is_dicom_input(item):
+            report = with_tracking_uids(report, str(meta["filename_or_obj"]))
+        return Findings(item["findings"], mask, instances, plane(item["map"]).astype(np.float32), report)
 
     def _read(self, image: Any, spacing_mm: float | Sequence[float] | None) -> MetaTensor:
         pair = None if spacing_mm is None else np.broadcast_to(np.asarray(spacing_mm, float), 2)

@@ -54,7 +54,8 @@ def drawn_item(folder: Path, mcs: int, shape: tuple[int, int]) -> dict[str, Any]
     item: dict[Any, Any] = dict(LoadMammogramd()({"image": str(file)}))
     item |= {"instances": torch.from_numpy(labels)[None], "scores": np.concatenate([[0.0], rng.random(count)])}
     item |= {"breast": torch.ones(1, *shape, dtype=torch.bool), "map": torch.from_numpy(labels > 0)[None].float()}
-    return RestoreFileGeometryd("pred")(MeasureFindingsd(analysis=FindingsAnalysis(None))(item))
+    made = RestoreFileGeometryd("pred")(MeasureFindingsd(analysis=FindingsAnalysis(None))(item))
+    return {str(key): value for key, value in made.items()}
 
 
 def _discs(rng: np.random.Generator, mcs: int, shape: tuple[int, int]) -> np.ndarray:

@@ -23,8 +23,8 @@ logger = logging.getLogger(__name__)
 
 SCHEMA, FAILURE_FILE = "microcalcification-failure-2", "failure.json"
 ABOUT = {
-    FAILED: "There is no result. This does not mean that nothing was found.",
-    NOT_ATTEMPTED: "The file was refused, so nothing was looked for. This does not mean that nothing was found.",
+    FAILED: "There is no result: the image may hold findings.",
+    NOT_ATTEMPTED: "The file was refused, and nothing was looked for: it may hold findings.",
 }
 
 

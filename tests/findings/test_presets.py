@@ -4,6 +4,7 @@ import hashlib
 import json
 
 import pytest
+from monai.bundle import ConfigParser
 
 from scripts.common.resampling import WorkingGrid
 from scripts.findings.baselines import HDoGObjects, MorphologyObjects
@@ -140,3 +141,15 @@ def test_all_thresholds_are_told_only_where_they_hold(tmp_path, caplog):
     assert OperatingPoints(file, "A", weights=weights).thresholds() == {}
     assert OperatingPoints(file, "B").thresholds() == OperatingPoints(tmp_path / "none", "A").thresholds() == {}
     assert not caplog.records
+
+
+def test_inference_tells_the_presets_that_hold(root):
+    parser = ConfigParser()
+    parser.read_config([str(root / "configs" / "inference.json")])
+    parser["bundle_root"] = str(root)
+    points = json.loads((root / "models" / "operating_points.json").read_text())["HDoGReg"]["presets"]
+    told = parser.get_parsed_content("operating_point")["presets"]
+    assert told == {name: {"threshold": point["threshold"]} for name, point in points.items()} and len(told) == 3
+    parser["working_grid::spacing_mm"] = 0.1  # a score means something else then
+    parser.parse()
+    assert parser.get_parsed_content("operating_point")["presets"] == {}

@@ -49,6 +49,7 @@ class ImageResult:
     """What a report says about one image."""
 
     sop_uid: str
+    succeeded: bool = True  # whether there is a result; False: there are no findings because it failed or was not tried
     findings: list[Microcalcification] = field(default_factory=list)  # by id, measured of their outlines
     kinds: dict[int, str] = field(default_factory=dict)  # by id
     tracking_uids: dict[int, str] = field(default_factory=dict)
@@ -63,6 +64,14 @@ class Result:
     found: bool
     images: list[ImageResult]
     attempted: bool = True
+
+    def of_image(self, sop_uid: str) -> ImageResult:
+        """What is said of one image; one without a result is refused (ValueError): it looks like no findings."""
+        found = next((image for image in self.images if image.sop_uid == sop_uid), None)
+        check("sop_uid", sop_uid, found is not None, "an image that the report is about")
+        assert found is not None
+        check("sop_uid", f"{sop_uid}, an image without a result", found.succeeded, "one that was done")
+        return found
 
     @property
     def outcome(self) -> str:
@@ -132,7 +141,9 @@ def _read_measurements(report: Dataset) -> Result:
             members.setdefault(int(cluster), []).append(int(number))
     for told in result.clusters:
         told["members"] = sorted(members.get(told["id"], []))
-    return result_of(about, [result])
+    whole = result_of(about, [result])
+    result.succeeded = whole.succeeded != "none"
+    return whole
 
 
 def _read_cad(report: Dataset) -> Result:
@@ -152,9 +163,20 @@ def _read_cad(report: Dataset) -> Result:
             number = int(tracking_name(finding).removeprefix("cluster "))
             _add_cluster(result, finding, number, corners_of(first(finding, DCM.Outline)))
             result.clusters[-1]["members"] = [int(tracking_name(mark).removeprefix("MC ")) for mark in inside]
-    for image in images:
+    done = set(_successful(report))
+    for place, image in enumerate(images, start=1):
         image.findings.sort(key=lambda mc: mc.id)
+        image.succeeded = place in done
     return result_of(report, images)
+
+
+def _successful(report: Dataset) -> Iterator[int]:
+    """Places in the library of the images on which a detection succeeded."""
+    for part in children(first(report, DCM.SummaryOfDetections), DCM.SuccessfulDetections):
+        for performed in children(part, DCM.DetectionPerformed):
+            for item in performed.ContentSequence:
+                if "ReferencedContentItemIdentifier" in item:
+                    yield int(item.ReferencedContentItemIdentifier[-1])
 
 
 def result_of(item: Dataset, images: Sequence[ImageResult]) -> Result:

@@ -56,6 +56,13 @@ def test_failure_in_a_study(tmp_path):
     result = read_result(write(tmp_path / "cad.dcm", cad_report(images), NOW))
     assert (result.succeeded, result.found) == ("some", True)
     assert [len(image.findings) for image in result.images] == [0, 7]
+    assert [image.succeeded for image in result.images] == [False, True]
+    done, failed = (images[place].header.SOPInstanceUID for place in (1, 0))
+    assert len(result.of_image(done).findings) == 7
+    with pytest.raises(ValueError, match="an image without a result'; want one that was done"):
+        result.of_image(failed)
+    with pytest.raises(ValueError, match="want an image that the report is about"):
+        result.of_image("1.2.3")
 
 
 def test_segmentations_give_the_findings_that_they_hold(tmp_path):
