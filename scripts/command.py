@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from scripts.archive.options import add_options as add_archive
+from scripts.common.checks import check
 from scripts.common.command_line import Parser
 
 # The rest is imported where it is used, so that --help answers at once.
@@ -42,6 +44,16 @@ def evaluate(
     if not phantoms:
         values["source::datalist_file"] = Path(datalist)
     return _run(files, values | choice.values())
+
+
+def archive(**given: Any) -> int:
+    """Segment the mammograms of an archive: studies in, results back to it."""
+    from scripts.archive.options import run
+
+    names = ("method", "preset", "score_threshold", "weights", "device", "set", "config", "quiet")
+    choice, overlays, progress = _choice(**{name: given.pop(name) for name in names})
+    check("--config", overlays, not overlays, "--set, or weights and presets of a method")
+    return run(choice, progress, given)
 
 
 def verify(folder: str, key_file: str) -> int:
@@ -129,7 +141,7 @@ def make_parser() -> Parser:
     status = "exit status: 0 done; 1 an image failed, or results differ; 2 wrong input; 130 Ctrl-C"
     about = "Microcalcifications in mammograms. Research use only; not a medical device."
     parser = Parser(prog="mammo-mc", description=about, epilog=status)
-    commands = parser.add_subparsers(required=True, metavar="{segment,evaluate,verify,info}")
+    commands = parser.add_subparsers(required=True, metavar="{segment,evaluate,archive,verify,info}")
 
     def command(run: Any, text: str) -> Any:
         sub = commands.add_parser(run.__name__, help=text, description=run.__doc__, epilog=status)
@@ -155,6 +167,10 @@ def make_parser() -> Parser:
     add("--section", default="testing", choices=("training", "validation", "testing"), help="part that is evaluated")
     add("--phantoms", action="store_true", help="generate simulated mammograms in the dataset folder, evaluate on them")
     add("--data-note", default="", help="a remark for the report")
+
+    add = command(archive, "segment the mammograms of an archive, results back to it")
+    add_archive(add)
+    _add_choice(add)
 
     add = command(verify, "check that a result folder is as it was written")
     add("folder", help="with a run_report.json")
