@@ -166,11 +166,11 @@ class DicomWebArchive:
         return path
 
     def store(self, file: Path, study: str) -> None:
-        """A result, by STOW-RS; refused because it is there already is stored."""
+        """A result, by STOW-RS; refused because it is there already is stored. Into any study where `study` is ""."""
         dataset = dcmread(file)
         try:
             with _told():
-                answer = self.client.store_instances([dataset], study)
+                answer = self.client.store_instances([dataset], study or None)
                 refused = [str(item.get("FailureReason", "?")) for item in answer.get("FailedSOPSequence", [])]
         except requests.HTTPError as error:
             refused = [f"status {error.response.status_code}"]
@@ -230,7 +230,7 @@ def _extract(whole: Path, content_type: str, path: Path) -> None:
 
 
 class _told:
-    """In this block what means that the archive cannot be reached is raised as `ArchiveUnreachable`, statuses from `least` on included."""
+    """In this block, what means that the archive cannot be reached, as statuses from `least` on, is raised as that."""
 
     def __init__(self, least: int = 600) -> None:
         self.least = least

@@ -23,7 +23,7 @@ from pydicom.uid import (
 )
 from pynetdicom import AE, _config, evt
 from pynetdicom import ALL_TRANSFER_SYNTAXES as SYNTAXES
-from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
+from pynetdicom.sop_class import Verification
 
 from scripts.archive.archive import (
     ArchiveUnreachable,

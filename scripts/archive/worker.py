@@ -39,7 +39,7 @@ from scripts.outputs.dicom.mammogram import Mammogram, failed_mammogram
 from scripts.outputs.manifest import digest_of
 
 logger = logging.getLogger(__name__)
-UID_IN_TEXT = re.compile(r"[0-9]+(?:\.[0-9]+){4,}")
+UID_IN_TEXT = re.compile(r"\b[012](?:\.[0-9]+){2,}")
 
 
 class CanAnalyse(Protocol):
@@ -169,10 +169,10 @@ class Worker:
             if (told, self.results.basis) == (study.done_images, study.done_basis):
                 self.queue.done(study, told, self.results.basis, study.reason)
                 return
-            if told != study.images and self.pace.settle_s > 0:
+            if told != study.images:
                 self.queue.images_changed(study, told, time.time() + self.pace.settle_s)
                 return
-            if told == study.images and study.attempts >= self.pace.attempts:
+            if study.attempts >= self.pace.attempts:
                 self._failed(study, study.reason)
                 return
             if study.crashes >= self.pace.crashes:
@@ -183,7 +183,7 @@ class Worker:
             self.queue.put_back(study, time.time() + self.pace.poll_s, self._hide(message_of(error)))
             raise
         except Exception as error:
-            logger.debug("a study failed", exc_info=True)
+            logger.debug("a study failed", exc_info=not self.identity.hidden)
             self._try_again(study, self._hide(message_of(error)))
             return
         except BaseException:  # Ctrl-C, a polite end: the study's turn comes again
