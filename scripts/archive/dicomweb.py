@@ -16,6 +16,7 @@ import requests
 from dicomweb_client import DICOMwebClient
 from pydicom import dcmread
 from requests.adapters import HTTPAdapter
+from retrying import RetryError
 
 from scripts.archive.archive import (
     ArchiveUnreachable,
@@ -43,6 +44,7 @@ BROKEN = (
     requests.TooManyRedirects,
     requests.exceptions.ChunkedEncodingError,
     requests.exceptions.JSONDecodeError,
+    RetryError,
 )
 ACCEPT = 'multipart/related; type="application/dicom"; transfer-syntax=*'
 STUDY, INSTANCES, SERIES, SOP, SOP_CLASS, MODALITY = (

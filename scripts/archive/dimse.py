@@ -92,7 +92,9 @@ class DimseArchive:
 
     def close(self) -> None:
         """Stop listening."""
-        self._server.shutdown()
+        if self._server is not None:
+            self._server.shutdown()
+            self._server = None
 
     def studies(self, wanted: Wanted) -> Iterator[FoundStudy]:
         """Studies of which images arrived."""
@@ -130,11 +132,11 @@ class DimseArchive:
         entity.add_requested_context(dataset.SOPClassUID, dataset.file_meta.TransferSyntaxUID)
         tls = (self._context(ssl.Purpose.SERVER_AUTH), self.host) if self.tls else None
         association = entity.associate(self.host, self.peer_port, ae_title=self.peer, tls_args=tls)
+        if association.rejected_contexts:
+            raise StoreRefused(f"{file.name}: got a kind that the archive does not take; want it stored")
         if not association.is_established:
             raise ArchiveUnreachable(f"{self.peer} at port {self.peer_port}: got no association; want one")
         try:
-            if not association.accepted_contexts:
-                raise StoreRefused(f"{file.name}: got a kind that the archive does not take; want it stored")
             status = association.send_c_store(dataset).get("Status")
         finally:
             association.release()

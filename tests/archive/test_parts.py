@@ -113,7 +113,7 @@ def test_a_network_needs_encryption_or_leave(tmp_path):
     with pytest.raises(ValueError, match="in plain over a network'; want https or TLS"):
         Connection("http://pacs.example/dicom-web").check_encrypted("pacs.example", False)
     Connection("http://pacs.example/dicom-web", unencrypted=True).check_encrypted("pacs.example", False)
-    with pytest.raises(ValueError, match="token_file: got .* want an existing file"):
+    with pytest.raises(ValueError, match=r"token_file: got .* want an existing file"):
         Connection("https://pacs.example", token_file=str(tmp_path / "none"))
 
 

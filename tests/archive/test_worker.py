@@ -79,17 +79,18 @@ def test_an_image_that_arrives_later_is_done_and_the_study_gets_another_report(s
     assert sorted(sizes) == [1, 2]
 
 
-def test_killed_at_any_point_every_study_is_done_exactly_once(start, files, monkeypatch):
+def test_killed_at_any_point_every_study_is_done_exactly_once(start, files, tmp_path, monkeypatch):
     """Before and after every call of the archive, in turn, the worker ends as by kill -9 and is started again."""
     monkeypatch.setattr(StudyQueue, "put_back", lambda *_, **__: None)  # a killed process does nothing more
     plain = FakeArchive(files[2])
     start(plain)
     stored_once(plain, masks=1, reports=1)
     for half in range(2 * plain.calls):
+        (tmp_path / "state" / "queue.sqlite").unlink()
         archive = FakeArchive(files[2])
         archive.kill_at = half
-        assert isinstance(start(archive, basis=f"basis {half}").error, Killed), half
-        left = start(archive, basis=f"basis {half}")
+        assert isinstance(start(archive).error, Killed), half
+        left = start(archive)
         assert left.error is None and left.counts["done"] == 1, half
         stored_once(archive, masks=1, reports=1)
 
