@@ -1,6 +1,7 @@
 """Reading mammograms and labels, and where the breast is. Images are tensors [1, rows, cols]."""
 
 from collections.abc import Hashable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,8 +23,9 @@ from scripts.data.reader.mammogram_reader import AS_SHOWN, Metadata, Reading
 class LoadMammogramd(MapTransform):
     """Replace paths by mammograms: MetaTensor [1, rows, cols], float32 in [0, 1], MCs bright.
 
-    A mammogram that is read already (MetaTensor with the reader's metadata) stays as it is. MONAI's `LoadImaged` would
-    try other readers on a file that ours refuses.
+    A folder that holds one file stands for it: so MONAI Label hands over a series of an archive. A mammogram that is
+    read already (MetaTensor with the reader's metadata) stays as it is. MONAI's `LoadImaged` would try other readers
+    on a file that ours refuses.
     """
 
     def __init__(self, keys: KeysCollection = "image", reading: Reading = AS_SHOWN) -> None:
@@ -36,9 +38,18 @@ class LoadMammogramd(MapTransform):
         for key in self.keys:
             if isinstance(item[key], MetaTensor) and "spacing_mm" in item[key].meta:
                 continue
-            array, meta = read(item[key], self.reading)
+            array, meta = read(_file_of(item[key]), self.reading)
             item[key] = MetaTensor(torch.from_numpy(array)[None], meta=meta)
         return item
+
+
+def _file_of(path: PathLike) -> PathLike:
+    """The only file in a folder (else MammogramReadError); any other path as it is."""
+    if not isinstance(path, str | Path) or not Path(path).is_dir():
+        return path
+    files = sorted(Path(path).iterdir())
+    check_file(path, len(files) == 1, f"a folder of {len(files)} files", "one file")
+    return files[0]
 
 
 class MammogramReader(ImageReader):
