@@ -113,7 +113,7 @@ ifeq ($(STUDIES),data/studies/images)
 endif
 	$(LABEL_PYTHON) monai_label/start.py --studies "$(STUDIES)" --port $(PORT)
 
-test-server: $(LABEL_VENV)/.run ## the real MONAI Label server against the command line (minutes)
+test-server: $(LABEL_VENV)/.run orthanc ## the real MONAI Label server against the command line (minutes)
 	OMP_NUM_THREADS=1 $(LABEL_PYTHON) -m pytest -q -m server tests/server
 
 $(VENV)/.archive: requirements-archive.txt $(VENV)/.dev
