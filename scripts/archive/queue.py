@@ -55,7 +55,7 @@ class StudyQueue:
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch(mode=0o600)
-        self._base = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+        self._base = sqlite3.connect(path, isolation_level=None)
         self._base.row_factory = sqlite3.Row
         self._base.execute("PRAGMA synchronous = FULL")
         self._base.execute(TABLE)

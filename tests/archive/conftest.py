@@ -1,5 +1,7 @@
 """A worker on an archive in memory."""
 
+import shutil
+import subprocess
 from types import SimpleNamespace
 
 import pytest
@@ -48,3 +50,16 @@ def start(tmp_path, files):
         return left
 
     return run
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory):
+    """A certificate of 127.0.0.1 that vouches for itself, and its key."""
+    if not shutil.which("openssl"):
+        pytest.skip("no openssl here")
+    folder = tmp_path_factory.mktemp("certificates")
+    words = "openssl req -x509 -newkey rsa:2048 -nodes -keyout key.pem -out cert.pem -days 2 -subj /CN=127.0.0.1"
+    subprocess.run(
+        [*words.split(), "-addext", "subjectAltName=IP:127.0.0.1"], cwd=folder, check=True, capture_output=True
+    )
+    return folder / "cert.pem", folder / "key.pem"

@@ -2,9 +2,7 @@
 
 import http.server
 import json
-import shutil
 import ssl
-import subprocess
 import threading
 
 import pytest
@@ -181,19 +179,6 @@ def test_the_token_is_read_anew_for_each_request(serve, tmp_path):
     token.write_text("second")
     list(archive.studies(Wanted()))
     assert [headers["Authorization"] for _, headers in server.requests] == ["Bearer first", "Bearer second"]
-
-
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory):
-    """A certificate of 127.0.0.1 that vouches for itself, and its key."""
-    if not shutil.which("openssl"):
-        pytest.skip("no openssl here")
-    folder = tmp_path_factory.mktemp("certificates")
-    words = "openssl req -x509 -newkey rsa:2048 -nodes -keyout key.pem -out cert.pem -days 2 -subj /CN=127.0.0.1"
-    subprocess.run(
-        [*words.split(), "-addext", "subjectAltName=IP:127.0.0.1"], cwd=folder, check=True, capture_output=True
-    )
-    return folder / "cert.pem", folder / "key.pem"
 
 
 def test_tls_needs_the_right_certificates_on_both_sides(serve, certificates):

@@ -1,7 +1,11 @@
 """DIMSE: images sent by dcmtk's storescu and pynetdicom, results to Orthanc by C-STORE."""
 
+import json
 import shutil
+import signal
 import subprocess
+import sys
+import time
 
 import pytest
 
@@ -12,7 +16,7 @@ from pydicom.uid import ExplicitVRLittleEndian
 from pynetdicom import AE
 
 from scripts.archive.archive import ArchiveUnreachable, Connection, FileRefused, StoreRefused, Wanted
-from scripts.archive.demo import contents
+from scripts.archive.demo import contents, phantom_studies
 from scripts.archive.dimse import DimseArchive
 from scripts.archive.orthanc import Orthanc, free_port
 from scripts.archive.queue import StudyQueue
@@ -143,6 +147,50 @@ def test_a_result_that_the_peer_does_not_take_is_refused(listen, files, tmp_path
         archive.store(tmp_path / "report.dcm", report.StudyInstanceUID)
     archive.store(files[0], report.StudyInstanceUID)
     assert [image.sop for image in archive.instances(report.StudyInstanceUID)] == [dcmread(files[0]).SOPInstanceUID]
+
+
+def test_tls_needs_the_right_certificates_on_both_sides(files, tmp_path, certificates):
+    cert, key = map(str, certificates)
+    ours = {"ca_file": cert, "client_cert": cert, "client_key": key, "timeout_s": 5.0}
+    taker = DimseArchive(Connection("dicoms://X@127.0.0.1:1", **ours), tmp_path / "taker", 0, ae_title="PACS")
+    study, place = dcmread(files[0]).StudyInstanceUID, f"PACS@127.0.0.1:{taker.port}"
+    wrong = [("dicom", {}), ("dicoms", {}), ("dicoms", {"ca_file": cert})]
+    for scheme, options in wrong:
+        sender = DimseArchive(Connection(f"{scheme}://{place}", timeout_s=5.0, **options), tmp_path / "sender", 0)
+        with pytest.raises((ArchiveUnreachable, StoreRefused)):
+            sender.store(files[0], study)
+        sender.close()
+    assert not list(taker.studies(Wanted()))
+    sender = DimseArchive(Connection(f"dicoms://{place}", **ours), tmp_path / "sender", 0)
+    sender.store(files[0], study)
+    assert [found.uid for found in taker.studies(Wanted())] == [study]
+    sender.close()
+    taker.close()
+
+
+@pytest.mark.skipif(not shutil.which("storescu"), reason="no dcmtk here")
+def test_the_command_takes_what_arrives_and_ends_in_order(tmp_path):
+    files = phantom_studies(tmp_path / "phantoms", 1, (416, 320))
+    with Orthanc(tmp_path / "orthanc") as orthanc:
+        port, state = free_port(), tmp_path / "state"
+        words = ["archive", f"dicom://ORTHANC@127.0.0.1:{orthanc.dicom_port}", str(state), "--listen", str(port)]
+        words += ["--settle-s", "1", "--poll-s", "0.3", "--for-ever", "--health-port", "0", "--quiet"]
+        process = subprocess.Popen([sys.executable, "-m", "scripts.command", *words], stderr=subprocess.PIPE, text=True)
+        try:
+            command = ["storescu", "-aec", "MAMMO_MC", "127.0.0.1", str(port), *map(str, files)]
+            until = time.monotonic() + 120
+            while subprocess.run(command, capture_output=True).returncode and time.monotonic() < until:
+                time.sleep(0.5)
+            while len(orthanc.get("instances")) < 5 and time.monotonic() < until:
+                time.sleep(0.3)
+            time.sleep(1.0)  # more would be too many
+            assert len(orthanc.get("instances")) == 5
+        finally:
+            process.send_signal(signal.SIGTERM)
+            said = process.communicate(timeout=60)[1]
+        assert process.returncode == 130 and said.splitlines()[-1] == "interrupted", said
+        report = json.loads((state / "archive_report.json").read_text())
+        assert (report["state"], report["studies_done"], report["images_done"]) == ("interrupted", 1, 2)
 
 
 def test_a_network_needs_tls_or_leave(tmp_path):
