@@ -36,6 +36,7 @@ logger = logging.getLogger(__name__)
 for name in ("dicomweb_client", "urllib3", "retrying"):
     logging.getLogger(name).setLevel(logging.ERROR)
 
+LARGEST_JSON = 64_000_000  # bytes
 PAGE = 500  # results of a search at a time
 UNREACHABLE = frozenset({401, 403, 407, 429, 502, 503, 504})  # nothing that a study could be blamed for
 BROKEN = (
@@ -65,23 +66,29 @@ class Token(requests.auth.AuthBase):
 
 
 class Bounded(HTTPAdapter):
-    """Answers of at most `largest` bytes, compressed or not; a longer one is a FileRefused while it is read."""
+    """Answers of at most `largest` bytes, compressed or not; a longer one is a FileRefused while it is read.
+
+    Answers in JSON are kept in memory, so `LARGEST_JSON` is their bound.
+    """
 
     def __init__(self, largest: int) -> None:
         super().__init__()
         self.largest = largest
 
-    def send(self, *args: Any, **kwargs: Any) -> requests.Response:
+    def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> requests.Response:
         """Send a request, and bound what is read of its answer."""
-        response = super().send(*args, **kwargs)
+        response = super().send(request, *args, **kwargs)
         stream = response.raw.stream
+        largest = self.largest if request.headers.get("Accept") == ACCEPT else min(self.largest, LARGEST_JSON)
 
         def bounded(*words: Any, **options: Any) -> Iterator[bytes]:
-            left = self.largest
+            left = largest
             for chunk in stream(*words, **options):
                 left -= len(chunk)
                 if left < 0:
-                    raise FileRefused(f"the archive's answer: got more than {self.largest} bytes; want --largest-mb")
+                    raise FileRefused(
+                        f"the archive's answer: got more than {largest} bytes; want less, or --largest-mb"
+                    )
                 yield chunk
 
         response.raw.stream = bounded

@@ -13,7 +13,8 @@ from typing import Any, NoReturn
 
 from scripts.common.checks import check
 
-MODULES = {"dicomweb_client": "dicomweb-client", "pynetdicom": "pynetdicom"}
+#: Module -> package, as in requirements-archive.txt.
+MODULES = {"dicomweb_client": "dicomweb-client==0.61.2", "pynetdicom": "pynetdicom==3.0.4"}
 HEALTH_PORT = 8765
 
 
@@ -67,7 +68,7 @@ def run(choice: Any, progress: bool, given: dict[str, Any]) -> int:
     """
     for module, package in MODULES.items():
         there = importlib.util.find_spec(module) is not None
-        check("packages", f"no {package}", there, "pip install -r requirements-archive.txt")
+        check("packages", f"no {module}", there, f"pip install {package}")
     from scripts.api import Segmenter
     from scripts.archive.archive import Wanted
     from scripts.archive.health import Health

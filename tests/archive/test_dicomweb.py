@@ -124,6 +124,13 @@ def test_what_is_no_json_is_no_answer(serve):
         list(archive.studies(Wanted()))
 
 
+def test_a_search_result_without_end_is_refused(serve, monkeypatch):
+    monkeypatch.setattr("scripts.archive.dicomweb.LARGEST_JSON", 3_000_000)
+    _, archive = serve(lambda *_: (200, {"Content-Type": "application/json"}, endless()))
+    with pytest.raises(FileRefused, match="got more than 3000000 bytes"):
+        list(archive.studies(Wanted()))
+
+
 def test_nobody_there():
     with pytest.raises(ArchiveUnreachable, match="cannot be reached: ConnectionError"):
         list(DicomWebArchive(Connection("http://127.0.0.1:1/dicom-web")).studies(Wanted()))

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -122,6 +123,32 @@ def test_an_image_that_arrives_later(orthanc, phantoms, tmp_path):
     first, both = expected(phantoms[:1], basis), expected(phantoms[:2], basis)
     (study,) = both
     assert set(held(orthanc)[0][study]) == first[study] | both[study]
+
+
+def test_a_failed_image_is_told_in_a_report_that_tools_accept(orthanc, phantoms, tmp_path):
+    """One of two images is blank: its study gets the other's results and a report that names it as failed."""
+    blank = dcmread(phantoms[1])
+    blank.PixelData = bytes(len(blank.PixelData))
+    blank.save_as(tmp_path / "blank.dcm")
+    archive = fill(orthanc, [phantoms[0], tmp_path / "blank.dcm"])
+    assert main(["archive", orthanc.dicomweb, str(tmp_path / "state"), *QUICK]) == 1
+    report = json.loads((tmp_path / "state" / "archive_report.json").read_text())
+    assert (report["studies_done"], report["images_done"], report["images_failed"]) == (1, 1, 1)
+    ((study, sops),) = uids_of([phantoms[0], tmp_path / "blank.dcm"]).items()
+    uid = Results(Segmenter().basis).study_uid("cad_sr", sops, sops[1:])
+    counts = Counter(modality for _, modality, _, _ in contents(orthanc.dicomweb))
+    assert counts == {"MG": 2, "SEG": 1, "SR": 2} and uid in held(orthanc)[0][study]
+    file = tmp_path / "back.dcm"
+    (told,) = archive.client.search_for_instances(study, search_filters={"SOPInstanceUID": uid})
+    series = told["0020000E"]["Value"][0]
+    archive.client.retrieve_instance(study, series, uid).save_as(file, enforce_file_format=True)
+    result = read_result(file)
+    assert result.succeeded == "some" and {image.sop_uid for image in result.images} == set(sops)
+    if shutil.which("dciodvfy"):
+        said = subprocess.run(["dciodvfy", "-new", file], capture_output=True, text=True).stderr
+        assert "Error" not in said, said
+    if shutil.which("dsrdump"):
+        assert subprocess.run(["dsrdump", file], capture_output=True).returncode == 0
 
 
 def test_dates_and_studies(orthanc, phantoms, tmp_path):

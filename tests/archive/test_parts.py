@@ -10,6 +10,7 @@ from pydicom import dcmread
 
 from scripts.archive.archive import Connection, FileRefused, Instance, check_is, is_loopback, is_uid, write_stand_in
 from scripts.archive.health import Health
+from scripts.archive.options import MODULES
 from scripts.archive.queue import StudyQueue
 from scripts.archive.results import Results
 from scripts.command import main
@@ -143,7 +144,9 @@ def test_wrong_options_are_status_2_and_one_line(tmp_path, capsys, root, tiny_we
     assert said in capsys.readouterr().err.splitlines()[-1]
 
 
-def test_a_missing_package_is_told(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("scripts.archive.options.MODULES", {"no_such_module": "no-such-package"})
+def test_a_missing_package_is_told(tmp_path, capsys, monkeypatch, root):
+    assert set(MODULES.values()) < set((root / "requirements-archive.txt").read_text().splitlines())
+    monkeypatch.setattr("scripts.archive.options.MODULES", {"no_such_module": "no-such-package==1"})
     assert main(["archive", "http://127.0.0.1:1/dicom-web", str(tmp_path)]) == 2
-    assert "packages: got 'no no-such-package'; want pip install -r requirements-archive.txt" in capsys.readouterr().err
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last == "error: packages: got 'no no_such_module'; want pip install no-such-package==1"
