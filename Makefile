@@ -6,7 +6,7 @@ OUTPUT ?= output
 DEMO := data/demo
 BUNDLE := $(BIN)/python -m monai.bundle run
 
-.PHONY: help demo test lint bench train benchmark-data benchmark report follow-up package monai-label test-server tracking test-tracking test-cluster test-deploy test-browser clean
+.PHONY: help demo test lint bench train benchmark-data benchmark report follow-up package monai-label test-server tracking test-tracking test-cluster test-deploy test-browser orthanc archive-demo test-archive clean
 .DEFAULT_GOAL := help
 
 help: ## list the commands
@@ -127,7 +127,7 @@ ifeq ($(STUDIES),data/studies/images)
 endif
 	$(LABEL_PYTHON) monai_label/start.py --studies "$(STUDIES)" --port $(PORT)
 
-test-server: $(LABEL_VENV)/.run ## the real MONAI Label server against the command line (minutes)
+test-server: $(LABEL_VENV)/.run orthanc ## the real MONAI Label server against the command line (minutes)
 	OMP_NUM_THREADS=1 $(LABEL_PYTHON) -m pytest -q -m server tests/server
 
 $(VENV)/.cluster: requirements-cluster.txt $(VENV)/.dev
@@ -157,3 +157,23 @@ test-browser: $(VENV)/.browser ## the study page in headless Chromium, by clicks
 
 clean: ## remove generated phantoms, caches and output/ (not your data, runs/ or .venv)
 	rm -rf data/phantom data/phantom_second data/demo data/studies data/follow_up data/federated data/patches output
+$(VENV)/.archive: requirements-archive.txt $(VENV)/.dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-archive.txt
+	touch $@
+
+ORTHANC := orthanc orthanc-dicomweb
+HAS_ORTHANC = command -v Orthanc >/dev/null && test -e /usr/share/orthanc/plugins/libOrthancDicomWeb.so
+
+orthanc: # Debian's, if it is not here; the service that comes with it is stopped
+	@$(HAS_ORTHANC) || { test "$$(id -u)" = 0 || { echo "error: Orthanc: got none; want it installed: sudo apt-get install $(ORTHANC)" >&2; exit 2; }; }
+	@$(HAS_ORTHANC) || { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(ORTHANC); \
+		systemctl disable --now orthanc 2>/dev/null || true; }
+
+archive-demo: $(VENV)/.archive orthanc ## archive in, archive out: Orthanc on loopback, generated studies, results back
+	$(BIN)/python -m scripts.archive.demo
+
+test-archive: $(VENV)/.archive orthanc ## the archive worker against the real Orthanc: round trip, kills, DIMSE (minutes)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m archive tests/archive
+
+clean: ## remove generated phantoms, caches and output/ (not your data, runs/ or .venv)
+	rm -rf data/phantom data/phantom_second data/demo data/studies data/archive data/follow_up data/patches output

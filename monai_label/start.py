@@ -1,6 +1,6 @@
 """Lay out MONAI Label's app for this bundle and start its server; needs the environment that `make monai-label` builds.
 
-    python monai_label/start.py --studies FOLDER [--app FOLDER] [--methods hdogreg slim_fcn] [--preset balanced]
+    python monai_label/start.py --studies STUDIES [--app FOLDER] [--methods hdogreg slim_fcn] [--preset balanced]
 
 The app is MONAI Label's own "monaibundle". Each method becomes a model of its own in it: a copy of this bundle with
 the method's configs merged in, and with its weights alone, so that a client cannot pick another network's. Training
@@ -62,6 +62,20 @@ def lay_out(app: Path, methods: list[str], preset: str) -> list[str]:
     return [METHODS[method][0] for method in methods]
 
 
+def prepare_for_archive(app: Path) -> None:
+    """Settings of MONAI Label for mammograms of an archive, where they are not set already.
+
+    Its own conversion to NIfTI would lose how grey values are shown: MONOCHROME1 images would be read inverted. Without
+    the tools of dcmqi on the path it would download them.
+    """
+    settings = {"SEARCH_FILTER": '{"Modality": "MG"}', "CONVERT_TO_NIFTI": "false", "CACHE_EXPIRY": "60"}
+    for name, value in (settings | {"CACHE_PATH": str(app / "dicomweb")}).items():
+        os.environ.setdefault(f"MONAI_LABEL_DICOMWEB_{name}", value)
+    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    if not shutil.which("itkimage2segimage"):
+        raise SystemExit("error: itkimage2segimage is not on the path; want dcmqi in this Python (make monai-label)")
+
+
 def _files(*names: str) -> list[str]:
     return [str(ROOT / "configs" / name) for name in names if name]
 
@@ -75,22 +89,27 @@ def _write(path: Path, names: list[str], changes: dict[str, object]) -> None:
 def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--studies", type=Path, required=True, help="folder of mammograms; labels go to labels/ in it")
+    words = "folder of mammograms (labels go to labels/ in it), or an archive's DICOMweb address"
+    parser.add_argument("--studies", required=True, help=words)
     parser.add_argument("--app", type=Path, default=ROOT / "runs" / "monai_label", help="where the app is laid out")
     parser.add_argument("--methods", nargs="+", default=["hdogreg", "slim_fcn"], choices=METHODS)
     parser.add_argument("--preset", default="balanced", choices=PRESETS, help="what clients see first")
     parser.add_argument("--host", default="127.0.0.1", help="by default this computer alone can reach it")
     parser.add_argument("--port", default="8000")
     given = parser.parse_args()
-    app, studies = given.app.resolve(), given.studies.resolve()
-    if not studies.is_dir():
-        raise SystemExit(f"error: studies: got {given.studies}; want an existing folder")
+    app, studies = given.app.resolve(), given.studies
+    if studies.startswith(("http://", "https://")):
+        prepare_for_archive(app)
+    elif not Path(studies).is_dir():
+        raise SystemExit(f"error: studies: got {studies}; want an existing folder, or https://host/dicom-web")
+    else:
+        studies = str(Path(studies).resolve())
     models = lay_out(app, given.methods, given.preset)
     os.environ.setdefault("MONAI_LABEL_DATASTORE_FILE_EXT", json.dumps(SUFFIXES))
     os.environ.setdefault("MONAI_LABEL_AUTO_UPDATE_SCORING", "false")  # it scores two images at a time, and fails
     os.environ.setdefault("PYTHONPATH", "")
     conf = {"models": ",".join(models), "epistemic_model": models[0], "zoo_source": "local", "sam2": "false"}
-    command = [sys.executable, "-m", "monailabel.main", "start_server", "--app", str(app), "--studies", str(studies)]
+    command = [sys.executable, "-m", "monailabel.main", "start_server", "--app", str(app), "--studies", studies]
     command += [part for key, value in conf.items() for part in ("--conf", key, value)]
     command += ["--host", given.host, "--port", given.port]
     os.chdir(app)  # MONAI Label reads a `.env` of the folder it runs in

@@ -21,11 +21,14 @@ from scripts.common.config_check import check_config, check_device
 from scripts.common.errors import root_cause
 from scripts.common.memory import keep_freed_memory
 from scripts.common.objects import Microcalcification
+from scripts.common.provenance import bundle_version, describe_weights
+from scripts.common.settings import describe
 from scripts.common.tensors import plane
 from scripts.data.reader.mammogram_reader import Reading, mammogram_of_array
 from scripts.evaluation.methods import METHODS
 from scripts.outputs.dicom.tracking import with_tracking_uids
 from scripts.outputs.dicom.writers import is_dicom_input
+from scripts.outputs.manifest import digest_of
 from scripts.transforms import LoadMammogramd
 
 BUNDLE = Path(__file__).resolve().parents[1]
@@ -103,7 +106,17 @@ class Segmenter:
             self.inferer = parser.get_parsed_content("inferer")
             self.postprocessing = parser.get_parsed_content("postprocessing")
             parser.get_parsed_content("load_weights").load(self.network)
+            names = ("method", "operating_point", "scoring", "analysis")
+            self.settings = describe({name: parser.get_parsed_content(name) for name in names})
+            self.weights = describe_weights(parser.get_parsed_content("weights"))
+        self.method: str = parser["method"]
         keep_freed_memory()
+
+    @property
+    def basis(self) -> str:
+        """Digest of what results depend on, besides the image: settings, weights, version of the bundle."""
+        weights = None if self.weights is None else self.weights["sha256"]
+        return digest_of([self.settings, weights, bundle_version()])
 
     def __call__(self, image: Any, spacing_mm: float | Sequence[float] | None = None) -> Findings:
         """Find the MCs of one mammogram.
@@ -117,16 +130,21 @@ class Segmenter:
         Raises:
             MammogramReadError: the image cannot serve as a mammogram.
         """
-        with _Causes(), torch.no_grad(), eval_mode(self.network):
-            item = self.preprocessing({"image": self._read(image, spacing_mm)})
-            inputs, breast = item["image"][None].to(self.device), item["breast"][None].to(self.device)
-            logits = self.inferer(inputs, self.network, breast=breast)
-            item = self.postprocessing({**item, "pred": logits[0]})
+        item = self.analyse(image, spacing_mm)
         instances, mask = plane(item["instances"]).astype(np.int32), item["analysis"].mask.astype(np.uint8)
         report, meta = item["report"], item["image"].meta
         if is_dicom_input(item):
             report = with_tracking_uids(report, str(meta["filename_or_obj"]))
         return Findings(item["findings"], mask, instances, plane(item["map"]).astype(np.float32), report)
+
+    def analyse(self, image: Any, spacing_mm: float | Sequence[float] | None = None) -> dict[str, Any]:
+        """As `__call__`, but what the writers of scripts/outputs take: image, pred, instances, findings, report, ..."""
+        with _Causes(), torch.no_grad(), eval_mode(self.network):
+            item = self.preprocessing({"image": self._read(image, spacing_mm)})
+            inputs, breast = item["image"][None].to(self.device), item["breast"][None].to(self.device)
+            logits = self.inferer(inputs, self.network, breast=breast)
+            done: dict[str, Any] = self.postprocessing({**item, "pred": logits[0]})
+        return done
 
     def _read(self, image: Any, spacing_mm: float | Sequence[float] | None) -> MetaTensor:
         pair = None if spacing_mm is None else np.broadcast_to(np.asarray(spacing_mm, float), 2)

@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from scripts.archive.options import add_options as add_archive
+from scripts.common.checks import check
 from scripts.common.command_line import Parser
 
 # The rest is imported where it is used, so that --help answers at once.
@@ -53,6 +55,16 @@ def study(output: str, input: str, outputs: list[str], follow_ups: str, group_fi
     images = list_mammograms(input, identity) if input else []
     more: dict[str, Any] = {"outputs": outputs or list(FILES), "follow_ups": follow_ups, "identity": identity}
     return int(Studies(output, images, group_files_by=group_files_by, **more).write() > 0)
+
+
+def archive(**given: Any) -> int:
+    """Segment the mammograms of an archive: studies in, results back to it."""
+    from scripts.archive.options import run
+
+    names = ("method", "preset", "score_threshold", "weights", "device", "set", "config", "quiet")
+    choice, overlays, progress = _choice(**{name: given.pop(name) for name in names})
+    check("--config", overlays, not overlays, "--set, or weights and presets of a method")
+    return run(choice, progress, given)
 
 
 def verify(folder: str, key_file: str) -> int:
@@ -155,7 +167,7 @@ def make_parser() -> Parser:
     )
     about = "Microcalcifications in mammograms. Research use only; not a medical device."
     parser = Parser(prog="mammo-mc", description=about, epilog=status)
-    commands = parser.add_subparsers(required=True, metavar="{segment,study,cluster,evaluate,verify,info}")
+    commands = parser.add_subparsers(required=True, metavar="{segment,study,cluster,evaluate,archive,verify,info}")
 
     def command(run: Any, text: str) -> Any:
         sub = commands.add_parser(run.__name__, help=text, description=run.__doc__, epilog=status)
@@ -190,6 +202,10 @@ def make_parser() -> Parser:
     add("--section", default="testing", choices=("training", "validation", "testing"), help="part that is evaluated")
     add("--phantoms", action="store_true", help="generate simulated mammograms in the dataset folder, evaluate on them")
     add("--data-note", default="", help="a remark for the report")
+
+    add = command(archive, "segment the mammograms of an archive, results back to it")
+    add_archive(add)
+    _add_choice(add)
 
     add = command(verify, "check that a result folder is as it was written")
     add("folder", help="with a run_report.json")

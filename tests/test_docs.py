@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 from monai.bundle import ConfigParser
 
+from scripts.archive.options import add_options
 from scripts.command import main as console_command
 
 ROOT = Path(__file__).parents[1]
@@ -30,7 +31,7 @@ CARDS = [page for page in USER_PAGES if page.startswith("models/")]
 #: JSON files that pages name and that are no configs: outputs, data lists, metadata.
 OTHER_JSON = {"findings", "run_report", "metrics", "comparison", "comparisons", "agreement", "operating_points"}
 OTHER_JSON |= {"failure", "datalist", "plain", "phantoms", "best", "metadata", "done", "groups"}
-OTHER_JSON |= {"region", "change", "evaluation", "study"}
+OTHER_JSON |= {"region", "change", "evaluation", "study", "archive_report"}
 
 #: Options of `monai.bundle run` itself.
 RUN_OPTIONS = {"config_file", "meta_file", "logging_file", "tracking", "args_file"}
@@ -75,6 +76,14 @@ def module_commands():
                 yield pytest.param(line, id=f"{page}: {line[:60]}")
             elif re.match(f"{TOOLS}.*--", line):
                 yield pytest.param(f"python -m scripts.evaluation {line}", id=f"{page}: {line[:60]}")
+
+
+@cache
+def archive_options():
+    """Options of `mammo-mc archive`, which its page names one by one."""
+    names = []
+    add_options(lambda *words, **_: names.extend(word[2:] for word in words if word.startswith("--")))
+    return frozenset(names)
 
 
 def headings(page):
@@ -200,6 +209,8 @@ def test_top_level_options_in_the_text_exist_in_a_config(page):
         if re.match(f"python -m scripts|mammo-mc|{TOOLS}", code):
             continue  # checked as commands
         for key in re.findall(r"(?<![\w-])--(\w+)(?![\w:-])", code):
+            if key in archive_options():
+                continue
             assert key in RUN_OPTIONS | {"help"} or any(key in config for config in all_configs()), f"{page}: --{key}"
 
 

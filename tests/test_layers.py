@@ -8,8 +8,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 STAGES = ["common", "data", "candidates", "simulation", "networks", "inference", "training", "findings", "outputs"]
 STAGES += ["transforms", "evaluation", "bench", "sweeps"]
-#: Files beside the stages, which users call; each may import the ones before it.
-ENTRANCES = ["api", "cluster", "command", "installed"]
+#: Files beside the stages (and a folder), which users call; each may import the ones before it.
+ENTRANCES = ["api", "archive", "cluster", "command", "installed"]
 FILES = sorted((ROOT / "scripts").rglob("*.py"))
 
 
@@ -24,7 +24,10 @@ def imported(file):
 
 
 def test_the_stages_are_these():
-    assert {path.name for path in (ROOT / "scripts").iterdir() if path.is_dir()} - {"__pycache__"} == set(STAGES)
+    assert {path.name for path in (ROOT / "scripts").iterdir() if path.is_dir()} - {"__pycache__"} == {
+        *STAGES,
+        "archive",
+    }
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda path: path.relative_to(ROOT).as_posix())

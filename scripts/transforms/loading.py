@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Hashable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,9 +24,9 @@ from scripts.data.reader.mammogram_reader import AS_SHOWN, Metadata, Reading
 class LoadMammogramd(MapTransform):
     """Replace paths by mammograms: MetaTensor [1, rows, cols], float32 in [0, 1], MCs bright.
 
-    A mammogram that is read already (MetaTensor with the reader's metadata) stays as it is; another array, whose grey
-    values and pixel spacing nobody knows, is a ValueError. MONAI's `LoadImaged` would
-    try other readers on a file that ours refuses.
+    A folder that holds one file stands for it: so MONAI Label hands over a series of an archive. A mammogram that is
+    read already (MetaTensor with the reader's metadata) stays as it is; another array, whose grey values and pixel
+    spacing nobody knows, is a ValueError. MONAI's `LoadImaged` would try other readers on a file that ours refuses.
     """
 
     def __init__(self, keys: KeysCollection = "image", reading: Reading = AS_SHOWN) -> None:
@@ -40,9 +41,18 @@ class LoadMammogramd(MapTransform):
                 continue
             path = isinstance(item[key], str | os.PathLike)
             check(str(key), type(item[key]).__name__, path, "a path, or a mammogram with this bundle's metadata")
-            array, meta = read(item[key], self.reading)
+            array, meta = read(_file_of(item[key]), self.reading)
             item[key] = MetaTensor(torch.from_numpy(array)[None], meta=meta)
         return item
+
+
+def _file_of(path: PathLike) -> PathLike:
+    """The only file in a folder (else MammogramReadError); any other path as it is."""
+    if not isinstance(path, str | Path) or not Path(path).is_dir():
+        return path
+    files = sorted(Path(path).iterdir())
+    check_file(path, len(files) == 1, f"a folder of {len(files)} files", "one file")
+    return files[0]
 
 
 class MammogramReader(ImageReader):

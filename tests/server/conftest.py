@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -70,15 +71,24 @@ def command_line(studies, root, tmp_path_factory):
 @pytest.fixture(scope="session")
 def server(studies, command_line, root, tmp_path_factory):
     """MONAI Label's own client of a running server; the app's folder, and that of its model."""
+    with running_server(
+        root, tmp_path_factory.mktemp("server"), studies.folder, "hdogreg", "slim_fcn", "context_cnn"
+    ) as it:
+        make_training_tiny(it.model / "configs" / "train.json")
+        yield it
+
+
+@contextmanager
+def running_server(root, folder, studies, *methods):
+    """A server on studies (a folder, or an archive's address) that ends with the block."""
     pytest.importorskip("monailabel", reason="needs the environment of `make monai-label`: make test-server")
     from monailabel.client import MONAILabelClient
 
-    folder = tmp_path_factory.mktemp("server")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [sys.executable, str(root / "monai_label" / "start.py"), "--studies", str(studies.folder)]
-    command += ["--app", str(folder / "app"), "--port", str(port), "--methods", "hdogreg", "slim_fcn", "context_cnn"]
+    command = [sys.executable, str(root / "monai_label" / "start.py"), "--studies", str(studies)]
+    command += ["--app", str(folder / "app"), "--port", str(port), "--methods", *methods]
     (folder / "answers").mkdir()
     client = MONAILabelClient(f"http://127.0.0.1:{port}", tmpdir=str(folder / "answers"))
     with (folder / "log.txt").open("w") as log:
@@ -86,7 +96,6 @@ def server(studies, command_line, root, tmp_path_factory):
         try:
             _wait_for(client, process, folder / "log.txt")
             model = folder / "app" / "model" / MODEL
-            make_training_tiny(model / "configs" / "train.json")
             yield SimpleNamespace(client=client, model=model, name=MODEL, pid=process.pid, log=folder / "log.txt")
         finally:
             process.terminate()

@@ -174,6 +174,17 @@ def test_a_refused_file_is_not_read_by_some_other_reader(tmp_path):
         LoadMammogramd()({"image": str(tmp_path / "x.npy")})
 
 
+def test_a_folder_of_one_file_is_that_file(tmp_path):
+    folder = tmp_path / "series"
+    folder.mkdir()
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (80, 70)).astype(np.uint8)).save(folder / "image.png")
+    loaded, wanted = (LoadMammogramd()({"image": path})["image"] for path in (str(folder), folder / "image.png"))
+    assert torch.equal(loaded, wanted) and loaded.meta["filename_or_obj"] == str(folder / "image.png")
+    (folder / "second.png").write_bytes(b"")
+    with pytest.raises(MammogramReadError, match="got a folder of 2 files; want one file"):
+        LoadMammogramd()({"image": folder})
+
+
 def test_labels_are_loaded_for_the_images_shape_and_missing_ones_are_empty(tmp_path):
     (tmp_path / "points.csv").write_text("row,col\n2,3\n")
     image = mammogram(np.zeros((5, 6)))
