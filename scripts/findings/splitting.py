@@ -12,6 +12,7 @@ from scripts.common.objects import fill_holes
 from scripts.common.tensors import Spacing
 
 _EIGHT = np.ones((3, 3), bool)
+SUBPIXELS = 3  # per px and direction, at which distances to an outline are taken: MCs are a few px wide
 
 
 @dataclass(frozen=True)
@@ -23,12 +24,12 @@ class Parting:
     """
 
     neck: float = 0.0  # share in [0, 1); larger ones part more
-    least_radius_px: float = 1.5  # of each part
+    least_radius_px: float = 1.0  # of each part
 
     def __post_init__(self) -> None:
         check_fields(self)
         check("neck", self.neck, 0 <= self.neck < 1, "a share in [0, 1)")
-        check("least_radius_px", self.least_radius_px, self.least_radius_px >= 1, "1 px or more")
+        check("least_radius_px", self.least_radius_px, self.least_radius_px > 0, "more than 0")
 
     def part(self, labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Labels, int (rows, cols), 0 background, and scores (n + 1,) by number, with objects parted.
@@ -50,13 +51,22 @@ class Parting:
 
     def _parts(self, own: np.ndarray) -> np.ndarray:
         """Numbered parts of one object, bool (rows, cols)."""
-        padded = np.pad(own, 1)
-        depth = cv2.distanceTransform(padded.view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-        tops, count = ndimage.label((depth == ndimage.maximum_filter(depth, footprint=_EIGHT)) & padded, _EIGHT)
+        rows, cols = (length + 2 for length in own.shape)
+        size = (cols * SUBPIXELS, rows * SUBPIXELS)
+        fine = cv2.resize(np.pad(own, 1).view(np.uint8) * np.uint8(255), size, interpolation=cv2.INTER_LINEAR) > 127
+        depth = cv2.distanceTransform(fine.view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE) / np.float32(SUBPIXELS)
+        tops, count = ndimage.label((depth == ndimage.maximum_filter(depth, footprint=_EIGHT)) & fine, _EIGHT)
         if count < 2:
             return own.astype(np.int32)
-        parts = watershed(-depth, tops, connectivity=2, mask=padded)
-        return _merged(parts, depth, self.neck, self.least_radius_px)[1:-1, 1:-1]
+        parts = _merged(watershed(-depth, tops, connectivity=2, mask=fine), depth, self.neck, self.least_radius_px)
+        if parts.max() < 2:
+            return own.astype(np.int32)
+        middle = slice(SUBPIXELS // 2 + SUBPIXELS, -SUBPIXELS, SUBPIXELS)  # of the px of the object
+        coarse = parts[middle, middle]
+        if not coarse[own].all():  # corners that the finer outline cuts off belong to the nearest part
+            nearest = ndimage.distance_transform_edt(coarse == 0, return_distances=False, return_indices=True)
+            coarse = coarse[tuple(nearest)]
+        return np.where(own, coarse, 0)
 
 
 def _merged(parts: np.ndarray, depth: np.ndarray, neck: float, least: float) -> np.ndarray:
@@ -70,7 +80,7 @@ def _merged(parts: np.ndarray, depth: np.ndarray, neck: float, least: float) -> 
         one = depth[: parts.shape[0] - shift[0], max(0, -shift[1]) : parts.shape[1] - max(0, shift[1])]
         other = depth[shift[0] :, max(0, shift[1]) : parts.shape[1] + min(0, shift[1])]
         meet = (first != second) & (first > 0) & (second > 0)
-        for a, b, width in zip(first[meet], second[meet], np.minimum(one, other)[meet], strict=True):
+        for a, b, width in zip(first[meet].tolist(), second[meet].tolist(), np.minimum(one, other)[meet], strict=True):
             pair = (min(a, b), max(a, b))
             passes[pair] = max(passes.get(pair, 0.0), float(width))
     name = {number: number for number in radius}
