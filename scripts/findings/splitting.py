@@ -24,7 +24,7 @@ class Parting:
     """
 
     neck: float = 0.0  # share in [0, 1); larger ones part more
-    least_radius_px: float = 1.0  # of each part
+    least_radius_px: float = 1.4  # of each part; thinner ones are ends and bends of linear MCs
 
     def __post_init__(self) -> None:
         check_fields(self)
