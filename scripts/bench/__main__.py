@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from scripts.bench.commands import command_section, run_command
+from scripts.bench.findings import findings_section
 from scripts.bench.floors import machine_speed, speed_section, stage_section
 from scripts.bench.growth import SWEEPS, growth_sections
 from scripts.bench.measure import in_fresh_process
@@ -25,7 +26,7 @@ from scripts.common.tables import write_text
 from scripts.data.lists.folder import list_mammograms
 from scripts.simulation.phantom import phantom_images
 
-PARTS = ("candidates", "stages", "network", "command", "training", "scoring")
+PARTS = ("candidates", "stages", "network", "command", "training", "scoring", "findings")
 logger = logging.getLogger("scripts.bench")
 
 
@@ -80,6 +81,9 @@ def sections(args: argparse.Namespace, files: list[str], folder: str) -> Iterato
     if "scoring" in parts:
         logger.info("evaluation")
         yield in_fresh_process(scoring_section)
+    if "findings" in parts:
+        logger.info("findings")
+        yield in_fresh_process(findings_section, args.runs)
     if args.growth is not None:
         yield from growth_sections(args.growth or SWEEPS, files, f"{folder}/growth", 2, weights)
 
@@ -112,7 +116,8 @@ def main() -> None:
     parser.add_argument("--output_dir", default=str(ROOT / "output" / "bench"), help="bench.md, bench.json, growth.png")
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    files, found, about = mammograms(args), list[Section](), machine()
+    needs_files = args.growth is not None or set(PARTS if args.only is None else args.only) - {"scoring", "findings"}
+    files, found, about = mammograms(args) if needs_files else [], list[Section](), machine()
     with tempfile.TemporaryDirectory() as folder:
         for section in sections(args, files, folder):
             found.append(section)

@@ -96,7 +96,7 @@ def measure_slices(
     """
     segmenter = Segmenter(config, weights)
     settings, bank = settings or SliceSettings(), shape_bank(SHAPE_SEEDS[section])
-    parting, wholes = parting or Parting(neck=0.85), wholes or Wholes(least_diameter_mm=1.0)
+    parting, wholes = parting or Parting(), wholes or Wholes()
     tried = variants(parting, wholes, features=None, clusters=None)
     rows: dict[str, list[Row]] = {name: [] for name in tried}
     cases: dict[str, list[CaseScores]] = {name: [] for name in tried}

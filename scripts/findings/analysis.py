@@ -49,8 +49,8 @@ class FindingsAnalysis:
     kinds: KindRules | None = field(default_factory=KindRules)
     features: MCFeatures | None = field(default_factory=MCFeatures)
     clusters: ClusterAnalysis | None = field(default_factory=ClusterAnalysis)
-    parting: Parting | None = None  # of touching MCs, first of all
-    wholes: Wholes | None = None  # large calcifications whole and filled, next
+    parting: Parting | None = field(default_factory=Parting)  # of touching MCs, first of all
+    wholes: Wholes | None = field(default_factory=Wholes)  # large calcifications whole and filled, next
 
     def analyse(
         self,

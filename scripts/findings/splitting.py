@@ -1,4 +1,4 @@
-"""After objects are formed: touching MCs parted, large calcifications whole and filled. Both are off by default."""
+"""After objects are formed: touching MCs parted, large calcifications whole and filled."""
 
 from dataclasses import dataclass
 
@@ -23,7 +23,7 @@ class Parting:
     narrower one of them. 0 parts nothing.
     """
 
-    neck: float = 0.0  # share in [0, 1); larger ones part more
+    neck: float = 0.85  # share in [0, 1); larger ones part more
     least_radius_px: float = 1.4  # of each part; thinner ones are ends and bends of linear MCs
 
     def __post_init__(self) -> None:
@@ -55,8 +55,9 @@ class Parting:
         size = (cols * SUBPIXELS, rows * SUBPIXELS)
         fine = cv2.resize(np.pad(own, 1).view(np.uint8) * np.uint8(255), size, interpolation=cv2.INTER_LINEAR) > 127
         depth = cv2.distanceTransform(fine.view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE) / np.float32(SUBPIXELS)
-        tops, count = ndimage.label((depth == ndimage.maximum_filter(depth, footprint=_EIGHT)) & fine, _EIGHT)
-        if count < 2:
+        is_top = (depth == cv2.dilate(depth, _EIGHT.view(np.uint8))) & fine  # no neighbour exceeds it
+        count, tops = cv2.connectedComponents(is_top.view(np.uint8), connectivity=8)
+        if count <= 2:  # the background is one of them
             return own.astype(np.int32)
         parts = _merged(watershed(-depth, tops, connectivity=2, mask=fine), depth, self.neck, self.least_radius_px)
         if parts.max() < 2:
@@ -72,7 +73,9 @@ class Parting:
 def _merged(parts: np.ndarray, depth: np.ndarray, neck: float, least: float) -> np.ndarray:
     """Neighbouring basins united, widest pass first, unless both are prominent: passes narrower than `neck` times the
     smaller radius."""
-    radius = {number: float(depth[parts == number].max()) for number in range(1, int(parts.max()) + 1)}
+    radii = np.zeros(int(parts.max()) + 1, depth.dtype)
+    np.maximum.at(radii, parts.ravel(), depth.ravel())
+    radius = dict(enumerate(radii.tolist()[1:], start=1))
     passes: dict[tuple[int, int], float] = {}
     for shift in ((0, 1), (1, 0), (1, 1), (1, -1)):
         first = parts[: parts.shape[0] - shift[0], max(0, -shift[1]) : parts.shape[1] - max(0, shift[1])]
@@ -80,9 +83,12 @@ def _merged(parts: np.ndarray, depth: np.ndarray, neck: float, least: float) -> 
         one = depth[: parts.shape[0] - shift[0], max(0, -shift[1]) : parts.shape[1] - max(0, shift[1])]
         other = depth[shift[0] :, max(0, shift[1]) : parts.shape[1] + min(0, shift[1])]
         meet = (first != second) & (first > 0) & (second > 0)
-        for a, b, width in zip(first[meet].tolist(), second[meet].tolist(), np.minimum(one, other)[meet], strict=True):
-            pair = (min(a, b), max(a, b))
-            passes[pair] = max(passes.get(pair, 0.0), float(width))
+        keys = np.minimum(first, second)[meet].astype(np.int64) * (len(radius) + 1) + np.maximum(first, second)[meet]
+        widths = np.zeros((len(radius) + 1) ** 2, depth.dtype)
+        np.maximum.at(widths, keys, np.minimum(one, other)[meet])
+        for key in np.unique(keys).tolist():
+            pair = divmod(key, len(radius) + 1)
+            passes[pair] = max(passes.get(pair, 0.0), float(widths[key]))
     name = {number: number for number in radius}
 
     def root(number: int) -> int:
@@ -110,7 +116,7 @@ class Wholes:
     filled. It replaces the marks that it holds if it is large, compact, and clear of its surroundings.
     """
 
-    least_diameter_mm: float = 0.0  # of the body; 0 leaves every object as it is
+    least_diameter_mm: float = 1.0  # of the body; 0 leaves every object as it is
     most_diameter_mm: float = 6.0  # larger ones are tissue
     share: float = 0.5  # of the contrast
     contrast: float = 0.1  # least peak over background, units of the [0, 1] range

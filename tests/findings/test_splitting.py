@@ -16,10 +16,10 @@ def discs(*places, radius=6, shape=(60, 90)):
     return mask
 
 
-def test_default_leaves_everything_as_it_is():
+def test_switched_off_they_leave_everything_as_it_is():
     labels, scores = discs((20, 30), (31, 30)), np.array([0, 0.7])
-    assert Parting().part(labels, scores)[0] is labels
-    assert Wholes().make(np.ones((60, 90), np.float32), labels, scores, SPACING)[0] is labels
+    assert Parting(neck=0).part(labels, scores)[0] is labels
+    assert Wholes(least_diameter_mm=0).make(np.ones((60, 90), np.float32), labels, scores, SPACING)[0] is labels
 
 
 @pytest.mark.parametrize(
