@@ -35,6 +35,7 @@ class Exam:
     instances: np.ndarray | None = None  # int (rows, cols): ids of the MCs, for pictures
     clusters: Mapping[int, Sequence[int]] = field(default_factory=dict)  # id -> ids of its MCs
     file: str = ""
+    method: str = ""  # that found the MCs
 
     @property
     def breast_area_cm2(self) -> float:
@@ -94,6 +95,7 @@ def read_exam(folder: str | Path, reading: Reading = AS_SHOWN, mammogram: str | 
         instances=_read_instances(path.parent / INSTANCES, meta, image.shape),
         clusters={int(cluster["id"]): cluster["members"] for cluster in report.get("clusters", ())},
         file=report["file"],
+        method=str(report.get("method", "")),
     )
 
 
