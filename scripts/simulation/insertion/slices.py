@@ -101,7 +101,7 @@ def render_slices(image: np.ndarray, spec: SliceSpec, bank: ShapeBank, settings:
     for number, mc in enumerate(spec.mcs, start=1):
         top, left, signal = mc_signal(mc, bank, spec.blur_px)
         window, part = clip_window(top, left, signal.shape, image.shape)
-        row, col = round(mc.row), round(mc.col)
+        row, col = np.clip((round(mc.row), round(mc.col)), 0, np.subtract(image.shape, 1)).tolist()  # some touch beyond
         damping = min(1.0, max(0.0, (1.0 - float(base[row, col])) / WHITE_RANGE))
         signal = signal[part] * np.float32(mc.gain * damping)
         added[window] += signal
