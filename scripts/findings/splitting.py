@@ -161,11 +161,13 @@ class Wholes:
             area_free = result[window]
             area_free[body & (area_free == 0)] = number
             done |= set(pieces)
-        return fill_holes(result), scores
+        return fill_holes(result) if done else labels, scores
 
     def _body(self, image: np.ndarray, mark: np.ndarray, mm: float) -> np.ndarray | None:
         """The body around a mark in a window, bool (rows, cols); None where there is none of the kind."""
         peak = float(np.percentile(image[mark], 75))
+        if peak - float(image.min()) < self.contrast:  # not even over the darkest pixel: cheaper than the quartile
+            return None
         background = float(np.percentile(image, 25))
         if peak - background < self.contrast:
             return None
