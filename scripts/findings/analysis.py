@@ -49,8 +49,8 @@ class FindingsAnalysis:
     kinds: KindRules | None = field(default_factory=KindRules)
     features: MCFeatures | None = field(default_factory=MCFeatures)
     clusters: ClusterAnalysis | None = field(default_factory=ClusterAnalysis)
-    parting: Parting | None = field(default_factory=Parting)  # of touching MCs, first of all
-    wholes: Wholes | None = field(default_factory=Wholes)  # large calcifications whole and filled, next
+    parting: Parting | None = field(default_factory=Parting)  # of touching individual MCs, once kinds are known
+    wholes: Wholes | None = field(default_factory=Wholes)  # large calcifications whole and filled, first of all
 
     def analyse(
         self,
@@ -67,8 +67,6 @@ class FindingsAnalysis:
         The image is float32 (rows, cols) in [0, 1], the breast bool; `side` is the laterality, "" where unknown.
         Objects below `score_threshold` help to tell the kinds of the others and are dropped then.
         """
-        if self.parting is not None:
-            labels, scores = self.parting.part(labels, scores)
         if self.wholes is not None:
             labels, scores = self.wholes.make(image, labels, scores, spacing_mm)
         if self.kinds is not None:
@@ -83,6 +81,8 @@ class FindingsAnalysis:
         if kept.size < len(kinds):
             labels, scores = renumbered(keep_objects(labels, scores, score_threshold), scores)
             kinds, arteries = [kinds[number - 1] for number in kept], _of_kept(arteries, kept)
+        if self.parting is not None:
+            labels, scores, kinds = _parted(self.parting, labels, scores, kinds)
         marks = measure_objects(labels, scores, spacing_mm)
         is_counted = np.ones(len(marks), bool) if self.kinds is None else self.kinds.counted(kinds)
         values = None if self.features is None else self.features.measure(labels, image, spacing_mm)
@@ -101,6 +101,21 @@ def renumbered(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.n
     numbers = np.zeros(max(labels.max(initial=0), 0) + 1, np.int32)
     numbers[present] = np.arange(1, present.size + 1)
     return numbers[labels], np.concatenate([[0], np.asarray(scores)[present]])
+
+
+def _parted(
+    parting: Parting, labels: np.ndarray, scores: np.ndarray, kinds: Sequence[MarkKind]
+) -> tuple[np.ndarray, np.ndarray, list[MarkKind]]:
+    """Marks numbered 1..n, their scores and kinds, with individual MCs parted: parts have the kind of the whole.
+
+    Parted before kinds are told, pieces would look like a chain, and large calcifications would come in pieces.
+    """
+    is_individual = np.array([False, *(mark.kind == INDIVIDUAL for mark in kinds)])[labels]
+    parts, scores = parting.part(np.where(is_individual, labels, 0), scores)
+    numbers, first = np.unique(parts, return_index=True)
+    origin = dict(zip(numbers.tolist(), labels.ravel()[first].tolist(), strict=True))
+    added = [kinds[origin[number] - 1] for number in range(len(kinds) + 1, len(scores))]
+    return np.where(is_individual, parts, labels).astype(labels.dtype), scores, [*kinds, *added]
 
 
 def _of_kept(arteries: Sequence[Artery], kept: np.ndarray) -> list[Artery]:

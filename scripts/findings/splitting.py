@@ -54,7 +54,8 @@ class Parting:
         rows, cols = (length + 2 for length in own.shape)
         size = (cols * SUBPIXELS, rows * SUBPIXELS)
         fine = cv2.resize(np.pad(own, 1).view(np.uint8) * np.uint8(255), size, interpolation=cv2.INTER_LINEAR) > 127
-        depth = cv2.distanceTransform(fine.view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE) / np.float32(SUBPIXELS)
+        exact = cv2.distanceTransform(fine.view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE) / np.float32(SUBPIXELS)
+        depth = np.rint(exact * 64) / np.float32(64)  # OpenCV's last digits depend on the number of its threads
         is_top = (depth == cv2.dilate(depth, _EIGHT.view(np.uint8))) & fine  # no neighbour exceeds it
         count, tops = cv2.connectedComponents(is_top.view(np.uint8), connectivity=8)
         if count <= 2:  # the background is one of them

@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
+from scripts.common.objects import label_objects
 from scripts.findings.splitting import Parting, Wholes
 
 SPACING = (0.07, 0.07)
@@ -79,3 +80,18 @@ def test_small_mcs_and_tissue_stay():
 def test_values_out_of_range_are_refused(rule, wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         rule(**wrong)
+
+
+def test_parts_do_not_depend_on_the_threads_of_opencv():
+    rng, threads = np.random.default_rng(0), cv2.getNumThreads()
+    noise = cv2.GaussianBlur(rng.standard_normal((300, 300)).astype(np.float32), (0, 0), 6)
+    labels = label_objects(noise > 0.01)[0]
+    found = []
+    try:
+        for count in (1, 4):
+            cv2.setNumThreads(count)
+            found.append(Parting().part(labels, np.ones(labels.max() + 1))[0])
+    finally:
+        cv2.setNumThreads(threads)
+    np.testing.assert_array_equal(*found)
+    assert found[0].max() > labels.max()
