@@ -53,9 +53,9 @@ class FollowUp:
     limits: QualityLimits = field(default_factory=QualityLimits)
     matching: MatchingRule = field(default_factory=MatchingRule)
     intervals: Intervals = field(default_factory=Intervals)
-    #: Score, or name of a preset, from which a mark is an MC by itself; fainter ones of the results only keep an MC of
-    #: the other exam from being called new or gone. 0: every mark is one.
-    clear_from: float | str = 0.0
+    #: Preset from whose threshold on a mark is an MC by itself; fainter ones of the results only keep an MC of the
+    #: other exam from being called new or gone. "": every mark is one.
+    clear_preset: str = ""
     operating_points: str = "models/operating_points.json"  # where presets are looked up
     clusters: ClusterRule = field(default_factory=CircleClusters)  # of what is left without faint marks
 
@@ -72,12 +72,12 @@ class FollowUp:
         ]
         registration = None if self.regions_only else self.registration
         comparison = compare(prior, current, registration, self.limits, self.matching)
-        if self.clear_from:
+        if self.clear_preset:
             least = self._clear_from(prior), self._clear_from(current)
             prior, current, comparison = without_faint(prior, current, comparison, least, self.clusters)
         regions = [("region", *both) for both in self._regions(given, prior, current, comparison)]
         settings: dict[str, Any] = {"registration": self.registration, "limits": self.limits, "matching": self.matching}
-        settings |= {"intervals": self.intervals, "reading": self.reading, "clear_from": self.clear_from}
+        settings |= {"intervals": self.intervals, "reading": self.reading, "clear_preset": self.clear_preset}
         report = build_follow_up_report(prior, current, comparison, regions, self.intervals, settings)
         folder = Path(self.output_dir).expanduser()
         write_traces(folder / "follow_up.csv", report, prior, current)
@@ -103,9 +103,7 @@ class FollowUp:
 
     def _clear_from(self, exam: Exam) -> float:
         """The score from which a mark of an exam is clear."""
-        if not isinstance(self.clear_from, str):
-            return float(self.clear_from)
-        return float(OperatingPoints(self.operating_points, exam.method, self.clear_from).threshold() or 0.0)
+        return float(OperatingPoints(self.operating_points, exam.method, self.clear_preset).threshold() or 0.0)
 
     def _regions(
         self, given: list[Region | None], prior: Exam, current: Exam, comparison: Comparison

@@ -6,6 +6,8 @@ What a network misses in one exam would look like change. So both exams are sear
 
 from dataclasses import replace
 
+import numpy as np
+
 from scripts.findings.clusters import ClusterRule, form_clusters
 from scripts.findings.follow_up.compare import Comparison
 from scripts.findings.follow_up.exams import Exam
@@ -39,4 +41,7 @@ def _only(exam: Exam, ids: set[int], rule: ClusterRule) -> Exam:
     if len(findings) == len(exam.findings):
         return exam
     clusters = {cluster.id: cluster.members for cluster in form_clusters(rule, findings, exam.spacing_mm)}
-    return replace(exam, findings=findings, clusters=clusters)
+    instances = exam.instances
+    if instances is not None:
+        instances = np.where(np.isin(instances, list(ids)), instances, 0)
+    return replace(exam, findings=findings, clusters=clusters, instances=instances)
