@@ -77,9 +77,10 @@ follow-up: $(VENV)/.follow-up ## compare two exams (a generated pair, or yours):
 ifeq ($(PRIOR)$(CURRENT),data/follow_up/prior.dcmdata/follow_up/current.dcm)
 	$(BUNDLE) generate $(FOLLOW_UP)
 endif
-	$(BUNDLE) --config_file configs/inference.json --input_dir "$(PRIOR)" --output_dir "$(OUTPUT)/prior"
-	$(BUNDLE) --config_file configs/inference.json --input_dir "$(CURRENT)" --output_dir "$(OUTPUT)/current"
-	$(BUNDLE) follow_up $(FOLLOW_UP) --prior "$(OUTPUT)/prior" --current "$(OUTPUT)/current" --output_dir "$(OUTPUT)/follow_up"
+	$(BUNDLE) --config_file configs/inference.json --preset sensitive --input_dir "$(PRIOR)" --output_dir "$(OUTPUT)/prior"
+	$(BUNDLE) --config_file configs/inference.json --preset sensitive --input_dir "$(CURRENT)" --output_dir "$(OUTPUT)/current"
+	$(BUNDLE) follow_up $(FOLLOW_UP) --prior "$(OUTPUT)/prior" --current "$(OUTPUT)/current" --clear_preset balanced \
+		--output_dir "$(OUTPUT)/follow_up"
 	@echo "results: $(OUTPUT)/follow_up/follow_up.png, .json, .csv"
 
 TRACKING_VENV := .venv-tracking

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from scripts.bench.commands import command_section, run_command
+from scripts.bench.findings import findings_section
 from scripts.bench.floors import machine_speed, speed_section, stage_section
 from scripts.bench.growth import SWEEPS, growth_sections
 from scripts.bench.measure import in_fresh_process
@@ -26,8 +27,8 @@ from scripts.common.tables import write_text
 from scripts.data.lists.folder import list_mammograms
 from scripts.simulation.phantom import phantom_images
 
-PARTS = ("candidates", "stages", "network", "command", "training", "scoring", "outputs")
-OF_NO_FILES = ("scoring", "outputs")  # parts that draw what they need
+PARTS = ("candidates", "stages", "network", "command", "training", "scoring", "findings", "outputs")
+OF_NO_FILES = ("scoring", "findings", "outputs")  # parts that draw what they need
 logger = logging.getLogger("scripts.bench")
 
 
@@ -82,6 +83,9 @@ def sections(args: argparse.Namespace, files: list[str], folder: str) -> Iterato
     if "scoring" in parts:
         logger.info("evaluation")
         yield in_fresh_process(scoring_section)
+    if "findings" in parts:
+        logger.info("findings")
+        yield in_fresh_process(findings_section, args.runs)
     if "outputs" in parts:
         logger.info("outputs")
         Path(folder, "outputs").mkdir()

@@ -23,12 +23,13 @@ BRIDGE_MM = 4.0  # half width of what counts as thin: film frames, label strokes
 class BreastRegion:
     """Where MCs are looked for."""
 
-    erosion_px: int = 45  # side of the square that erodes the breast mask, odd, px of `reference_spacing_mm`
+    #: Side of the square that erodes the breast mask, odd, px of `reference_spacing_mm`; 0 keeps the whole breast
+    erosion_px: int = 45
     reference_spacing_mm: float = 0.07  # pixel size that the side is given at; 0: px of every image
 
     def __post_init__(self) -> None:
         check_fields(self)
-        check("erosion_px", self.erosion_px, self.erosion_px % 2, "an odd number of pixels")
+        check("erosion_px", self.erosion_px, self.erosion_px % 2 or not self.erosion_px, "0, or an odd number of px")
 
     def masks(self, image: np.ndarray, spacing_mm: float) -> tuple[np.ndarray, np.ndarray]:
         """The breast and the eroded breast, bool (rows, cols) each, of a [0, 1] image with this pixel size."""

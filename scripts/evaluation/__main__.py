@@ -1,6 +1,6 @@
 """The evaluation's tools, one command each.
 
-    python -m scripts.evaluation {methods,report,failures,compare,readers,summary,kinds} ...
+    python -m scripts.evaluation {methods,report,failures,compare,readers,summary,kinds,slices} ...
 
 Exit status: 0; 1 when an evaluation failed or something was left out; 2 for wrong input, with one line
 `error: ...` last.
@@ -23,6 +23,7 @@ from scripts.evaluation.readers import compare_readers
 from scripts.evaluation.report.build import write_report
 from scripts.evaluation.report.pictures import write_failures
 from scripts.evaluation.report.tables import summarise
+from scripts.evaluation.slices import measure_slices
 from scripts.evaluation.statistics import IMAGE, PATIENT, Bootstrap
 
 logger = logging.getLogger("scripts.evaluation")
@@ -121,6 +122,14 @@ def make_parser() -> Parser:
     add("--output", type=Path, default=Path("kinds.json"), help="file to write")
     add("--section", default="testing", choices=("training", "validation", "testing"), help="part of the folder")
     add("--images", type=int, default=10, help="number of images, the first of the part")
+    add("--seed", type=int, default=0, help="of what is inserted")
+    add("--weights", default="models/model.pt", help="of the default network")
+
+    add = command("slices", measure_slices, "touching, large and superficial MCs, with splitting off and on")
+    add("--background-dir", required=True, help="folder of normal mammograms")
+    add("--output", type=Path, default=Path("slices.json"), help="file to write; a table in Markdown goes beside it")
+    add("--section", default="testing", choices=("training", "validation", "testing"), help="part of the folder")
+    add("--images", type=int, default=16, help="number of images, the first of the part")
     add("--seed", type=int, default=0, help="of what is inserted")
     add("--weights", default="models/model.pt", help="of the default network")
 

@@ -60,8 +60,8 @@ class FindingsAnalysis:
     kinds: KindRules | None = field(default_factory=KindRules)
     features: MCFeatures | None = field(default_factory=MCFeatures)
     clusters: ClusterAnalysis | None = field(default_factory=ClusterAnalysis)
-    parting: Parting | None = None  # of touching MCs, first of all
-    wholes: Wholes | None = None  # large calcifications whole and filled, next
+    parting: Parting | None = field(default_factory=Parting)  # of touching individual MCs, once kinds are known
+    wholes: Wholes | None = field(default_factory=Wholes)  # large calcifications whole and filled, first of all
 
     def analyse(
         self,
@@ -79,7 +79,9 @@ class FindingsAnalysis:
         Objects below `score_threshold` help to tell the kinds of the others and are dropped then.
         """
         failures: dict[str, str] = {}
-        labels, scores = self._shaped(image, labels, scores, spacing_mm, failures)
+        if (wholes := self.wholes) is not None:
+            given = labels, scores
+            labels, scores = attempted("wholes", failures, lambda: wholes.make(image, *given, spacing_mm), given)
         if (rules := self.kinds) is not None:
             joined, numbers = labels, scores
             labels = attempted("kinds", failures, lambda: rules.join(image, joined, numbers, spacing_mm), labels)
@@ -98,6 +100,9 @@ class FindingsAnalysis:
         if kept.size < len(kinds):
             labels, scores = renumbered(keep_objects(labels, scores, score_threshold), scores)
             kinds, arteries = [kinds[number - 1] for number in kept], _of_kept(arteries, kept)
+        if (parting := self.parting) is not None:
+            whole = labels, scores, kinds
+            labels, scores, kinds = attempted("parting", failures, lambda: _parted(parting, *whole), whole)
         marks = measure_objects(labels, scores, spacing_mm)
         untold = rules is None or "kinds" in failures
         is_counted = np.ones(len(marks), bool) if untold or rules is None else rules.counted(kinds)
@@ -116,18 +121,6 @@ class FindingsAnalysis:
             found.clusters.extend(made)
         return found
 
-    def _shaped(
-        self, image: np.ndarray, labels: np.ndarray, scores: np.ndarray, spacing_mm: Spacing, failures: dict[str, str]
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Touching objects parted, large ones whole."""
-        given = labels, scores
-        if (parting := self.parting) is not None:
-            given = attempted("parting", failures, lambda: parting.part(labels, scores), given)
-        if (wholes := self.wholes) is not None:
-            parted = given
-            given = attempted("wholes", failures, lambda: wholes.make(image, *parted, spacing_mm), given)
-        return given
-
 
 def attempted(name: str, failures: dict[str, str], make: Callable[[], Made], otherwise: Made) -> Made:
     """What `make` gives; where it fails `otherwise`, and the reason under `name` in `failures`."""
@@ -145,6 +138,21 @@ def renumbered(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.n
     numbers = np.zeros(max(labels.max(initial=0), 0) + 1, np.int32)
     numbers[present] = np.arange(1, present.size + 1)
     return numbers[labels], np.concatenate([[0], np.asarray(scores)[present]])
+
+
+def _parted(
+    parting: Parting, labels: np.ndarray, scores: np.ndarray, kinds: Sequence[MarkKind]
+) -> tuple[np.ndarray, np.ndarray, list[MarkKind]]:
+    """Marks numbered 1..n, their scores and kinds, with individual MCs parted: parts have the kind of the whole.
+
+    Parted before kinds are told, pieces would look like a chain, and large calcifications would come in pieces.
+    """
+    is_individual = np.array([False, *(mark.kind == INDIVIDUAL for mark in kinds)])[labels]
+    parts, scores = parting.part(np.where(is_individual, labels, 0), scores)
+    numbers, first = np.unique(parts, return_index=True)
+    origin = dict(zip(numbers.tolist(), labels.ravel()[first].tolist(), strict=True))
+    added = [kinds[origin[number] - 1] for number in range(len(kinds) + 1, len(scores))]
+    return np.where(is_individual, parts, labels).astype(labels.dtype), scores, [*kinds, *added]
 
 
 def _of_kept(arteries: Sequence[Artery], kept: np.ndarray) -> list[Artery]:

@@ -10,13 +10,16 @@ from typing import Any
 from scripts.common.checks import check, check_fields
 from scripts.common.files import write_json, write_png
 from scripts.data.reader.mammogram_reader import AS_SHOWN, Reading
+from scripts.findings.clusters import CircleClusters, ClusterRule
 from scripts.findings.follow_up.change import Intervals
+from scripts.findings.follow_up.clear import without_faint
 from scripts.findings.follow_up.comparable import QualityLimits
 from scripts.findings.follow_up.compare import COMPARED, REFUSED, REGIONS_ONLY, Comparison, carried, compare
 from scripts.findings.follow_up.exams import Exam, read_exam
 from scripts.findings.follow_up.matching import MatchingRule
 from scripts.findings.follow_up.regions import Region, read_region
 from scripts.findings.follow_up.registration import ElastixRegistration, Registration
+from scripts.findings.presets import OperatingPoints
 from scripts.outputs.dicom.writers import write_follow_up
 from scripts.outputs.follow_up_picture import draw_follow_up
 from scripts.outputs.follow_up_report import (
@@ -52,6 +55,11 @@ class FollowUp:
     limits: QualityLimits = field(default_factory=QualityLimits)
     matching: MatchingRule = field(default_factory=MatchingRule)
     intervals: Intervals = field(default_factory=Intervals)
+    #: Preset from whose threshold on a mark is an MC by itself; fainter ones of the results only keep an MC of the
+    #: other exam from being called new or gone. "": every mark is one.
+    clear_preset: str = ""
+    operating_points: str = "models/operating_points.json"  # where presets are looked up
+    clusters: ClusterRule = field(default_factory=CircleClusters)  # of what is left without faint marks
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -66,9 +74,12 @@ class FollowUp:
         ]
         registration = None if self.regions_only else self.registration
         comparison = compare(prior, current, registration, self.limits, self.matching)
+        if self.clear_preset:
+            least = self._clear_from(prior), self._clear_from(current)
+            prior, current, comparison = without_faint(prior, current, comparison, least, self.clusters)
         regions = [("region", *both) for both in self._regions(given, prior, current, comparison)]
         settings: dict[str, Any] = {"registration": self.registration, "limits": self.limits, "matching": self.matching}
-        settings |= {"intervals": self.intervals, "reading": self.reading}
+        settings |= {"intervals": self.intervals, "reading": self.reading, "clear_preset": self.clear_preset}
         report = build_follow_up_report(prior, current, comparison, regions, self.intervals, settings)
         folder = Path(self.output_dir).expanduser()
         (folder / SR_NAME).unlink(missing_ok=True)  # of an earlier run
@@ -94,6 +105,10 @@ class FollowUp:
         path = write_json(Path(self.output_dir).expanduser() / "region.json", report)
         logger.info("\n%s\nwritten: %s", statistics_table({"name": "region", "current": report["statistics"]}), path)
         return report
+
+    def _clear_from(self, exam: Exam) -> float:
+        """The score from which a mark of an exam is clear."""
+        return float(OperatingPoints(self.operating_points, exam.method, self.clear_preset).threshold() or 0.0)
 
     def _regions(
         self, given: list[Region | None], prior: Exam, current: Exam, comparison: Comparison

@@ -29,11 +29,11 @@ MC_COLOUR = "#ffb000"
 REGION_COLOUR = "#4cc9f0"
 CLUSTER_COLOUR = "#7ae582"
 WARNING_COLOUR = "#ff2d2d"  # of what failed
-#: kind -> colour and line style of its ring: excluded kinds are dotted, so that they differ without colour, too
+#: kind -> colour and line style of its ring, so that kinds differ without colour, too: excluded ones are dotted
 KIND_STYLES: dict[str, tuple[str, Any]] = {
     INDIVIDUAL: (MC_COLOUR, "-"),
-    COARSE: ("#ff6d3a", "-"),
-    RIM: ("#ffe45e", "-"),
+    COARSE: ("#ff6d3a", "--"),
+    RIM: ("#ffe45e", "-."),
     VASCULAR: ("#9db4ff", ":"),
     METAL: ("#ff8ae2", ":"),
     SKIN_LINE: ("#c8c8c8", ":"),
@@ -129,8 +129,11 @@ def draw_overlay(
     view, extent = _whole_view(image, breast, max(round(3 / spacing_mm[0]), 1), round(12 * dpi))
     whole.imshow(view, cmap="gray", vmin=low, vmax=high, extent=extent, aspect=spacing_mm[0] / spacing_mm[1])
     ring = 0.9 / spacing_mm[0]
-    _draw_rings(whole, findings, kinds, ring, spacing_mm)
-    _draw_hulls(whole, clusters)
+    handles = _draw_rings(whole, findings, kinds, ring, spacing_mm)
+    handles += _draw_hulls(whole, clusters)
+    if clusters or set(kinds) - {INDIVIDUAL}:
+        box: dict[str, Any] = {"facecolor": "black", "edgecolor": "none", "framealpha": 0.6, "handlelength": 3}
+        whole.legend(handles=handles, loc="upper right", fontsize=9, labelcolor="white", **box).set_in_layout(False)
     _draw_scale(whole, 20.0, spacing_mm)
     whole.set_title(title, color="white", fontsize=11, loc="left", wrap=True, parse_math=False)
     if not mcs:
@@ -142,7 +145,8 @@ def draw_overlay(
     for i, (row, col) in enumerate(corners):
         name = "ABCDEFGH"[i % 8]
         whole.add_patch(Rectangle((col, row), side, side, fill=False, edgecolor=REGION_COLOUR, linewidth=1))
-        whole.text(col, row - 0.6 * ring, name, color=REGION_COLOUR, fontsize=11, va="bottom")
+        letter = whole.text(col, row - 0.6 * ring, name, color=REGION_COLOUR, fontsize=11, va="bottom")
+        letter.set_path_effects([withStroke(linewidth=3, foreground="black")])
         part = (slice(row, row + side), slice(col, col + side))
         vmin, vmax = np.percentile(image[part], (1, 99.9))
         shown = sum(row <= mc.row < row + side and col <= mc.col < col + side for mc in mcs)
@@ -153,7 +157,10 @@ def draw_overlay(
             axis.set_title(words, color=colour, fontsize=9, loc="left")
             _draw_scale(axis, 2.0, spacing_mm)
         is_mc = np.concatenate([[False], is_counted])[labels[part]]
-        axis.contour(is_mc, levels=[0.5], colors=MC_COLOUR, linewidths=0.8)
+        axis.contour(is_mc, levels=[0.5], colors=MC_COLOUR, linewidths=1.0)
+        is_other = np.concatenate([[False], ~is_counted])[labels[part]]
+        if is_other.any():
+            axis.contour(is_other, levels=[0.5], colors="white", linewidths=0.7, linestyles=":")
     for axis in figure.axes:
         axis.set_axis_off()
         axis.xaxis.set_visible(False)  # else the layout measures ticks that are not drawn
@@ -164,38 +171,42 @@ def draw_overlay(
 
 def _draw_rings(
     axes: Axes, findings: Sequence[Microcalcification], kinds: Sequence[str], ring: float, spacing_mm: Spacing
-) -> None:
-    """A ring around every mark in the colour of its kind, and a legend of the kinds where there are several."""
+) -> list[Line2D]:
+    """A ring around every mark in the colour of its kind; entries of the legend."""
     handles = []
     for kind, (colour, line) in KIND_STYLES.items():
         own = [mc for mc, name in zip(findings, kinds, strict=True) if name == kind]
         if not own:
             continue
         widths = [2 * max(ring, 0.75 * mc.equivalent_diameter_mm / spacing_mm[0]) for mc in own]
-        style: dict[str, Any] = {"facecolors": "none", "edgecolors": colour, "linestyles": line, "linewidths": 0.7}
+        style: dict[str, Any] = {"facecolors": "none", "edgecolors": colour, "linestyles": line, "linewidths": 1.0}
         places = [(mc.col, mc.row) for mc in own]
         style |= {"offsets": places, "offset_transform": axes.transData, "units": "xy"}
         rings = EllipseCollection(widths, widths, 0, **style)
         rings.set_in_layout(False)
         axes.add_collection(rings, autolim=False)
-        name = f"{kind}: {len(own)}" + ("" if line == "-" else " (not counted)")
+        name = f"{kind}: {len(own)}" + (" (not counted)" if line == ":" else "")
         handles.append(Line2D([], [], color=colour, linestyle=line, linewidth=1.5, label=name))
-    if set(kinds) - {INDIVIDUAL}:
-        box: dict[str, Any] = {"facecolor": "black", "edgecolor": "none", "framealpha": 0.6}
-        axes.legend(handles=handles, loc="upper right", fontsize=9, labelcolor="white", **box).set_in_layout(False)
+    return handles
 
 
-def _draw_hulls(axes: Axes, clusters: Sequence[ClusterFinding]) -> None:
-    """Outline of every cluster; the first ones with number, MCs and distribution."""
+def _draw_hulls(axes: Axes, clusters: Sequence[ClusterFinding]) -> list[Line2D]:
+    """Outline of every cluster; the first ones with number, MCs and distribution; the entry of the legend."""
     for finding in clusters:
         hull = np.array(finding.cluster.hull_px)
-        axes.add_patch(Polygon(hull[:, ::-1], fill=False, edgecolor=CLUSTER_COLOUR, linewidth=1))
+        axes.add_patch(Polygon(hull[:, ::-1], fill=False, edgecolor=CLUSTER_COLOUR, linewidth=1.4))
         if finding.cluster.id <= MOST_HULLS:
             words = f"{finding.cluster.id}: {len(finding.cluster.members)} {finding.distribution.name}"
-            at: dict[str, Any] = {"color": CLUSTER_COLOUR, "fontsize": 9, "va": "top", "clip_on": True}
-            text = axes.text(hull[:, 1].min(), hull[:, 0].max(), words, **at)
+            at: dict[str, Any] = {"color": CLUSTER_COLOUR, "fontsize": 9, "clip_on": True}
+            is_right = hull[:, 1].mean() > sum(axes.get_xlim()) / 2  # so that the words stay in the picture
+            is_low = hull[:, 0].max() > 0.95 * max(axes.get_ylim())
+            at |= {"ha": "right" if is_right else "left", "va": "bottom" if is_low else "top"}
+            col = hull[:, 1].max() if is_right else hull[:, 1].min()
+            text = axes.text(col, hull[:, 0].min() if is_low else hull[:, 0].max(), words, **at)
             text.set_path_effects([withStroke(linewidth=2, foreground="black")])
             text.set_in_layout(False)
+    words = f"clusters: {len(clusters)} (number: MCs, distribution)"
+    return [Line2D([], [], color=CLUSTER_COLOUR, linewidth=1.5, label=words)] if clusters else []
 
 
 def _draw_scale(axes: Axes, length_mm: float, spacing_mm: Spacing) -> None:

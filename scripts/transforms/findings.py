@@ -92,7 +92,7 @@ class MeasureFindingsd(MapTransform):
     ) -> None:
         super().__init__(keys)
         self.method, self.operating_point = method, operating_point or {}
-        self.analysis = analysis or FindingsAnalysis(None, None, None)
+        self.analysis = analysis or FindingsAnalysis(None, None, None, None, None)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> Data:
         """Measure the objects."""

@@ -128,7 +128,7 @@ def test_weights_are_repeated_images(random_image):
 
 
 def test_empty_prediction_empty_truth_and_both(make_case):
-    truth = dots((5, 5), (5, 9), (5, 13))
+    truth = dots(*((5, col) for col in range(2, 11, 2)))  # five within 8 mm
     no_prediction = ClusterTable([make_case(truth, **MM)]).curve()
     assert no_prediction.tpr.tolist() == [0] and no_prediction.tpr_at(1.0, IMAGE) == 0
     no_truth = ClusterTable([make_case([], [(box, 0.5) for box in truth], **MM)]).curve()
@@ -139,7 +139,7 @@ def test_empty_prediction_empty_truth_and_both(make_case):
 
 
 def test_bad_rules_and_weights_are_named(make_case):
-    for hits in (0, 4):
+    for hits in (0, 6):
         with pytest.raises(ValueError, match="hits"):
             FoundClusters(hits=hits)
     with pytest.raises(ValueError, match="one per image"):

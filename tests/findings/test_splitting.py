@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
+from scripts.common.objects import label_objects
 from scripts.findings.splitting import Parting, Wholes
 
 SPACING = (0.07, 0.07)
@@ -16,10 +17,10 @@ def discs(*places, radius=6, shape=(60, 90)):
     return mask
 
 
-def test_default_leaves_everything_as_it_is():
+def test_switched_off_they_leave_everything_as_it_is():
     labels, scores = discs((20, 30), (31, 30)), np.array([0, 0.7])
-    assert Parting().part(labels, scores)[0] is labels
-    assert Wholes().make(np.ones((60, 90), np.float32), labels, scores, SPACING)[0] is labels
+    assert Parting(neck=0).part(labels, scores)[0] is labels
+    assert Wholes(least_diameter_mm=0).make(np.ones((60, 90), np.float32), labels, scores, SPACING)[0] is labels
 
 
 @pytest.mark.parametrize(
@@ -79,3 +80,18 @@ def test_small_mcs_and_tissue_stay():
 def test_values_out_of_range_are_refused(rule, wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         rule(**wrong)
+
+
+def test_parts_do_not_depend_on_the_threads_of_opencv():
+    rng, threads = np.random.default_rng(0), cv2.getNumThreads()
+    noise = cv2.GaussianBlur(rng.standard_normal((300, 300)).astype(np.float32), (0, 0), 6)
+    labels = label_objects(noise > 0.01)[0]
+    found = []
+    try:
+        for count in (1, 4):
+            cv2.setNumThreads(count)
+            found.append(Parting().part(labels, np.ones(labels.max() + 1))[0])
+    finally:
+        cv2.setNumThreads(threads)
+    np.testing.assert_array_equal(*found)
+    assert found[0].max() > labels.max()

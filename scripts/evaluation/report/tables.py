@@ -119,6 +119,13 @@ PIXELS = (
     Column("ECE of pixels", "pixels/expected_calibration_error", plain("{:.3g}")),
     Column("ECE of objects", "calibration/expected_calibration_error_of_objects", plain("{:.3g}")),
 )
+KINDS = (
+    Column("pAUC, all marks", "kinds/all_marks/pauc"),
+    Column("pAUC, without excluded kinds", "kinds/without_excluded/pauc"),
+    Column(f"TPR at {FP_RATE} FP/cm², all marks", f"kinds/all_marks/tpr_at_fp_per_cm2/{FP_RATE}"),
+    Column("without excluded kinds", f"kinds/without_excluded/tpr_at_fp_per_cm2/{FP_RATE}"),
+    Column("share of hit MCs lost by it", "kinds/mcs_excluded"),
+)
 SUMMARY = (
     Column("images", "counts/images", plain("{}")),
     Column("MCs", "counts/annotated", plain("{}")),
@@ -170,8 +177,23 @@ def metric_tables(runs: Sequence[Run]) -> list[Table]:
     add("segmentation", "Segmentation at the operating threshold", [*SEGMENTATION, kappa])
     if all("clusters" in run.metrics for run in runs) and first["clusters"]["annotated"]:
         add("clusters", "Clusters found", rates("found at {:g} false clusters/image", "clusters", per_image))
+    if all("kinds" in run.metrics for run in runs):
+        add("kinds", "Detection with and without the excluded kinds of calcification", KINDS)
+        tables.append(_by_kind(runs))
     add("pixels", "Pixel and calibration values", PIXELS)
     return tables
+
+
+def _by_kind(runs: Sequence[Run]) -> Table:
+    """False marks of each kind of calcification at the operating threshold, one column a method."""
+    first = runs[0].metrics["kinds"]
+    rows = []
+    for kind in first["by_kind"]:
+        found = [run.metrics["kinds"]["by_kind"][kind] for run in runs]
+        cells = [value(own["fp_per_cm2"])._replace(remark=f"{own['true_positives']} TP") for own in found]
+        rows.append([Cell(kind + (" (excluded)" if kind in first["exclude_kinds"] else "")), *cells])
+    title = "False marks per cm² at the operating threshold by their kind"
+    return Table("by_kind", title, ["kind of the mark", *(run.name for run in runs)], rows)
 
 
 def strata_tables(runs: Sequence[Run]) -> list[Table]:

@@ -3,6 +3,7 @@
 from scripts.evaluation.sections.clusters import ClusterSection, FoundClusters
 from scripts.evaluation.sections.failure_classes import FailureClassesSection
 from scripts.evaluation.sections.froc import FrocSection
+from scripts.evaluation.sections.kinds import KindSection
 from scripts.evaluation.sections.operating_point import AgreementSection, IouSection, OperatingPointSection
 from scripts.evaluation.sections.probabilities import CalibrationSection, PixelSection
 from scripts.evaluation.sections.sizes import LabelSizes, SizeSection
@@ -16,6 +17,7 @@ __all__ = [
     "FoundClusters",
     "FrocSection",
     "IouSection",
+    "KindSection",
     "LabelSizes",
     "OperatingPointSection",
     "PixelSection",

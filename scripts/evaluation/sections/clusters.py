@@ -17,14 +17,14 @@ from scripts.evaluation.matching import GREEDY, Matched, match_events
 from scripts.evaluation.scored_set import ScoredSet
 from scripts.evaluation.sections.section import Results, Section, tpr_at_rates
 from scripts.evaluation.tables import FROC_FIELDS, froc_rows
-from scripts.findings.clusters import ClusterRule, SingleLinkageClusters
+from scripts.findings.clusters import CircleClusters, ClusterRule
 
 
 @dataclass(frozen=True)
 class FoundClusters:
     """What a cluster is, and when it counts as found."""
 
-    rule: ClusterRule = field(default_factory=SingleLinkageClusters)  # of annotated MCs, and of false positives
+    rule: ClusterRule = field(default_factory=CircleClusters)  # the product's: of annotated MCs, and of false positives
     hits: int = 2  # a cluster is found when at least so many of its MCs are hit; at most the rule's `least`
 
     def __post_init__(self) -> None:

@@ -2,13 +2,8 @@
 
 from scripts.findings.clusters.cluster import Cluster, form_clusters
 from scripts.findings.clusters.distribution import Breast, Distribution, DistributionRule, nipple_estimate_mm
-from scripts.findings.clusters.rules import (
-    CLINICAL_RULES,
-    CircleClusters,
-    ClusterRule,
-    OpticsClusters,
-    SingleLinkageClusters,
-)
+from scripts.findings.clusters.optics import OpticsClusters
+from scripts.findings.clusters.rules import CLINICAL_RULES, CircleClusters, ClusterRule, SingleLinkageClusters
 
 __all__ = [
     "CLINICAL_RULES",

@@ -52,7 +52,8 @@ def hull_of(points_mm: np.ndarray, diameters_mm: np.ndarray) -> np.ndarray:
     Corners (k, 2) of points (n, 2) and diameters (n,), one way round. So the hull of MCs in a line has an area, too;
     only diameters of 0 (points) give a line or a point, two corners or one.
     """
-    corners = (points_mm[:, None] + diameters_mm[:, None, None] * ROUND).reshape(-1, 2)
+    round_ = points_mm[:, None] + diameters_mm[:, None, None] * ROUND
+    corners = round_.reshape(-1, 2) if diameters_mm.any() else points_mm
     middle = corners.mean(axis=0)
     try:
         hull = corners[ConvexHull(corners - middle).vertices]

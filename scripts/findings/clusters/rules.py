@@ -4,11 +4,10 @@ A rule is a frozen dataclass; product and evaluation use the same ones (`configs
 
     CircleClusters          as many as `least` within a circle: the clinical rules (`CLINICAL_RULES`)
     SingleLinkageClusters   steps of at most a distance
-    OpticsClusters          density, as in HDoGReg's paper (arXiv 2102.00754, section V-C)
+    optics.OpticsClusters   density, as in HDoGReg's paper (arXiv 2102.00754, section V-C)
 """
 
 import math
-import warnings
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -17,7 +16,6 @@ from scipy.cluster.hierarchy import DisjointSet
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components, minimum_spanning_tree
 from scipy.spatial import cKDTree
-from sklearn.cluster import OPTICS
 
 from scripts.common.checks import check, check_fields
 from scripts.findings.clusters.circles import TOLERANCE_MM, circle_groups, number_groups
@@ -134,59 +132,3 @@ class SingleLinkageClusters:
         pairs = cKDTree(points_mm).query_pairs(self.distance_mm + TOLERANCE_MM, output_type="ndarray")
         shape = (len(points_mm), len(points_mm))
         return csr_array((pairs.max(axis=1, initial=0) + 1.0, (pairs[:, 0], pairs[:, 1])), shape=shape)
-
-
-@dataclass(frozen=True)
-class OpticsClusters:
-    """Clusters of OPTICS (Ankerst et al. 1999) as scikit-learn computes it; its names in brackets."""
-
-    min_samples: int = 5  # points in the neighbourhood of a core point, itself included
-    max_distance_mm: float = 20.0  # largest neighbourhood (max_eps)
-    method: str = "xi"  # how clusters are cut from the reachability: "xi" or "dbscan" (cluster_method)
-    xi: float = 0.05  # steepness of a cluster's border in the reachability, (0, 1)
-    distance_mm: float = 5.0  # neighbourhood of the method "dbscan" (eps), at most `max_distance_mm`
-    least: int = 5  # smallest cluster (min_cluster_size); with "dbscan" smaller ones are dropped
-    predecessor_correction: bool = True
-
-    def __post_init__(self) -> None:
-        check_fields(self)
-        check("min_samples", self.min_samples, self.min_samples >= 2, "2 or more")
-        check("least", self.least, self.least >= 2, "2 or more")
-        check("method", self.method, self.method in ("xi", "dbscan"), "xi or dbscan")
-        check("xi", self.xi, 0 < self.xi < 1, "a value in (0, 1)")
-        check("max_distance_mm", self.max_distance_mm, self.max_distance_mm > 0, "a length above 0")
-        fits = 0 < self.distance_mm <= self.max_distance_mm
-        check(
-            "distance_mm", self.distance_mm, fits, f"a length above 0, at most max_distance_mm {self.max_distance_mm}"
-        )
-
-    @property
-    def sentence(self) -> str:
-        """See `ClusterRule`."""
-        cut = f"xi {self.xi:g}" if self.method == "xi" else f"{self.distance_mm:g} mm"
-        return f"OPTICS ({self.method}: {cut}, min_samples {self.min_samples}) with at least {self.least} MCs"
-
-    def groups(self, points_mm: np.ndarray) -> np.ndarray:
-        """See `ClusterRule`. Points are taken by row, then column, so that their order does not count."""
-        none = np.full(len(points_mm), -1, np.int64)
-        if len(points_mm) < max(self.min_samples, self.least):
-            return none
-        order = np.lexsort((points_mm[:, 1], points_mm[:, 0]))
-        options = {"xi": self.xi, "predecessor_correction": self.predecessor_correction, "min_cluster_size": self.least}
-        made = OPTICS(
-            min_samples=self.min_samples,
-            max_eps=self.max_distance_mm,
-            cluster_method=self.method,
-            **(options if self.method == "xi" else {"eps": self.distance_mm}),
-        )
-        with warnings.catch_warnings(), np.errstate(divide="ignore", invalid="ignore"):
-            warnings.simplefilter("ignore")  # equal points, or none that is dense: both are results here
-            labels = none.copy()
-            labels[order] = made.fit(points_mm[order]).labels_
-        size = np.bincount(labels[labels >= 0], minlength=1)
-        return number_groups(labels, (labels >= 0) & (size[np.maximum(labels, 0)] >= self.least))
-
-    def changes(self, points_mm: np.ndarray) -> np.ndarray:
-        """See `ClusterRule`. Everything is grouped anew for each point: slow for more than some hundred."""
-        counts = [self.groups(points_mm[:n]).max() + 1 for n in range(1, len(points_mm) + 1)]
-        return np.diff(np.array(counts, np.int64), prepend=0)

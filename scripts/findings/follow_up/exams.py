@@ -36,6 +36,7 @@ class Exam:
     clusters: Mapping[int, Sequence[int]] = field(default_factory=dict)  # id -> ids of its MCs
     file: str = ""  # as results tell it
     mammogram: str = ""  # where it was read from
+    method: str = ""  # that found the MCs
     report: Mapping[str, Any] = field(default_factory=dict)  # what findings.json says
 
     @property
@@ -97,6 +98,7 @@ def read_exam(folder: str | Path, reading: Reading = AS_SHOWN, mammogram: str | 
         clusters={int(cluster["id"]): cluster["members"] for cluster in report.get("clusters") or ()},
         file=report["file"],
         mammogram=str(file),
+        method=str(report.get("method", "")),
         report=report,
     )
 

@@ -1,6 +1,7 @@
 """Cluster rules against brute force: smallest enclosing circles of all subsets, scipy's linkage, everything anew."""
 
 import itertools
+import warnings
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from scipy.cluster.hierarchy import fcluster, linkage
 from sklearn.cluster import OPTICS
 
 from scripts.findings.clusters import CLINICAL_RULES, CircleClusters, OpticsClusters, SingleLinkageClusters
+from scripts.findings.clusters.optics import optics_graph
 
 RULES = [CircleClusters(3.0, 3), CircleClusters(2.0, 1), SingleLinkageClusters(2.0, 3), OpticsClusters(2, least=3)]
 
@@ -94,18 +96,30 @@ def test_single_linkage_equals_scipys(seed):
     assert same_partition(SingleLinkageClusters(3.0, 3).groups(points), wanted)
 
 
-def test_optics_is_scikit_learns_whatever_the_order_of_points():
-    rng = np.random.default_rng(0)
+@pytest.mark.parametrize("seed", range(6))
+def test_optics_is_scikit_learns_whatever_the_order_of_points(seed):
+    rng = np.random.default_rng(seed)
     points = np.concatenate([rng.normal(centre, 1, (15, 2)) for centre in (0, 20)] + [rng.random((10, 2)) * 40])
+    points = np.concatenate([points, points[:3], np.indices((3, 4)).reshape(2, -1).T + 30.0])  # equal ones; a grid
     points = points[np.lexsort((points[:, 1], points[:, 0]))]
     for rule, options in (
         (OpticsClusters(4, 30.0, xi=0.1, least=6), {"xi": 0.1, "min_cluster_size": 6}),
+        (OpticsClusters(3, 6.0, xi=0.02, least=3, predecessor_correction=False), {"xi": 0.02, "min_cluster_size": 3}),
         (OpticsClusters(4, 30.0, "dbscan", distance_mm=2.0, least=2), {"cluster_method": "dbscan", "eps": 2.0}),
     ):
-        wanted = OPTICS(min_samples=4, max_eps=30.0, **options).fit(points).labels_
-        found, order = rule.groups(points), rng.permutation(len(points))
-        assert found.max() >= 1 and same_partition(found, wanted)
-        assert same_partition(rule.groups(points[order]), wanted[order])
+        known = {"min_samples": rule.min_samples, "max_eps": rule.max_distance_mm}
+        correction = rule.predecessor_correction
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # reachabilities of 0 are divided by
+            wanted = OPTICS(**known, **options, predecessor_correction=correction).fit(points)
+        graph = optics_graph(points, rule.min_samples, rule.max_distance_mm)
+        for name, values in graph._asdict().items():
+            np.testing.assert_allclose(values, getattr(wanted, f"{name}_"), rtol=0, atol=1e-12, err_msg=name)
+        found = rule.groups(points)
+        assert found.max() >= 1 and same_partition(found, wanted.labels_)
+        distinct = np.unique(points, axis=0)  # equal points are told apart by nothing but their order
+        order = rng.permutation(len(distinct))
+        assert same_partition(rule.groups(distinct[order]), rule.groups(distinct)[order])
 
 
 @pytest.mark.parametrize("rule", [*CLINICAL_RULES.values(), SingleLinkageClusters(), OpticsClusters()])
