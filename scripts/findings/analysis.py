@@ -72,7 +72,7 @@ class FindingsAnalysis:
         if self.wholes is not None:
             labels, scores = self.wholes.make(image, labels, scores, spacing_mm)
         if self.kinds is not None:
-            labels = self.kinds.join(image, labels, scores, spacing_mm)
+            labels, scores = self.kinds.join(image, labels, scores, breast, spacing_mm)
         labels, scores = renumbered(labels, scores)
         kinds = [MarkKind(INDIVIDUAL, "kinds are not told apart")] * (len(scores) - 1)
         arteries: list[Artery] = []
