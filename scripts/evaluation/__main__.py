@@ -1,6 +1,6 @@
 """The evaluation's tools, one command each.
 
-    python -m scripts.evaluation {methods,report,failures,compare,readers,summary,kinds,slices} ...
+    python -m scripts.evaluation {methods,report,failures,compare,readers,summary,kinds,fit-kinds,slices} ...
 
 Exit status: 0; 1 when an evaluation failed or something was left out; 2 for wrong input, with one line
 `error: ...` last.
@@ -16,6 +16,7 @@ from scripts.common.command_line import Parser
 from scripts.common.files import write_json
 from scripts.evaluation.cases import HitRule
 from scripts.evaluation.compare import compare
+from scripts.evaluation.fit_kinds import SEEDS, fit_kinds
 from scripts.evaluation.kinds import measure_kinds
 from scripts.evaluation.matching import GREEDY, OPTIMAL
 from scripts.evaluation.methods import DEFAULT_METHODS, FAILED, METHODS, choose_data, evaluate_all
@@ -131,6 +132,13 @@ def make_parser() -> Parser:
     add("--section", default="testing", choices=("training", "validation", "testing"), help="part of the folder")
     add("--images", type=int, default=16, help="number of images, the first of the part")
     add("--seed", type=int, default=0, help="of what is inserted")
+    add("--weights", default="models/model.pt", help="of the default network")
+
+    add = command("fit-kinds", fit_kinds, "fit the model of vascular marks on training backgrounds")
+    add("--background-dir", required=True, help="folder of normal mammograms")
+    add("--output", type=Path, default=Path("vascular_weights.json"), help="file to write")
+    add("--images", type=int, default=1000, help="number of images, the first of the training part")
+    add("--seeds", type=int, nargs="+", default=SEEDS, help="of what is inserted: a scene each per image")
     add("--weights", default="models/model.pt", help="of the default network")
 
     add = command("summary", summarise, "print one Markdown table of several evaluations")

@@ -5,7 +5,6 @@
 The calcifications are simulated; nothing of it says how the rules do on patients.
 """
 
-import logging
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,27 +12,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from monai.bundle import ConfigParser
-from monai.data import MetaTensor
 
 from scripts.common.calcification_kinds import INDIVIDUAL, METAL, VASCULAR
 from scripts.common.files import write_json
 from scripts.common.objects import measure_objects
 from scripts.common.settings import describe
-from scripts.common.tensors import Spacing, plane, spacing_of
-from scripts.data.lists.backgrounds import background_datalist
+from scripts.common.tensors import Spacing
 from scripts.evaluation.cases import CaseScores, score_case
 from scripts.evaluation.froc import FrocTable
-from scripts.findings.forming import Scene, keep_objects
+from scripts.evaluation.kind_scenes import MarkedScenes, owners
+from scripts.findings.analysis import renumbered
+from scripts.findings.forming import keep_objects
 from scripts.findings.kinds.rules import KindRules, TypedMarks, without_kinds
-from scripts.simulation.insertion.scenes import LabelledScene, SceneSettings, render_scene, sample_scene
-from scripts.simulation.insertion.shapes import SHAPE_SEEDS, shape_bank
-
-logger = logging.getLogger(__name__)
+from scripts.simulation.insertion.scenes import LabelledScene, SceneSettings
 
 OTHER = "of nothing inserted"
-LOWEST = 0.05  # score of the marks that are typed: faint ones fill the gaps of a chain
 
 
 @dataclass
@@ -61,44 +54,27 @@ def measure_kinds(
 ) -> Path:
     """Measure the rules on the first `images` backgrounds of a section of a folder; write a JSON file.
 
-    Image i depends on (seed, its place in the list). Marks down to the score `LOWEST` are typed, and taken in by the
-    FROC curve; shares and false positives are of those at the default method's own score threshold.
+    Image i depends on (seed, its place in the list). Marks down to the score `kind_scenes.LOWEST` are typed, and taken
+    in by the FROC curve; shares and false positives are of those at the default method's own score threshold.
     """
-    parser = ConfigParser()
-    parser.read_config(str(config))
-    parser["weights"] = str(weights)
-    read = parser.get_parsed_content("preprocessing")
-    network = parser.get_parsed_content("network").eval()
-    device = parser.get_parsed_content("device")
-    network.load_state_dict(torch.load(weights, map_location=device, weights_only=True))
-    inferer, objects = parser.get_parsed_content("inferer"), parser.get_parsed_content("objects")
-    threshold = float(parser.get_parsed_content("score_threshold"))
     settings, rules, tally = settings or SceneSettings(), rules or KindRules(), _Tally()
-    bank = shape_bank(SHAPE_SEEDS[section])
-    for place, item in enumerate(background_datalist(background_dir)[section][:images]):
-        loaded = read(dict(item))
-        spacing = spacing_of(loaded["image"])
-        breast, inner = plane(loaded["breast"]), plane(loaded["breast_inner"])
-        rng = np.random.default_rng([seed, place])
-        spec = sample_scene(rng, inner, spacing[0], bank, settings)
-        scene = render_scene(np.ascontiguousarray(plane(loaded["image"]), np.float32), spec, bank, settings)
-        tensor = MetaTensor(torch.from_numpy(scene.image)[None, None], meta=dict(loaded["image"].meta)).to(device)
-        logits = inferer(tensor, network, breast=loaded["breast"][None])[0].cpu().numpy()
-        formed = objects.form(Scene(scene.image, logits, inner, spacing), LOWEST)
+    scenes = MarkedScenes(background_dir, section, settings, weights, config)
+    threshold = scenes.score_threshold
+    for one in scenes.drawn(images, seed):
+        scene, formed, breast, spacing = one.scene, one.formed, one.breast, one.spacing
         tally.cases["with all"].append(
-            score_case(scene.label, formed.labels, formed.scores, breast, spacing, case_id=item["image_id"])
+            score_case(scene.label, formed.labels, formed.scores, breast, spacing, case_id=one.image_id)
         )
         tally.false["with all"] += _false(keep_objects(formed.labels, formed.scores, threshold), scene, rules)
         labels, marks, scores = typed(scene.image, formed.labels, formed.scores, breast, spacing, rules)
         kept = without_kinds(labels, marks.marks, rules.exclude_kinds)
         tally.cases["without excluded"].append(
-            score_case(scene.label, kept, scores, breast, spacing, case_id=item["image_id"])
+            score_case(scene.label, kept, scores, breast, spacing, case_id=one.image_id)
         )
         tally.false["without excluded"] += _false(keep_objects(kept, scores, threshold), scene, rules)
         tally.breast_cm2 += float(breast.sum() * spacing[0] * spacing[1] / 100)
         tally.arteries += len(marks.arteries)
         _tally(tally, scene, labels, marks, scores >= threshold)
-        logger.info("%s: %d objects inserted", item["image_id"], len(scene.records))
     facts = {"section": section, "images": images, "seed": seed, "score_threshold": threshold}
     return write_json(
         output, {**facts, **_results(tally, rules), "rules": describe(rules), "scene": describe(settings)}
@@ -114,23 +90,9 @@ def typed(
     rules: KindRules,
 ) -> tuple[np.ndarray, TypedMarks, np.ndarray]:
     """Numbered objects with metal joined, numbered 1..n; what they are; and their scores (n + 1,)."""
-    labels = rules.join(image, labels, scores, spacing)
-    present = np.flatnonzero(np.bincount(labels.ravel(), minlength=1)[1:]) + 1
-    numbers = np.zeros(int(labels.max(initial=0)) + 1, np.int32)
-    numbers[present] = np.arange(1, present.size + 1)
-    labels, scores = numbers[labels], np.append(0, scores[present])
+    labels, scores = renumbered(*rules.join(image, labels, scores, breast, spacing))
     findings = measure_objects(labels, scores, spacing)
     return labels, rules.kinds(image, labels, findings, breast, spacing), scores
-
-
-def owners(labels: np.ndarray, objects: np.ndarray) -> np.ndarray:
-    """Number of the inserted object that each mark 1..n covers most of, int (n,); 0 for none."""
-    pixels = np.flatnonzero((labels > 0) & (objects > 0))
-    found = np.zeros(int(labels.max(initial=0)), np.int64)
-    pairs, count = np.unique(np.stack([labels.ravel()[pixels], objects.ravel()[pixels]], 1), axis=0, return_counts=True)
-    order = np.argsort(count, kind="stable")  # the largest overlap last, so that it stays
-    found[pairs[order, 0] - 1] = pairs[order, 1]
-    return found
 
 
 def _tally(tally: _Tally, scene: LabelledScene, labels: np.ndarray, marks: TypedMarks, shown: np.ndarray) -> None:

@@ -40,7 +40,7 @@ class MarkKinds:
             return {KIND: values}
         image = np.ascontiguousarray(arrays.image, np.float32)
         scores = np.concatenate([[0.0], arrays.score])
-        joined = self.rules.join(image, labels, scores, arrays.spacing_mm)
+        joined, scores = self.rules.join(image, labels, scores, arrays.breast, arrays.spacing_mm)
         present = np.flatnonzero(np.bincount(joined.ravel())[1:]) + 1
         numbers = np.zeros(scores.size, np.int32)
         numbers[present] = np.arange(1, present.size + 1)

@@ -83,8 +83,8 @@ class FindingsAnalysis:
             given = labels, scores
             labels, scores = attempted("wholes", failures, lambda: wholes.make(image, *given, spacing_mm), given)
         if (rules := self.kinds) is not None:
-            joined, numbers = labels, scores
-            labels = attempted("kinds", failures, lambda: rules.join(image, joined, numbers, spacing_mm), labels)
+            apart = labels, scores
+            labels, scores = attempted("kinds", failures, lambda: rules.join(image, *apart, breast, spacing_mm), apart)
         labels, scores = renumbered(labels, scores)
         kinds = [MarkKind(INDIVIDUAL, "kinds are not told apart")] * (len(scores) - 1)
         arteries: list[Artery] = []

@@ -5,7 +5,7 @@ import json
 import numpy as np
 
 from scripts.evaluation.__main__ import main
-from scripts.evaluation.kinds import owners
+from scripts.evaluation.kind_scenes import owners
 
 
 def test_a_mark_belongs_to_the_object_that_it_covers_most_of():

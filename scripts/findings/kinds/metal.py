@@ -1,5 +1,6 @@
 """Metal: clips, biopsy markers, wires, skin markers. Nearly white, flat, with sharp straight edges; one object each."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -22,89 +23,122 @@ class MetalPiece(NamedTuple):
 class MetalRule:
     """When a bright component is metal. Grey values in [0, 1], lengths in mm."""
 
-    level: float = 0.8  # components of {image >= level} are looked at
+    #: Components of {image >= level} are looked at, of the first level that parts metal from bright tissue around it.
+    levels: tuple[float, ...] = (0.8, 0.9)
     top: float = 0.9  # their brightest tenth is at least this
     flat_share: float = 0.7  # of their pixels within `flat_range` of that
     flat_range: float = 0.05
-    edge: float = 0.3  # fall of the grey value within `edge_mm` of the outline, nine tenths of which are so sharp
+    #: Least fall of the grey value within `edge_mm` of the outline, for each level, ...
+    edges: tuple[float, ...] = (0.25, 0.4)
     edge_mm: float = 0.35
-    least_area_mm2: float = 0.9
+    edge_share: float = 0.7  # ... along this share of it
+    least_area_mm2: float = 0.7
     #: Area over that of the largest disc that fits in: wires and clips, bent or not, are bands of even width, ...
-    least_band: float = 3.2
+    least_band: float = 2.6
+    widest_mm: float = 1.25  # diameter of a band's largest disc: calcifications as white are thicker
     #: ... beads are discs; a calcification that is as white is neither.
     most_round: float = 1.2
     reach_mm: float = 0.5  # marks this near to metal are parts of it, and so are pieces twice as near to each other
 
     def __post_init__(self) -> None:
         check_fields(self)
-        for name in ("level", "top", "flat_share"):
+        for name in ("top", "flat_share", "edge_share"):
             check(name, getattr(self, name), 0 <= getattr(self, name) <= 1, "a value in [0, 1]")
+        check("edges", self.edges, len(self.edges) == len(self.levels), f"one for each of the levels {self.levels}")
 
-    def pieces(self, image: np.ndarray, labels: np.ndarray, spacing_mm: Spacing) -> list[MetalPiece]:
-        """The metal that marks touch, in an image float32 (rows, cols); labels int (rows, cols), 0 background."""
-        mm = float(np.sqrt(spacing_mm[0] * spacing_mm[1]))
-        bright = cv2.compare(image, self.level, cv2.CMP_GE)  # 255 where it is
-        margin = round(2 * (self.edge_mm + self.reach_mm) / mm) + 2
-        found = []
-        on_marks = cv2.bitwise_and(bright, cv2.compare(labels.astype(np.int32, copy=False), 0.0, cv2.CMP_GT))
-        places = cv2.findNonZero(on_marks)
-        for col, row in [] if places is None else places.reshape(-1, 2).tolist():
-            if bright[row, col] != 255:
-                continue  # of a component that was looked at
-            area, _, _, (left, top, cols, rows) = cv2.floodFill(bright, None, (col, row), 1, flags=8)
-            high, wide = (
-                slice(max(start - margin, 0), start + size + margin) for start, size in ((top, rows), (left, cols))
-            )
-            mask = bright[high, wide] == 1
-            bright[high, wide][mask] = 2
-            if area * mm**2 >= self.least_area_mm2 and (reason := self._reason(image[high, wide], mask, mm)):
-                found.append(MetalPiece(mask, (high, wide), reason))
+    def pieces(self, image: np.ndarray, breast: np.ndarray, spacing_mm: Spacing) -> list[MetalPiece]:
+        """The metal of an image, float32 (rows, cols): pieces with half of their pixels in the breast, bool."""
+        found: list[MetalPiece] = []
+        for level, edge in zip(self.levels, self.edges, strict=True):
+            bright = cv2.compare(image, level, cv2.CMP_GE)
+            for piece in found:  # of a lower level
+                bright[piece.window][piece.mask] = 0
+            found += self._pieces(image, bright, edge, breast, float(np.sqrt(spacing_mm[0] * spacing_mm[1])))
         return found
 
-    def _reason(self, image: np.ndarray, mask: np.ndarray, mm: float) -> str:
-        """Why a component is metal, in words; "" if it is none."""
+    def _pieces(
+        self, image: np.ndarray, bright: np.ndarray, edge: float, breast: np.ndarray, mm: float
+    ) -> list[MetalPiece]:
+        """The metal among the components of a mask, 0 or 255 (rows, cols)."""
+        left, top, cols, rows = cv2.boundingRect(bright)
+        if not rows:
+            return []
+        part = slice(top, top + rows), slice(left, left + cols)
+        _, numbers, stats, _ = cv2.connectedComponentsWithStats(bright[part], connectivity=8, ltype=cv2.CV_32S)
+        margin = round(2 * (self.edge_mm + self.reach_mm) / mm) + 2
+        found = []
+        for number in np.flatnonzero(stats[1:, cv2.CC_STAT_AREA] * mm**2 >= self.least_area_mm2) + 1:
+            x, y, wide, high = (int(value) for value in stats[number, :4])
+            box = slice(y, y + high), slice(x, x + wide)
+            own = numbers[box] == number
+            inside = breast[part][box][own]
+            if 2 * np.count_nonzero(inside) < inside.size or not self._is_white(image[part][box][own]):
+                continue
+            first_row, first_col = max(top + y - margin, 0), max(left + x - margin, 0)
+            window = slice(first_row, top + y + high + margin), slice(first_col, left + x + wide + margin)
+            mask = np.zeros(image[window].shape, bool)
+            mask[top + y - first_row :, left + x - first_col :][:high, :wide] = own
+            if reason := self._reason(image[window], mask, edge, mm):
+                found.append(MetalPiece(mask, window, reason))
+        return found
+
+    def _is_white(self, values: np.ndarray) -> bool:
+        top = float(np.percentile(values, 90))
+        return top >= self.top and float(np.mean(values >= top - self.flat_range)) >= self.flat_share
+
+    def _reason(self, image: np.ndarray, mask: np.ndarray, edge: float, mm: float) -> str:
+        """Why a white, flat component is metal, in words; "" if it is none."""
         values = image[mask]
         top = float(np.percentile(values, 90))
         flat = float(np.mean(values >= top - self.flat_range))
-        if top < self.top or flat < self.flat_share:
-            return ""
         outside = cv2.distanceTransform((~mask).view(np.uint8), cv2.DIST_L2, 5) * mm
         ring = (outside >= self.edge_mm - mm) & (outside <= self.edge_mm + mm)
-        if not ring.any() or top - float(np.percentile(image[ring], 90)) < self.edge:
+        if not ring.any() or top - float(np.percentile(image[ring], 100 * self.edge_share)) < edge:
             return ""
         depth = cv2.distanceTransform(np.pad(mask, 1).view(np.uint8), cv2.DIST_L2, 5).max()
         band = mask.sum() / (np.pi * depth**2)
-        if not (band >= self.least_band or band <= self.most_round):
+        is_band = band >= self.least_band and 2 * depth * mm <= self.widest_mm
+        if not (is_band or band <= self.most_round):
             return ""
-        form = "a band" if band >= self.least_band else "a disc"
+        form = "a band" if is_band else "a disc"
         return f"metal: {form} at {top:.2f} of white, {flat:.0%} of it flat, sharp edges"
 
-    def join(self, image: np.ndarray, labels: np.ndarray, scores: np.ndarray, spacing_mm: Spacing) -> np.ndarray:
-        """Labels with each piece of metal, whole, as one object of the number that had the highest score of its parts.
+    def join(
+        self, labels: np.ndarray, scores: np.ndarray, pieces: Sequence[MetalPiece], spacing_mm: Spacing
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Labels, int (rows, cols), and scores (n + 1,) by number, with each piece of metal, whole, as one object.
 
-        Labels are int (rows, cols), scores (n + 1,) by number. Those of the other parts have no pixels afterwards.
+        Pieces near to each other are one. A piece has the number of the part that had the highest score, the other
+        parts have no pixels afterwards; one that no mark touches gets a number of its own. As metal is found without
+        a network, its score is 1.
         """
-        pieces = self.pieces(image, labels, spacing_mm)
         if not pieces:
-            return labels
-        whole = np.zeros(labels.shape, np.uint8)
-        for piece in pieces:
-            whole[piece.window] |= piece.mask.view(np.uint8)
+            return labels, scores
+        rows, cols = zip(*(piece.window for piece in pieces), strict=True)
+        window = tuple(slice(min(s.start for s in side), max(s.stop for s in side)) for side in (rows, cols))
+        whole = np.zeros(labels.shape, np.uint8)[window]
+        for (high, wide), mask in ((piece.window, piece.mask) for piece in pieces):
+            top, left = high.start - window[0].start, wide.start - window[1].start
+            whole[top:, left:][: mask.shape[0], : mask.shape[1]] |= mask.view(np.uint8)
         near = cv2.dilate(whole, _disc(round(self.reach_mm / np.sqrt(spacing_mm[0] * spacing_mm[1]))))
-        _, groups = cv2.connectedComponents(near, connectivity=8)
-        joined = labels.copy()
-        part = groups[labels > 0], labels[labels > 0]
-        pairs = np.unique(np.stack(part, 1), axis=0)
-        for group in np.unique(pairs[:, 0][pairs[:, 0] > 0]):
+        count, groups = cv2.connectedComponents(near, connectivity=8)
+        joined, every = labels.copy(), np.asarray(scores).tolist()
+        part = labels[window]
+        pairs = np.unique(np.stack((groups[part > 0], part[part > 0]), 1), axis=0)
+        for group in range(1, count):
             members = pairs[pairs[:, 0] == group, 1]
-            best = members[np.argmax(scores[members])]
-            joined[np.isin(labels, members)] = best
-            joined[(groups == group) & (whole > 0)] = best
-        return joined
+            if not members.size:
+                every.append(1.0)
+                members = np.array([len(every) - 1])
+            best = members[np.argmax(np.array(every)[members])]
+            joined[np.isin(joined, members)] = best
+            joined[window][(groups == group) & (whole > 0)] = best
+            every[best] = 1.0
+        return joined, np.array(every, np.float32)
 
-    def marks(self, image: np.ndarray, labels: np.ndarray, spacing_mm: Spacing) -> dict[int, str]:
-        """Numbers of the marks that are metal: those with half of their pixels on it, and why."""
-        pieces, found = self.pieces(image, labels, spacing_mm), dict[int, str]()
+    def marks(self, labels: np.ndarray, pieces: Sequence[MetalPiece]) -> dict[int, str]:
+        """Numbers of the marks that are metal: those with half of their pixels on a piece of it, and why."""
+        found = dict[int, str]()
         area = np.bincount(labels.ravel()) if pieces else np.zeros(0)
         for piece in pieces:
             on = labels[piece.window][cv2.dilate(piece.mask.view(np.uint8), np.ones((3, 3), np.uint8)) > 0]

@@ -51,9 +51,20 @@ class KindRules:
         for kind in self.exclude_kinds:
             check("exclude_kinds", kind, kind in KINDS, f"some of {', '.join(KINDS)}")
 
-    def join(self, image: np.ndarray, labels: np.ndarray, scores: np.ndarray, spacing_mm: Spacing) -> np.ndarray:
-        """Labels, int (rows, cols), with metal that came in parts as one object each: before objects are measured."""
-        return labels if self.metal is None else self.metal.join(image, labels, scores, spacing_mm)
+    def join(
+        self, image: np.ndarray, labels: np.ndarray, scores: np.ndarray, breast: np.ndarray, spacing_mm: Spacing
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Labels, int (rows, cols), and scores (n + 1,) by number, with each piece of metal as one object.
+
+        Comes before objects are measured. Also metal that a network left out becomes an object, as long as metal is
+        excluded: no rule adds to what is counted.
+        """
+        if self.metal is None:
+            return labels, scores
+        pieces = self.metal.pieces(image, breast, spacing_mm)
+        if METAL not in self.exclude_kinds:
+            pieces = [piece for piece in pieces if labels[piece.window][piece.mask].any()]
+        return self.metal.join(labels, scores, pieces, spacing_mm)
 
     def kinds(
         self,
@@ -72,7 +83,9 @@ class KindRules:
         image = np.ascontiguousarray(image, np.float32)
         marks = measure_marks(labels, findings, spacing_mm)
         kinds = [MarkKind(INDIVIDUAL, "no rule holds")] * len(marks)
-        metal = {} if self.metal is None else self.metal.marks(image, labels, spacing_mm)
+        metal: dict[int, str] = {}
+        if self.metal is not None:
+            metal = self.metal.marks(labels, self.metal.pieces(image, breast, spacing_mm))
         arteries: list[Artery] = []
         if self.vascular is not None:
             others = np.setdiff1d(np.arange(1, len(marks) + 1), list(metal))

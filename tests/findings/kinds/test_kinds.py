@@ -8,10 +8,15 @@ import pytest
 
 from scripts.common.calcification_kinds import COARSE, INDIVIDUAL, METAL, RIM, SKIN_LINE, VASCULAR
 from scripts.common.objects import label_objects, measure_objects
-from scripts.findings.kinds.chains import ChainRule, find_chains, project
+from scripts.findings.analysis import renumbered
+from scripts.findings.kinds.courses import CourseRule, courses, project
 from scripts.findings.kinds.geometry import measure_marks
+from scripts.findings.kinds.line_filter import LineFilter
+from scripts.findings.kinds.metal import MetalRule
+from scripts.findings.kinds.neighbourhoods import FEATURES, NeighbourhoodSettings, neighbourhoods
 from scripts.findings.kinds.rules import KindRules, without_kinds
 from scripts.findings.kinds.vascular import VascularRule
+from scripts.findings.kinds.vascular_model import Regression, read_model
 
 SPACING = (0.07, 0.07)
 
@@ -52,12 +57,8 @@ def typed(image, mask, breast=None, rules=None):
     labels, count = label_objects(mask > 0)
     scores = np.ones(count + 1, np.float32)
     rules = rules or KindRules()
-    labels = rules.join(image, labels, scores, SPACING)
-    numbers = np.unique(labels)[1:]
-    table = np.zeros(labels.max() + 1, np.int32)
-    table[numbers] = np.arange(1, numbers.size + 1)
-    labels = table[labels]
     breast = np.ones(mask.shape, bool) if breast is None else breast
+    labels, scores = renumbered(*rules.join(image, labels, scores, breast, SPACING))
     found = measure_objects(labels, scores, SPACING)
     return labels, rules.kinds(image, labels, found, breast, SPACING, "L")
 
@@ -75,7 +76,7 @@ def test_two_parallel_lines_of_dashes_are_an_artery(times):
     artery = max(found.arteries, key=lambda artery: artery.length_mm)
     assert artery.side == "L"
     assert 30 < artery.length_mm < 50  # 41 mm were drawn
-    assert "two walls" in artery.reason
+    assert artery.reason.startswith("artery of 4")
     line = np.array(artery.polyline_px)
     assert np.hypot(*np.diff(line, axis=0).T).sum() * 0.07 == pytest.approx(artery.length_mm, abs=1.0)
 
@@ -181,12 +182,82 @@ def test_distances_from_a_line_are_those_of_every_segment():
         assert distance == pytest.approx(min(nearest))
 
 
-def test_a_chain_is_found_among_scattered_marks():
+def test_courses_follow_a_chain_and_its_branch():
     rng = np.random.default_rng(3)
     along = np.linspace(0, 30, 20)
     chain = np.stack([20 + 0.01 * along**2, 10 + along], 1) + rng.normal(0, 0.1, (20, 2))
-    others = rng.random((6, 2)) * (50, 50)
-    found = find_chains(np.vstack([others, chain]), ChainRule())
-    longest = max(found, key=lambda chain: chain.length_mm)
-    assert set(range(6, 26)) <= set(longest.members.tolist())
-    assert longest.length_mm == pytest.approx(31.5, abs=2)
+    branch = np.stack([22 + np.arange(4, 13, 2.0), np.full(5, 25.0)], 1)
+    found = courses(np.vstack([branch, chain]), CourseRule())
+    assert set(range(5, 25)) <= set(found[0].members.tolist())
+    assert found[0].length_mm == pytest.approx(31.5, abs=2)
+    assert sorted(np.concatenate([course.members for course in found]).tolist()) == list(range(25))
+    assert len(found) == 2
+
+
+def test_metal_that_no_mark_touches_is_an_object_as_long_as_metal_is_excluded():
+    body = np.zeros((700, 700), np.uint8)
+    cv2.polylines(body, [np.array([[300, 300], [300, 360]])], False, 1, 7)
+    image = np.maximum(picture(), cv2.GaussianBlur(body.astype(np.float32), (0, 0), 0.5))
+    none = np.zeros_like(body)
+    labels, found = typed(image, none)
+    assert [mark.kind for mark in found.marks] == [METAL]
+    assert np.count_nonzero(labels) == pytest.approx(body.sum(), rel=0.1)
+    assert not typed(image, none, rules=KindRules(exclude_kinds=(VASCULAR,)))[1].marks
+    assert not typed(image, none, breast=np.zeros(body.shape, bool))[1].marks  # as a letter beside the breast
+
+
+def test_metal_in_bright_tissue_is_found_at_the_higher_level():
+    body = np.zeros((700, 700), np.uint8)
+    cv2.polylines(body, [np.array([[300, 300], [300, 360]])], False, 1, 7)
+    image = picture()
+    image[297:303, 100:600] = 0.81  # bright tissue that the metal crosses
+    image[100:600, 250:310] = 0.81
+    image = np.maximum(image, cv2.GaussianBlur(body.astype(np.float32), (0, 0), 0.5))
+    _, found = typed(image, np.zeros_like(body))
+    assert [mark.kind for mark in found.marks] == [METAL]
+    assert not typed(image, np.zeros_like(body), rules=KindRules(metal=MetalRule(levels=(0.8,), edges=(0.25,))))[
+        1
+    ].marks
+
+
+@pytest.mark.parametrize("degrees", [0, 30, 75, 120])
+def test_the_line_filter_answers_in_a_lines_direction(degrees):
+    body = np.zeros((700, 700), np.uint8)
+    way = np.array([np.cos(np.radians(degrees)), np.sin(np.radians(degrees))]) * 60
+    cv2.line(body, tuple(np.round(350 - way).astype(int)), tuple(np.round(350 + way).astype(int)), 1, 3)
+    place = np.array([[350.0, 350.0], [500.0, 150.0]]) * 0.07
+    response = LineFilter().responses(drawn(body), place, SPACING)
+    assert response[0].argmax() * 7.5 == pytest.approx(degrees, abs=7.5)
+    assert response[0].max() > 3 * response[1].max()
+
+
+@pytest.mark.parametrize("flip", [np.fliplr, np.flipud, np.transpose])
+def test_log_odds_do_not_depend_on_the_pictures_orientation(flip):
+    mask = dashes(2)
+    image, (labels, count) = drawn(mask), label_objects(mask > 0)
+    odds = []
+    for turn in (np.asarray, flip):
+        picture_, own = np.ascontiguousarray(turn(image)), np.ascontiguousarray(turn(labels))
+        marks = measure_marks(own, measure_objects(own, np.ones(count + 1), SPACING), SPACING)
+        around = neighbourhoods(picture_, marks, np.arange(count), SPACING, NeighbourhoodSettings())
+        odds.append(read_model().log_odds(around))
+    assert np.median(np.abs(odds[0] - odds[1])) < 0.3  # directions and the grid are discrete
+    assert np.mean((odds[0] > 0.5) == (odds[1] > 0.5)) >= 0.95
+
+
+def test_a_regression_weighs_values_and_products():
+    k = len(FEATURES)
+    weights = np.zeros(k + k * (k + 1) // 2)
+    weights[0], weights[k + 1] = 2.0, 0.5  # the first value; the product of the first two
+    model = Regression((1.0,) * k, (2.0,) * k, tuple(weights.tolist()), -1.0)
+    values = np.ones((1, k))
+    values[0, :2] = 5.0, 3.0  # 2 and 1 when standardised
+    assert model.log_odds(values)[0] == pytest.approx(2 * 2 + 0.5 * 2 - 1)
+    with pytest.raises(ValueError, match="sd"):
+        Regression((1.0,), (0.0,), (1.0,), 0.0)
+
+
+def test_a_model_of_other_features_is_refused(tmp_path):
+    (tmp_path / "old.json").write_text('{"features": ["count"], "context": []}')
+    with pytest.raises(ValueError, match="features: got"):
+        read_model(str(tmp_path / "old.json"))
