@@ -55,6 +55,25 @@ class SeedEveryEpoch:
             transform.set_random_state(seed=seed)
 
 
+class AverageWeights:
+    """Keep an exponential moving average of the trained network's weights; starts with them after the first step.
+
+    Args:
+        average: `torch.optim.swa_utils.AveragedModel` of the network.
+    """
+
+    def __init__(self, average: torch.optim.swa_utils.AveragedModel) -> None:
+        self.average = average
+
+    def attach(self, engine: Engine) -> None:
+        """Register with a trainer."""
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        """Take a step's weights in."""
+        self.average.update_parameters(engine.network)
+
+
 class TrainingState:
     """Keep everything that training needs to go on in one file, and pick it up again.
 
@@ -247,6 +266,7 @@ class PublishWeights:
             another file that is already there is kept as the first free of `*.previous.pt`, `*.previous2.pt`, ... None
             or "" publishes nothing.
         epoch: "best" keeps the epoch of the best metric, "last" the last one.
+        network: what is kept instead of the trainer's network, e.g. the moving average of its weights.
     """
 
     def __init__(
@@ -255,6 +275,7 @@ class PublishWeights:
         best_path: str | Path,
         publish_path: str | Path | None = None,
         epoch: str = "best",
+        network: torch.nn.Module | None = None,
     ) -> None:
         check("epoch", epoch, epoch in ("best", "last"), "best or last")
         if evaluator is None:
@@ -262,7 +283,7 @@ class PublishWeights:
             epoch = "last"
         self.evaluator, self.epoch = evaluator, epoch
         self.best_path, self.publish_path = Path(best_path), Path(publish_path) if publish_path else None
-        self.trained = False
+        self.network, self.trained = network, False
 
     def attach(self, engine: Engine) -> None:
         """Register with a trainer, after the validation handler."""
@@ -273,7 +294,8 @@ class PublishWeights:
         self.trained = True
         best = None if self.evaluator is None else self.evaluator.state.best_metric_epoch
         if self.epoch == "last" or best == engine.state.epoch:
-            module = getattr(engine.network, "module", engine.network)
+            network = self.network or engine.network
+            module = getattr(network, "module", network)
             state = {key: value.detach().cpu() for key, value in module.state_dict().items()}
             write_file(self.best_path, state)
             logger.info("epoch %d is the %s so far: %s", engine.state.epoch, self.epoch, self.best_path)
