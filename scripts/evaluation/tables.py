@@ -59,7 +59,8 @@ def object_rows(matched: Matched, hit_from: np.ndarray) -> list[dict[str, Any]]:
 
     Rows under `OBJECT_FIELDS`. `partner` is the 1-based place, among the image's predictions (annotated objects) in
     label order, of the other one of a hit, and `distance_mm` between them; `hit_from` the highest threshold at which an
-    annotated object is hit (`FrocTable.hit_from`); the last three columns are `ObjectFit`. Annotated objects are the same rows in every method's table.
+    annotated object is hit (`FrocTable.hit_from`); the last three columns are `ObjectFit`, of annotated ones. Annotated
+    objects are the same rows in every method's table.
     """
     case, best, pairs = matched.case, best_iou(matched.case, matched.threshold), matched.case.pairs
     fit = object_fit(case, matched.threshold)

@@ -134,7 +134,12 @@ def freeze_benchmark(
         write_datalist(root / "phantoms.json", "phantoms", "Simulated mammograms", lists["phantoms"])
     else:
         (root / "phantoms.json").unlink(missing_ok=True)
-    facts = {"version": writer.settings.version, "seed": seed, "spacing_mm": spacing_mm, "settings": describe(writer.settings)}
+    facts = {
+        "version": writer.settings.version,
+        "seed": seed,
+        "spacing_mm": spacing_mm,
+        "settings": describe(writer.settings),
+    }
     facts |= {"phantoms": phantoms, "phantom_shape": list(phantom_shape), "phantom_version": PHANTOM_VERSION}
     write_json(root / "benchmark.json", {**facts, "sources": sources})
     return {name: sum(map(len, sections.values())) for name, sections in lists.items()}
@@ -179,7 +184,14 @@ class _Writer:
         options |= {"comment": f"Real background {name}, {count} simulated microcalcifications"}
         stored = np.round(np.clip(image, 0, 1) * (2**bits - 1)).astype(np.uint16)
         write_phantom_dicom(self.root / "images" / f"{stem}.dcm", stored, laterality="L", view="CC", **options)
-        entry = {**facts, "image": f"images/{stem}.dcm", "label": "", "image_id": stem, "patient": name, "annotation": "none"}
+        entry = {
+            **facts,
+            "image": f"images/{stem}.dcm",
+            "label": "",
+            "image_id": stem,
+            "patient": name,
+            "annotation": "none",
+        }
         if label is not None:
             entry |= {"label": f"labels/{stem}.png", "annotation": "full"}
             write_label(self.root / entry["label"], label)

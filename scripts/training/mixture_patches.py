@@ -27,6 +27,7 @@ class MixturePatches(InsertionPatches):
     are replaced by `mixture`; `with_mcs_share` is that of patches with MCs, clips and arteries may be in all.
     """
 
+    patches_per_epoch: int = 800
     spacing_range_mm: Range = (0.05, 0.14)
     mixture: MixtureSettings = field(default_factory=MixtureSettings)
     processing: ProcessingSettings = field(default_factory=ProcessingSettings)

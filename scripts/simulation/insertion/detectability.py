@@ -75,9 +75,7 @@ def label_detectable(
             found.append(0.0)
             continue
         # its own pixels and a rim, so that the neighbours' signal is not taken for its own
-        rows, cols = (
-            slice(max(side.start - settings.margin_px, 0), side.stop + settings.margin_px) for side in box
-        )
+        rows, cols = (slice(max(side.start - settings.margin_px, 0), side.stop + settings.margin_px) for side in box)
         other = objects[rows, cols]
         signal = np.where((other == 0) | (other == number), difference[rows, cols], 0)
         reached = cv2.dilate((other == number).astype(np.uint8), np.ones((3, 3), np.uint8))
