@@ -124,6 +124,7 @@ def make_parser() -> Parser:
     add("--images", type=int, default=10, help="number of images, the first of the part")
     add("--seed", type=int, default=0, help="of what is inserted")
     add("--weights", default="models/model.pt", help="of the default network")
+    add("--maps", type=int, default=2, help="output maps of these weights; a third one types vascular marks, too")
 
     add = command(
         "inserted", evaluate_inserted, "which simulated MCs were found, by d', size, contrast, kind and group"

@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import torch
 
 from scripts.evaluation.__main__ import main
 from scripts.evaluation.kinds import owners
@@ -26,3 +27,28 @@ def test_the_command_writes_its_figures_twice_the_same(phantoms, tiny_weights, t
         found.append(json.loads((tmp_path / name).read_text()))
     assert found[0] == found[1]
     assert {"arteries typed vascular", "MCs excluded", "clips", "fp_per_cm2", "pauc"} <= set(found[0])
+
+
+def test_a_third_map_types_marks_too(phantoms, tiny_weights, tmp_path, root, monkeypatch):
+    folder, _ = phantoms
+    monkeypatch.chdir(root)
+    state = torch.load(tiny_weights / "model.pt", weights_only=True)
+    results = {}
+    for level in (-30.0, 30.0):  # no mark is in an artery, all are
+        third = dict(state)
+        for name, value in (
+            (f"segmentation_head.0.{part}", state[f"segmentation_head.0.{part}"]) for part in ("weight", "bias")
+        ):
+            third[name] = torch.cat([value, torch.zeros_like(value[:1])])
+        third["segmentation_head.0.bias"][2] = level
+        torch.save(third, tmp_path / "three.pt")
+        arguments = ["kinds", "--background-dir", str(folder / "images"), "--section", "training", "--images", "1"]
+        arguments += ["--weights", str(tmp_path / "three.pt"), "--maps", "3", "--output", str(tmp_path / "c.json")]
+        assert main(arguments) == 0
+        results[level] = json.loads((tmp_path / "c.json").read_text())
+    marks = sum(sum(found.values()) for found in results[30.0]["kinds"].values())
+    assert marks
+    for level, share in ((-30.0, 0), (30.0, 1)):
+        by_map = results[level].get("by map", {})
+        assert sum(group["marks"] for group in by_map.values()) == marks
+        assert sum(group["vascular by map"] for group in by_map.values()) == share * marks
