@@ -29,10 +29,10 @@ def test_the_command_writes_its_figures_twice_the_same(phantoms, tiny_weights, t
     assert {"arteries typed vascular", "MCs excluded", "clips", "fp_per_cm2", "pauc"} <= set(found[0])
 
 
-def test_a_third_map_types_marks_too(phantoms, tiny_weights, tmp_path, root, monkeypatch):
+def test_a_third_map_types_marks_too(phantoms, tmp_path, root, monkeypatch):
     folder, _ = phantoms
     monkeypatch.chdir(root)
-    state = torch.load(tiny_weights / "model.pt", weights_only=True)
+    state = torch.load(root / "models" / "model.pt", weights_only=True)
     results = {}
     for level in (-30.0, 30.0):  # no mark is in an artery, all are
         third = dict(state)
