@@ -2,6 +2,7 @@
 
 import json
 
+import cv2
 import numpy as np
 import torch
 
@@ -29,26 +30,31 @@ def test_the_command_writes_its_figures_twice_the_same(phantoms, tiny_weights, t
     assert {"arteries typed vascular", "MCs excluded", "clips", "fp_per_cm2", "pauc"} <= set(found[0])
 
 
-def test_a_third_map_types_marks_too(phantoms, tmp_path, root, monkeypatch):
-    folder, _ = phantoms
+def test_a_third_map_types_marks_too(tmp_path, root, monkeypatch):
     monkeypatch.chdir(root)
+    rows, cols = np.indices((700, 500))
+    image = 0.35 + np.random.default_rng(0).normal(0, 0.01, rows.shape)
+    for row, col in ((250, 100), (300, 150), (350, 120), (400, 200)):  # bright spots of 0.4 mm
+        image += 0.3 * np.exp(-((rows - row) ** 2 + (cols - col) ** 2) / (2 * 2.0**2))
+    (tmp_path / "images").mkdir()
+    breast = np.hypot(rows - 350, cols) < 330
+    cv2.imwrite(str(tmp_path / "images" / "IM0007.png"), np.uint8(255 * np.clip(image * breast, 0, 1)))
     state = torch.load(root / "models" / "model.pt", weights_only=True)
     results = {}
     for level in (-30.0, 30.0):  # no mark is in an artery, all are
         third = dict(state)
-        for name, value in (
-            (f"segmentation_head.0.{part}", state[f"segmentation_head.0.{part}"]) for part in ("weight", "bias")
-        ):
-            third[name] = torch.cat([value, torch.zeros_like(value[:1])])
+        for part in ("weight", "bias"):
+            name = f"segmentation_head.0.{part}"
+            third[name] = torch.cat([state[name][:2], torch.zeros_like(state[name][:1])])
         third["segmentation_head.0.bias"][2] = level
         torch.save(third, tmp_path / "three.pt")
-        arguments = ["kinds", "--background-dir", str(folder / "images"), "--section", "training", "--images", "1"]
+        arguments = ["kinds", "--background-dir", str(tmp_path / "images"), "--section", "training", "--images", "1"]
         arguments += ["--weights", str(tmp_path / "three.pt"), "--maps", "3", "--output", str(tmp_path / "c.json")]
         assert main(arguments) == 0
         results[level] = json.loads((tmp_path / "c.json").read_text())
     marks = sum(sum(found.values()) for found in results[30.0]["kinds"].values())
     assert marks
     for level, share in ((-30.0, 0), (30.0, 1)):
-        by_map = results[level].get("by map", {})
+        by_map = results[level]["by map"]
         assert sum(group["marks"] for group in by_map.values()) == marks
         assert sum(group["vascular by map"] for group in by_map.values()) == share * marks
