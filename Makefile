@@ -6,7 +6,7 @@ OUTPUT ?= output
 DEMO := data/demo
 BUNDLE := $(BIN)/python -m monai.bundle run
 
-.PHONY: help demo test lint bench train benchmark-data benchmark report follow-up package monai-label test-server tracking test-tracking test-cluster test-deploy test-browser orthanc archive-demo test-archive clean
+.PHONY: help demo test lint bench train benchmark-data benchmark report follow-up package monai-label test-server tracking test-tracking test-cluster test-deploy test-browser orthanc archive-demo test-archive benchmark-data-2 clean
 .DEFAULT_GOAL := help
 
 help: ## list the commands
@@ -49,15 +49,24 @@ benchmark-data: $(VENV)/.run ## freeze validation and test sets: make benchmark-
 	@test -n "$(BACKGROUNDS)" || { echo "BACKGROUNDS: not given; want a folder of normal mammograms" >&2; exit 2; }
 	$(BUNDLE) freezing --config_file configs/data_benchmark.json --background_dir "$(BACKGROUNDS)"
 
+benchmark-data-2: $(VENV)/.run ## the same of version 2 (then: make benchmark BENCHMARK=data/benchmark_2)
+	@test -n "$(BACKGROUNDS)" || { echo "BACKGROUNDS: not given; want a folder of normal mammograms" >&2; exit 2; }
+	$(BUNDLE) freezing --config_file "['configs/data_benchmark.json','configs/data_benchmark_2.json']" \
+		--background_dir "$(BACKGROUNDS)"
+
 BENCHMARK := data/benchmark
 METHOD ?= hdogreg
 SHIFTED := $(patsubst $(BENCHMARK)/%.json,%,$(wildcard $(BENCHMARK)/datalist.json $(BENCHMARK)/plain.json $(BENCHMARK)/phantoms.json $(BENCHMARK)/shift_*.json))
 METHODS_COMMAND := $(BIN)/python -m scripts.evaluation methods
 
 benchmark: $(VENV)/.run ## evaluate one method on all frozen sets: make benchmark [METHOD=slim_fcn]
-	for name in $(SHIFTED); do $(METHODS_COMMAND) --methods $(METHOD) --data configs/data_benchmark.json \
-		--datalist-file $$name.json --report runs/benchmark/$(METHOD)/$$name || exit 1; done
-	$(BIN)/python -m scripts.evaluation summary $(SHIFTED:%=runs/benchmark/$(METHOD)/%) | tee runs/benchmark/$(METHOD)/summary.md
+	for name in $(SHIFTED); do $(METHODS_COMMAND) --methods $(METHOD) --data configs/data_benchmark.json --dataset-dir $(BENCHMARK) \
+		--output runs/$(notdir $(BENCHMARK)) --datalist-file $$name.json \
+		--report runs/$(notdir $(BENCHMARK))/$(METHOD)/$$name || exit 1; done
+	$(BIN)/python -m scripts.evaluation summary $(SHIFTED:%=runs/$(notdir $(BENCHMARK))/$(METHOD)/%) | \
+		tee runs/$(notdir $(BENCHMARK))/$(METHOD)/summary.md
+	$(if $(filter-out data/benchmark,$(BENCHMARK)),$(BIN)/python -m scripts.evaluation inserted \
+		runs/$(notdir $(BENCHMARK))/$(METHOD)/datalist --dataset-dir $(BENCHMARK))
 
 DATA ?= configs/data_benchmark.json
 

@@ -103,6 +103,7 @@ TRAININGS = {
     "context CNN": ["baseline_context_cnn_train.json"],
     "DeepLabV3": ["baseline_deeplab_v3_train.json"],
     "insertion": ["data_insertion.json"],
+    "mixtures": ["data_insertion.json", "data_mixture.json"],
 }
 
 

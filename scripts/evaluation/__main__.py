@@ -1,6 +1,6 @@
 """The evaluation's tools, one command each.
 
-    python -m scripts.evaluation {methods,report,failures,compare,readers,summary,kinds,fit-kinds,slices} ...
+    python -m scripts.evaluation {methods,report,failures,compare,readers,summary,kinds,fit-kinds,slices,inserted} ...
 
 Exit status: 0; 1 when an evaluation failed or something was left out; 2 for wrong input, with one line
 `error: ...` last.
@@ -17,6 +17,7 @@ from scripts.common.files import write_json
 from scripts.evaluation.cases import HitRule
 from scripts.evaluation.compare import compare
 from scripts.evaluation.fit_kinds import SEEDS, fit_kinds
+from scripts.evaluation.inserted import evaluate_inserted
 from scripts.evaluation.kinds import measure_kinds
 from scripts.evaluation.matching import GREEDY, OPTIMAL
 from scripts.evaluation.methods import DEFAULT_METHODS, FAILED, METHODS, choose_data, evaluate_all
@@ -125,6 +126,15 @@ def make_parser() -> Parser:
     add("--images", type=int, default=10, help="number of images, the first of the part")
     add("--seed", type=int, default=0, help="of what is inserted")
     add("--weights", default="models/model.pt", help="of the default network")
+
+    add = command(
+        "inserted", evaluate_inserted, "which simulated MCs were found, by d', size, contrast, kind and group"
+    )
+    add("folder", type=Path, help="output folder of an evaluation of a frozen benchmark of version 2")
+    add("--dataset-dir", type=Path, default=Path("data/benchmark_2"), help="folder of the benchmark")
+    add("--datalist-file", default="datalist.json", help="its data list that was evaluated")
+    add("--samples", type=int, default=1000, help="bootstrap samples of images")
+    add("--seed", type=int, default=0, help="of the bootstrap")
 
     add = command("slices", measure_slices, "touching, large and superficial MCs, with splitting off and on")
     add("--background-dir", required=True, help="folder of normal mammograms")

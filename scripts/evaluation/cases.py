@@ -17,6 +17,7 @@ from scipy.spatial import cKDTree
 from scripts.common.checks import check, check_fields
 from scripts.common.labels import IGNORE, MC
 from scripts.common.objects import Spacing, label_objects
+from scripts.evaluation.boundaries import pair_distances
 
 #: Centroids are rounded sums: 5 px of 0.07 mm must not fall outside of 0.35 mm.
 ROUNDING_MM = 1e-9
@@ -79,6 +80,9 @@ class Pairs:
     distance_mm: np.ndarray  # between the centroids
     iou: np.ndarray  # intersection over union of the pixels
     hit: np.ndarray  # whether the pair satisfies the hit rule
+    #: Mean and 95 % Hausdorff distance of the outlines (boundaries.py), NaN for pairs that do not overlap.
+    boundary_mm: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    hausdorff95_mm: np.ndarray = field(default_factory=lambda: np.zeros(0))
 
 
 @dataclass(frozen=True, eq=False)
@@ -255,4 +259,7 @@ def _pairs(arrays: ImageArrays, annotations: Annotations, predictions: Predictio
     shared[where] = shared_px[np.searchsorted(overlaps, keys[where])]
     distance = np.hypot(*(wanted[a] - offered[p]).T)
     iou = shared / (annotations.area_px[a] + predictions.area_px[p] - shared)
-    return Pairs(a, p, distance, iou, rule.hits(distance, iou))
+    outlines = np.full((2, keys.size), np.nan)
+    numbers = [(int(one) + 1, int(other) + 1) for one, other in zip(a[where], p[where], strict=True)]
+    outlines[:, where] = pair_distances(arrays.annotated, arrays.predicted, numbers, arrays.spacing_mm).T
+    return Pairs(a, p, distance, iou, rule.hits(distance, iou), *outlines)

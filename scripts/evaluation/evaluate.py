@@ -21,6 +21,7 @@ from scripts.evaluation.froc import ROUNDING, TABLE_NAME, Froc, point_of, save_t
 from scripts.evaluation.handlers import FROCHandler
 from scripts.evaluation.matching import GREEDY
 from scripts.evaluation.scored_set import ScoredSet
+from scripts.evaluation.sections.probabilities import calibrate
 from scripts.evaluation.sections.section import Section, Table
 from scripts.evaluation.statistics import Bootstrap
 from scripts.findings.presets import publish_presets
@@ -161,13 +162,17 @@ class Evaluation:
 
     def write_presets(self) -> dict[str, Any]:
         """Choose operating thresholds on these images, which should be a validation set; what the written
-        operating_points.json holds: {"presets": {name: {"threshold", ...}}, "provenance"}.
+        operating_points.json holds: {"presets": {name: {"threshold", ...}}, "calibration", "provenance"}; see
+        `calibrate`, "calibration" is left out where it gives none, or objects change with the threshold.
         """
         self._gather()
         if not is_first():
             return {}
-        presets = choose_presets(ScoredSet(self.handler.cases, self.matching).curve, self.preset_limits)
-        content = json_values({"presets": presets, "provenance": self._provenance()})
+        scored = ScoredSet(self.handler.cases, self.matching)
+        presets = choose_presets(scored.curve, self.preset_limits)
+        found = None if scored.levels is not None else calibrate(scored.all_objects)
+        calibration = {} if found is None else {"calibration": found}
+        content = json_values({"presets": presets, **calibration, "provenance": self._provenance()})
         path = write_json(Path(self.output_dir) / "operating_points.json", content)
         if self.publish_presets:
             publish_presets(self.publish_presets, str(self.settings.get("method", "")), content)

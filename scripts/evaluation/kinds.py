@@ -101,13 +101,16 @@ def _tally(tally: _Tally, scene: LabelledScene, labels: np.ndarray, marks: Typed
     own = owners(labels, scene.objects)
     pairs = [(int(o), mark.kind) for o, mark, is_shown in zip(own, marks.marks, shown[1:], strict=True) if is_shown]
     for owner, kind in pairs:
-        record = scene.records[owner - 1] if owner else {"kind": OTHER, "group": ""}
-        group = record["group"] if record["kind"] == INDIVIDUAL else record["kind"]
-        tally.kinds[group, kind] += 1
+        tally.kinds[_group(scene, owner), kind] += 1
     for record in scene.records:
         if record["kind"] == METAL:
             on = [kind for owner, kind in pairs if owner == record["number"]]
             tally.clips["one metal object" if on == [METAL] else "otherwise" if on else "not marked"] += 1
+
+
+def _group(scene: LabelledScene, owner: int) -> str:
+    record = scene.records[owner - 1] if owner else {"kind": OTHER, "group": ""}
+    return record["group"] if record["kind"] == INDIVIDUAL else record["kind"]
 
 
 def _false(labels: np.ndarray, scene: LabelledScene, rules: KindRules) -> int:

@@ -9,6 +9,7 @@ from scripts.evaluation.cases import Annotations, CaseScores, Predictions
 from scripts.evaluation.froc import Froc
 from scripts.evaluation.iou import best_iou, iou_per_image, iou_per_object
 from scripts.evaluation.matching import Matched
+from scripts.evaluation.object_fit import object_fit
 
 CASE_FIELDS = (
     *("case_id", "patient", "breast_cm2", "annotated", "annotated_single_px", "predicted", "ignored"),
@@ -18,6 +19,7 @@ CASE_FIELDS = (
 OBJECT_FIELDS = (
     *("case_id", "patient", "kind", "row", "col", "area_px", "area_mm2", "outcome"),
     *("score", "hit_from", "partner", "distance_mm", "best_iou"),
+    *("boundary_mm", "hausdorff95_mm", "area_error_percent"),
 )
 FROC_FIELDS = ("threshold", "fp_per_cm2", "fp_per_image", "tpr", "tp", "fp")
 #: A curve with more points than this is written by its corners, which hold the same step function.
@@ -57,9 +59,11 @@ def object_rows(matched: Matched, hit_from: np.ndarray) -> list[dict[str, Any]]:
 
     Rows under `OBJECT_FIELDS`. `partner` is the 1-based place, among the image's predictions (annotated objects) in
     label order, of the other one of a hit, and `distance_mm` between them; `hit_from` the highest threshold at which an
-    annotated object is hit (`FrocTable.hit_from`). Annotated objects are the same rows in every method's table.
+    annotated object is hit (`FrocTable.hit_from`); the last three columns are `ObjectFit`, of annotated ones. Annotated
+    objects are the same rows in every method's table.
     """
     case, best, pairs = matched.case, best_iou(matched.case, matched.threshold), matched.case.pairs
+    fit = object_fit(case, matched.threshold)
     used = matched.partner[pairs.annotation] == pairs.prediction
     of_annotation, of_prediction = {}, {}
     for a, p, distance in zip(pairs.annotation[used], pairs.prediction[used], pairs.distance_mm[used], strict=True):
@@ -68,7 +72,7 @@ def object_rows(matched: Matched, hit_from: np.ndarray) -> list[dict[str, Any]]:
     rows = []
     for a, hit in enumerate(matched.hit):
         row = _row(case, "annotated", case.annotations, a, "hit" if hit else "missed")
-        rows.append(row | {"hit_from": hit_from[a], "best_iou": best[a]} | of_annotation.get(a, {}))
+        rows.append(row | {"hit_from": hit_from[a], "best_iou": best[a]} | fit.row(a) | of_annotation.get(a, {}))
     for p in np.flatnonzero(case.predictions.score >= matched.threshold).tolist():
         outcome = "ignored" if case.predictions.ignored[p] else "false positive"
         row = _row(case, "predicted", case.predictions, p, "true positive" if p in of_prediction else outcome)

@@ -1,7 +1,8 @@
 """Operating points by name: `models/operating_points.json`, written by `run choosing`, read by the inference config.
 
 {"<method>": {"presets": {"sensitive": {"threshold": .., "tpr": .., "fp_per_cm2": ..}, "balanced": ..,
- "specific": ..}, "provenance": {"scoring": {..}, "weights": {..}, ..}}, ...}
+ "specific": ..}, "calibration": {"curve": {"scores": [..], "probabilities": [..]}, ..},
+ "provenance": {"scoring": {..}, "weights": {..}, ..}}, ...}
 """
 
 import json
@@ -15,6 +16,7 @@ from scripts.common.checks import check_fields, check_number
 from scripts.common.errors import one_line
 from scripts.common.files import sha256_of, write_json
 from scripts.common.settings import describe, differences
+from scripts.findings.calibration import Calibration
 from scripts.findings.forming import Objects
 
 logger = logging.getLogger(__name__)
@@ -76,6 +78,12 @@ class OperatingPoints:
         if _difference(entry, self.weights, describe(self.settings or {})):
             return {}
         return {name: {"threshold": float(point["threshold"])} for name, point in entry.get("presets", {}).items()}
+
+    def calibration(self) -> Calibration | None:
+        """The curve from score to probability that was chosen with the presets; None where the file holds none."""
+        methods = _read(Path(self.path)) if Path(self.path).is_file() else {}
+        found = methods.get(self.method, {}).get("calibration")
+        return None if found is None else Calibration.of(found["curve"])
 
     def preset_of(self, score_threshold: float) -> str | None:
         """The preset, if it is what the threshold comes from; None where a threshold was given instead."""
@@ -144,6 +152,13 @@ def _read(file: Path) -> dict[str, Any]:
                 _check_table(f"{method}::presets::{name}", point)
                 check_number(f"{method}::presets::{name}::threshold", point.get("threshold"), "[0, 1]")
             _check_table(f"{method}::provenance", provenance)
+            if (calibration := entry.get("calibration")) is not None:
+                _check_table(f"{method}::calibration", calibration)
+                curve = calibration.get("curve")
+                _check_table(f"{method}::calibration::curve", curve)
+                if set(curve) != {"scores", "probabilities"}:
+                    raise ValueError(f"{method}::calibration::curve: got {sorted(curve)}; want scores, probabilities")
+                Calibration.of(curve)
             _check_table(f"{method}::provenance::weights", provenance.get("weights") or {})
     except ValueError as error:
         raise ValueError(f"operating_points: {file} holds {one_line(error, 300)}; {remedy}") from error

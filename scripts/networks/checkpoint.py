@@ -30,10 +30,11 @@ class LoadWeights:
     Args:
         path: file with a plain state dict, or with one under "network" (as in a training checkpoint) or "model".
         optional: "" or None as `path` then loads nothing; else it is an error.
+        more_maps: a network with more output maps than the weights is taken, too; its further ones stay as they are.
     """
 
-    def __init__(self, path: str | Path | None, optional: bool = False) -> None:
-        self.path, self.optional = Path(path) if path else None, optional
+    def __init__(self, path: str | Path | None, optional: bool = False, more_maps: bool = False) -> None:
+        self.path, self.optional, self.more_maps = Path(path) if path else None, optional, more_maps
 
     def attach(self, engine: Engine) -> None:
         """Register with a trainer or an evaluator."""
@@ -55,6 +56,8 @@ class LoadWeights:
             example = "e.g. train one with configs/train.json"
             raise FileNotFoundError(f"weights: {self.path} does not exist; want {wanted}, {example}")
         state, own = _read(self.path, wanted), network.state_dict()
+        if self.more_maps:
+            state |= {key: _extended(state[key], own[key]) for key in own.keys() & state.keys() if key in HEADS}
         missing, unexpected = [key for key in own if key not in state], [key for key in state if key not in own]
         reshaped = [key for key in own if key in state and getattr(state[key], "shape", None) != own[key].shape]
         if misfits := missing + unexpected + reshaped:
@@ -75,6 +78,14 @@ class LoadWeights:
 def bare(module: Any) -> Any:
     """What DistributedDataParallel or another wrapper holds as its `module`; anything else as it is."""
     return getattr(module, "module", module)
+
+
+HEADS = ("segmentation_head.0.weight", "segmentation_head.0.bias")  # of the FPN: first dimension output maps
+
+
+def _extended(few: torch.Tensor, more: torch.Tensor) -> torch.Tensor:
+    """Weights of some output maps, and behind them those of the further ones of a network that has more."""
+    return torch.cat([few, more[len(few) :].to(few)]) if few.shape[1:] == more.shape[1:] else few
 
 
 def read_file(path: str | Path) -> Any:

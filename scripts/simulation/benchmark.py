@@ -6,6 +6,7 @@
       shift_<name>.json        testing (`shifted_sections`): `BenchmarkSettings.shifts`, its pixel sizes, monochrome1
       phantoms.json, phantoms/ generated mammograms, validation and testing
       images/ labels/ records/ MG DICOM, PNG {0, 1, 2 = ignore}, JSON (one record per MC)
+      objects/                 where the settings number MCs (`MixtureBenchmark`): uint16 PNG, number of the record
 
 The sets depend on the backgrounds' bytes, the seed and the settings; all is written into `benchmark.json`.
 """
@@ -29,12 +30,11 @@ from scripts.simulation.insertion.domain import Domain, apply_domain
 from scripts.simulation.insertion.rendering import insert_mcs
 from scripts.simulation.insertion.sampling import InsertionSettings, sample_mcs
 from scripts.simulation.insertion.shapes import KINDS, SHAPE_SEEDS, shape_bank
-from scripts.simulation.parameters import Parameters, Range, named, uniform, whole
+from scripts.simulation.parameters import Parameters, Range, Rng, named, uniform, whole
 from scripts.simulation.phantom.dataset import VERSION as PHANTOM_VERSION
 from scripts.simulation.phantom.dataset import phantom_datalist, write_datalist, write_label
 from scripts.simulation.phantom.dicom import write_phantom_dicom
 
-VERSION = 1
 Version = tuple[str, dict[str, Any]]
 SHIFTS = {
     "gamma_0.6": Domain(gamma=0.6),
@@ -44,6 +44,19 @@ SHIFTS = {
     "blur": Domain(blur=1.0),
     "noise": Domain(noise=0.02, seed=1),
 }
+
+
+@dataclass(frozen=True, eq=False)
+class Drawn:
+    """A background with MCs."""
+
+    image: np.ndarray  # float32 (rows, cols), [0, 1]
+    plain: np.ndarray  # the same without MCs
+    label: np.ndarray  # uint8 (rows, cols) {0, 1 = MC, 2 = ignore}
+    records: list[dict[str, Any]]  # one per MC
+    spacing_mm: float
+    objects: np.ndarray | None = None  # int32 (rows, cols), 0 or the number of the MC's record, from 1
+    facts: Mapping[str, str] = field(default_factory=dict)  # further texts of the data list's item
 
 
 @dataclass(frozen=True)
@@ -60,6 +73,22 @@ class BenchmarkSettings(Parameters):
     #: {name: factor on the pixel size}.
     pixel_shifts: Mapping[str, float] = field(default_factory=lambda: {"pixel_0.7": 0.7, "pixel_1.4": 1.4})
     intervals: ClassVar[Mapping[str, str]] = {"bits": "[8, 16]", "pixel_shifts": "(0, inf)"}
+    version: ClassVar[int] = 1
+
+    def draw(self, rng: Rng, background: np.ndarray, spacing_mm: float, section: str) -> Drawn:
+        """Draw MCs into a background, float32 (rows, cols) in [0, 1]."""
+        bank = shape_bank(SHAPE_SEEDS[section])
+        allowed = erode_breast(breast_mask(background, spacing_mm), 2 * self.margin_px + 1)
+        clusters, singles = whole(rng, self.clusters_range), int(rng.poisson(self.singles_rate))
+        mcs = sample_mcs(rng, allowed, spacing_mm, clusters, singles, bank, self.insertion)
+        made = insert_mcs(background, mcs, bank, uniform(rng, self.blur_range_px), self.insertion)
+        records = [{**record, "kind": KINDS[int(record["kind"])]} for record in made.records]
+        return Drawn(made.image, background, made.label, records, spacing_mm)
+
+    def shifted(self, image: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
+        """The image under each change of grey values, with its name."""
+        for name, domain in self.shifts.items():
+            yield name, apply_domain(image, domain)
 
 
 def freeze_benchmark(
@@ -105,7 +134,12 @@ def freeze_benchmark(
         write_datalist(root / "phantoms.json", "phantoms", "Simulated mammograms", lists["phantoms"])
     else:
         (root / "phantoms.json").unlink(missing_ok=True)
-    facts = {"version": VERSION, "seed": seed, "spacing_mm": spacing_mm, "settings": describe(writer.settings)}
+    facts = {
+        "version": writer.settings.version,
+        "seed": seed,
+        "spacing_mm": spacing_mm,
+        "settings": describe(writer.settings),
+    }
     facts |= {"phantoms": phantoms, "phantom_shape": list(phantom_shape), "phantom_version": PHANTOM_VERSION}
     write_json(root / "benchmark.json", {**facts, "sources": sources})
     return {name: sum(map(len, sections.values())) for name, sections in lists.items()}
@@ -122,36 +156,42 @@ class _Writer:
 
     def versions(self, section: str, name: str, background: np.ndarray, shifted: bool) -> Iterator[Version]:
         """Write all versions of one background: (name of the list, entry)."""
-        settings, spacing_mm = self.settings, self.spacing_mm
         rng = np.random.default_rng([self.seed, SHAPE_SEEDS[section], *name.encode()])
-        bank = shape_bank(SHAPE_SEEDS[section])
-        allowed = erode_breast(breast_mask(background, spacing_mm), 2 * settings.margin_px + 1)
-        clusters, singles = whole(rng, settings.clusters_range), int(rng.poisson(settings.singles_rate))
-        mcs = sample_mcs(rng, allowed, spacing_mm, clusters, singles, bank, settings.insertion)
-        made = insert_mcs(background, mcs, bank, uniform(rng, settings.blur_range_px), settings.insertion)
-        records = [{**record, "kind": KINDS[int(record["kind"])]} for record in made.records]
-        write_json(self.root / "records" / f"{name}.json", {"image_id": name, "section": section, "mcs": records})
-        yield self._write(name, "datalist", made.image, made.label)
-        yield self._write(name, "plain", background, None)
+        made = self.settings.draw(rng, background, self.spacing_mm, section)
+        write_json(self.root / "records" / f"{name}.json", {"image_id": name, "section": section, "mcs": made.records})
+        if made.objects is not None:
+            write_label(self.root / "objects" / f"{name}.png", made.objects.astype(np.uint16))
+        same = {"spacing_mm": made.spacing_mm, "facts": made.facts}
+        yield self._write(name, "datalist", made.image, made.label, **same)
+        yield self._write(name, "plain", made.plain, None, **same)
         if not shifted:
             return
-        for shift, domain in settings.shifts.items():
-            yield self._write(name, f"shift_{shift}", apply_domain(made.image, domain), made.label)
-        for shift, factor in settings.pixel_shifts.items():
+        for shift, image in self.settings.shifted(made.image):
+            yield self._write(name, f"shift_{shift}", image, made.label, **same)
+        for shift, factor in self.settings.pixel_shifts.items():
             image = resample(made.image, resampled_size(made.image.shape, 1 / factor))
             label = resample_label(made.label, 1 / factor)
-            yield self._write(name, f"shift_{shift}", image, label, spacing_mm=round(spacing_mm * factor, 6))
-        yield self._write(name, "shift_monochrome1", made.image, made.label, monochrome1=True)
+            spacing_mm = made.spacing_mm * factor
+            yield self._write(name, f"shift_{shift}", image, label, **(same | {"spacing_mm": spacing_mm}))
+        yield self._write(name, "shift_monochrome1", made.image, made.label, monochrome1=True, **same)
 
     def _write(self, name: str, version: str, image: np.ndarray, label: np.ndarray | None, **options: Any) -> Version:
         """Write image and label of one version; its list and its entry, with paths relative to the root."""
         stem, bits = f"{name}_{version.removeprefix('shift_')}", self.settings.bits
         count = 0 if label is None else label_objects(label == 1)[1]
-        options = {"spacing_mm": round(self.spacing_mm, 6), "seed": 0, "patient_id": name, "bits": bits, **options}
+        facts, spacing_mm = options.pop("facts"), round(options.pop("spacing_mm"), 6)
+        options = {"spacing_mm": spacing_mm, "seed": 0, "patient_id": name, "bits": bits, **options}
         options |= {"comment": f"Real background {name}, {count} simulated microcalcifications"}
         stored = np.round(np.clip(image, 0, 1) * (2**bits - 1)).astype(np.uint16)
         write_phantom_dicom(self.root / "images" / f"{stem}.dcm", stored, laterality="L", view="CC", **options)
-        entry = {"image": f"images/{stem}.dcm", "label": "", "image_id": stem, "patient": name, "annotation": "none"}
+        entry = {
+            **facts,
+            "image": f"images/{stem}.dcm",
+            "label": "",
+            "image_id": stem,
+            "patient": name,
+            "annotation": "none",
+        }
         if label is not None:
             entry |= {"label": f"labels/{stem}.png", "annotation": "full"}
             write_label(self.root / entry["label"], label)

@@ -62,6 +62,25 @@ class SeedEveryEpoch:
             transform.set_random_state(seed=seed)
 
 
+class AverageWeights:
+    """Keep an exponential moving average of the trained network's weights; starts with them after the first step.
+
+    Args:
+        average: `torch.optim.swa_utils.AveragedModel` of the network.
+    """
+
+    def __init__(self, average: torch.optim.swa_utils.AveragedModel) -> None:
+        self.average = average
+
+    def attach(self, engine: Engine) -> None:
+        """Register with a trainer."""
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        """Take a step's weights in."""
+        self.average.update_parameters(engine.network)
+
+
 class TrainingState:
     """Keep everything that training needs to go on in one file, and pick it up again.
 
@@ -284,6 +303,7 @@ class PublishWeights:
             another file that is already there is kept as the first free of `*.previous.pt`, `*.previous2.pt`, ... None
             or "" publishes nothing.
         epoch: "best" keeps the epoch of the best metric, "last" the last one.
+        network: what is kept instead of the trainer's network, e.g. the moving average of its weights.
     """
 
     def __init__(
@@ -292,6 +312,7 @@ class PublishWeights:
         best_path: str | Path,
         publish_path: str | Path | None = None,
         epoch: str = "best",
+        network: torch.nn.Module | None = None,
     ) -> None:
         check("epoch", epoch, epoch in ("best", "last"), "best or last")
         if evaluator is None:
@@ -299,7 +320,7 @@ class PublishWeights:
             epoch = "last"
         self.evaluator, self.epoch = evaluator, epoch
         self.best_path, self.publish_path = Path(best_path), Path(publish_path) if publish_path else None
-        self.trained = False
+        self.network, self.trained = network, False
 
     def attach(self, engine: Engine) -> None:
         """Register with a trainer, after the validation handler."""
@@ -310,7 +331,8 @@ class PublishWeights:
         self.trained = True
         best = None if self.evaluator is None else self.evaluator.state.best_metric_epoch
         if is_first() and (self.epoch == "last" or best == engine.state.epoch):
-            state = {key: value.detach().cpu() for key, value in bare(engine.network).state_dict().items()}
+            network = bare(self.network or engine.network)
+            state = {key: value.detach().cpu() for key, value in network.state_dict().items()}
             write_file(self.best_path, state)
             logger.info("epoch %d is the %s so far: %s", engine.state.epoch, self.epoch, self.best_path)
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from ignite.engine import Engine
 
-from scripts.networks.checkpoint import LoadWeights, write_file
+from scripts.networks.checkpoint import LoadWeights, WeightsError, write_file
 from scripts.networks.context_cnn import ContextCNN
 from scripts.networks.fpn import FPN
 from scripts.networks.slim_fcn import SlimFCN
@@ -201,3 +201,21 @@ def test_a_method_network_refuses_other_weights_even_where_they_need_not_match(n
     for other in ({}, {**state, "more": torch.zeros(1)}, {k: v for k, v in state.items() if k != first}):
         with pytest.raises(ValueError, match=f"weights: got those of another network .* want {type(network).__name__}"):
             network.load_state_dict(other, strict=False)
+
+
+def test_weights_of_fewer_maps_fill_the_first_ones(tmp_path):
+    options = {"encoder": "residual", "pyramid_channels": 32, "segmentation_channels": 32, "detail_channels": 4}
+    few, more = FPN(out_channels=2, **options), FPN(out_channels=3, head_bias=-3.0, **options)
+    write_file(tmp_path / "few.pt", few.state_dict())
+    with pytest.raises(WeightsError, match="another network"):
+        LoadWeights(tmp_path / "few.pt").load(more)
+    third = more.segmentation_head[0].weight[2].clone()
+    LoadWeights(tmp_path / "few.pt", more_maps=True).load(more)
+    image = torch.rand(1, 1, 64, 64)
+    with torch.no_grad():
+        torch.testing.assert_close(more.eval()(image)[:, :2], few.eval()(image))
+    assert torch.equal(more.segmentation_head[0].weight[2], third)
+    assert more.segmentation_head[0].bias[2] == -3
+    with pytest.raises(WeightsError, match="another network"):  # fewer maps than the weights hold
+        write_file(tmp_path / "more.pt", more.state_dict())
+        LoadWeights(tmp_path / "more.pt", more_maps=True).load(few)

@@ -13,6 +13,7 @@ from scripts.common.resampling import resample, resample_label, resampled_size
 from scripts.data.lists.backgrounds import background_datalist
 from scripts.data.lists.generic import generic_datalist
 from scripts.simulation.benchmark import freeze_benchmark
+from scripts.simulation.mixture_benchmark import MixtureBenchmark, density_class
 from scripts.simulation.phantom import PhantomSettings
 from scripts.training.insertion_patches import InsertionPatches
 from scripts.training.patches import PatchDataset
@@ -167,3 +168,43 @@ def test_validation_can_be_shifted_for_choices(folder, tmp_path):
     assert all([len(item[part]) for part in ("validation", "testing")] == [2, 0] for item in lists.values())
     with pytest.raises(ValueError, match=r"shifted_sections: got \['test'\]; want some of training, validation"):
         freeze_benchmark(folder, tmp_path, LoadMammogramd(), shifted_sections=["test"])
+
+
+def test_the_second_version_labels_what_can_be_seen(folder, loader, tmp_path):
+    settings = MixtureBenchmark(spacing_range_mm=(0.08, 0.08))
+    options = {"settings": settings, "phantoms": 0, "progress": False}
+    freeze_benchmark(folder, tmp_path / "a", LoadMammogramd(), **options)
+    freeze_benchmark(folder, tmp_path / "b", LoadMammogramd(), **options)
+    names = sorted(path.relative_to(tmp_path / "a") for path in (tmp_path / "a").rglob("*") if path.is_file())
+    for name in names:
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes(), name
+    assert json.loads((tmp_path / "a" / "benchmark.json").read_text())["version"] == 2
+    shifts = {path.stem for path in (tmp_path / "a").glob("shift_*.json")}
+    assert {"shift_vendor_sigmoid", "shift_vendor_power", "shift_vendor_shoulder", "shift_noise"} <= shifts
+    items = generic_datalist("datalist.json", tmp_path / "a")
+    seen = []
+    for item in items["validation"] + items["testing"]:
+        loaded, stem = loader(dict(item)), item["patient"]
+        label, records = (
+            np.asarray(loaded["label"])[0],
+            json.loads((tmp_path / "a" / "records" / f"{stem}.json").read_text())["mcs"],
+        )
+        objects = cv2.imread(str(tmp_path / "a" / "objects" / f"{stem}.png"), -1)
+        assert loaded["image"].meta["spacing_mm"] == pytest.approx((0.08, 0.08))
+        for record in records:
+            own = label[objects == record["number"]]
+            assert set(own.tolist()) <= {record["label"]}
+            assert (record["label"] == 1) == (record["d_prime"] >= 5 and own.size > 0)
+        seen += records
+        assert (objects > 0).sum() == (label > 0).sum() and item["density"]
+    assert {record["label"] for record in seen} == {1, 2}
+
+
+def test_density_classes_rise_with_bright_tissue():
+    image, breast = np.full((100, 100), 0.3, np.float32), np.ones((100, 100), bool)
+    found = []
+    for share in (10, 40, 80):
+        image[:share] = 0.8
+        found.append(density_class(image, breast))
+    assert found == ["below 0.25 bright", "0.25 to 0.5 bright", "0.5 or more bright"]
+    assert density_class(image, ~breast) == ""

@@ -8,22 +8,29 @@ from monai.bundle import ConfigParser
 from scripts.simulation.benchmark import BenchmarkSettings
 from scripts.simulation.insertion.lookalikes import LookalikeSettings
 from scripts.simulation.insertion.sampling import InsertionSettings
+from scripts.simulation.mixture_benchmark import MixtureBenchmark
 from scripts.simulation.phantom import PhantomSettings
 from scripts.simulation.phantom.parameters import McRanges, OutlineRanges
 from scripts.training.insertion_patches import InsertionPatches
+from scripts.training.mixture_patches import MixturePatches
 
 CONFIGURED = {
     ("data_phantom.json", "source::settings"): PhantomSettings,
     ("data_insertion.json", "patches"): InsertionPatches,
     ("data_benchmark.json", "benchmark"): BenchmarkSettings,
 }
+#: These leave out what is not theirs: the parts drawn as in the first wave.
+SECOND = {
+    ("data_mixture.json", "patches"): MixturePatches,
+    ("data_benchmark_2.json", "benchmark"): MixtureBenchmark,
+}
 
 
-@pytest.mark.parametrize(("file", "key"), CONFIGURED)
+@pytest.mark.parametrize(("file", "key"), CONFIGURED | SECOND)
 def test_python_defaults_are_the_configs_values(root, file, key):
     parser = ConfigParser()
     parser.read_config(str(root / "configs" / file))
-    assert parser.get_parsed_content(key) == CONFIGURED[file, key]()
+    assert parser.get_parsed_content(key) == (CONFIGURED | SECOND)[file, key]()
 
 
 def fields_of(thing):

@@ -5,7 +5,7 @@ import torch
 from ignite.engine import Engine, Events
 from monai.handlers import ValidationHandler
 
-from scripts.training.handlers import PublishWeights
+from scripts.training.handlers import AverageWeights, PublishWeights, TrainingState
 from tests.training.toy import Evaluator, Toy
 
 
@@ -87,3 +87,33 @@ def test_the_best_or_the_last_epoch_is_published(tmp_path, epoch, kept):
     assert torch.load(tmp_path / "published.pt", weights_only=True)["weight"].item() == kept
     with pytest.raises(ValueError, match="epoch: got 'first'"):
         PublishWeights(evaluator, tmp_path / "model.pt", epoch="first")
+
+
+def test_the_moving_average_is_what_is_published_and_goes_on_after_a_resume(tmp_path):
+    def averaged(folder):
+        toy = Toy(folder)
+        ema = torch.optim.swa_utils.get_ema_multi_avg_fn(0.9)
+        average = torch.optim.swa_utils.AveragedModel(toy.network, multi_avg_fn=ema, use_buffers=True)
+        AverageWeights(average).attach(toy.trainer)
+        PublishWeights(None, folder / "average.pt", epoch="last", network=average).attach(toy.trainer)
+        state = {"network": toy.network, "optimizer": toy.optimizer, "average": average}
+        TrainingState(folder / "state.pt", state).attach(toy.trainer)
+        return toy, average
+
+    toy, average = averaged(tmp_path)
+    steps = []
+    toy.trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda: steps.append(toy.network.weight.detach().clone()))
+    toy.run(3)
+    expected = steps[0]
+    for weight in steps[1:]:
+        expected = 0.9 * expected + 0.1 * weight
+    published = torch.load(tmp_path / "average.pt", weights_only=True)
+    assert set(published) == {"weight", "bias"}
+    torch.testing.assert_close(published["weight"], expected)
+    assert not torch.allclose(published["weight"], toy.network.weight)
+
+    (tmp_path / "parts").mkdir()
+    averaged(tmp_path / "parts")[0].run(1)
+    again, resumed = averaged(tmp_path / "parts")
+    again.run(3)
+    torch.testing.assert_close(resumed.module.weight, average.module.weight)

@@ -4,7 +4,12 @@ from scripts.evaluation.sections.clusters import ClusterSection, FoundClusters
 from scripts.evaluation.sections.failure_classes import FailureClassesSection
 from scripts.evaluation.sections.froc import FrocSection
 from scripts.evaluation.sections.kinds import KindSection
-from scripts.evaluation.sections.operating_point import AgreementSection, IouSection, OperatingPointSection
+from scripts.evaluation.sections.operating_point import (
+    AgreementSection,
+    IouSection,
+    ObjectFitSection,
+    OperatingPointSection,
+)
 from scripts.evaluation.sections.probabilities import CalibrationSection, PixelSection
 from scripts.evaluation.sections.sizes import LabelSizes, SizeSection
 from scripts.evaluation.sections.strata import StrataSection
@@ -19,6 +24,7 @@ __all__ = [
     "IouSection",
     "KindSection",
     "LabelSizes",
+    "ObjectFitSection",
     "OperatingPointSection",
     "PixelSection",
     "SizeSection",

@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 
 from scripts.evaluation.agreement import pooled_agreement
+from scripts.evaluation.cases import equivalent_diameter_mm
 from scripts.evaluation.froc import point_of
-from scripts.evaluation.iou import iou_per_object
+from scripts.evaluation.iou import best_iou, iou_per_object
+from scripts.evaluation.object_fit import object_fit
 from scripts.evaluation.scored_set import ScoredSet
 from scripts.evaluation.sections.section import Results, Section
 from scripts.evaluation.statistics import Interval, ratio_interval
@@ -64,6 +66,43 @@ class IouSection(Section):
         values = np.concatenate([iou_per_object(m.case, m.threshold) for m in scored.operating] + [np.zeros(0)])
         mean = ratio_interval(scored.column("iou_sum"), scored.column("iou_objects"), scored.weights)
         return Results({"iou": {"per_object": mean.as_json() | _spread(values), "per_image": per_image}})
+
+
+@dataclass(frozen=True)
+class ObjectFitSection(Section):
+    """Outline and area of annotated objects larger than 1 px that the operating threshold finds, and IoU of large ones.
+
+    Each against the prediction of the best IoU; what nothing overlaps counts in `found` and in `iou_large` (as 0) only.
+    """
+
+    large_mm: float = 0.8  # equivalent diameter from which on objects are large
+
+    def results(self, scored: ScoredSet) -> Results:
+        """`object_fit`."""
+        fits = [object_fit(m.case, m.threshold) for m in scored.operating]
+        larger = [m.case.annotations.area_px > 1 for m in scored.operating]
+        large = [
+            which & (equivalent_diameter_mm(m.case.annotations.area_px, m.case.spacing_mm) >= self.large_mm)
+            for m, which in zip(scored.operating, larger, strict=True)
+        ]
+
+        def mean(values: list[np.ndarray], chosen: list[np.ndarray]) -> dict[str, Any]:
+            kept = [v[which & np.isfinite(v)] for v, which in zip(values, chosen, strict=True)]
+            sums = np.array([part.sum() for part in kept]), np.array([part.size for part in kept], np.float64)
+            return ratio_interval(*sums, scored.weights).as_json() | _spread(np.concatenate([*kept, np.zeros(0)]))
+
+        area = [fit.area_error_percent for fit in fits]
+        metrics = {
+            "boundary_mm": mean([fit.boundary_mm for fit in fits], larger),
+            "hausdorff95_mm": mean([fit.hausdorff95_mm for fit in fits], larger),
+            "area_error_percent": mean(area, larger),
+            "absolute_area_error_percent": mean([np.abs(error) for error in area], larger),
+            "found": mean([np.isfinite(error).astype(float) for error in area], larger),
+            "large_mm": self.large_mm,
+            "iou_large": mean([best_iou(m.case, m.threshold) for m in scored.operating], large),
+            "boundary_large_mm": mean([fit.boundary_mm for fit in fits], large),
+        }
+        return Results({"object_fit": metrics})
 
 
 def _spread(values: np.ndarray) -> dict[str, float | int | None]:

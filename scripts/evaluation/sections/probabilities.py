@@ -14,6 +14,7 @@ from scripts.evaluation.pixel_curves import PixelCurvesHandler, Reliability
 from scripts.evaluation.scored_set import ScoredSet
 from scripts.evaluation.sections.section import Results, Section
 from scripts.evaluation.tables import MOST_POINTS
+from scripts.findings.calibration import fit_calibration
 
 RELIABILITY_FIELDS = ("of", "low", "high", "count", "mean_score", "share_positive")
 PIXEL_FIELDS = ("threshold", "precision", "recall", "false_positive_rate", "tp", "fp")
@@ -50,6 +51,36 @@ def object_reliability(images: Sequence[Matched], bins: int) -> Reliability:
     reliability = Reliability(bins)
     reliability.add(score, hit)
     return reliability
+
+
+def calibrate(images: Sequence[Matched], bins: int = 15, folds: int = 5) -> dict[str, Any] | None:
+    """The curve from score to probability of these images' marks, and how much better it is than the score itself.
+
+    {"method", "curve", "marks", "mcs", "expected_calibration_error": {"score", "probability"}}; the error of the
+    probability is of marks of images that had no part in the curve (`folds` parts of the images, in order). None where
+    there is no mark, scores are no probabilities, or fewer than two images have marks.
+    """
+    parts = [(m.case.predictions.score[m.kept], m.true_positive[m.kept]) for m in images]
+    parts = [(score, hit) for score, hit in parts if score.size]
+    if len(parts) < 2 or not all(0 <= score.min() <= score.max() <= 1 for score, _ in parts):
+        return None
+    plain, held_out = Reliability(bins), Reliability(bins)
+    for score, hit in parts:
+        plain.add(score, hit)
+    folds = min(folds, len(parts))
+    for fold in range(folds):
+        others = [part for place, part in enumerate(parts) if place % folds != fold]
+        curve = fit_calibration(*map(np.concatenate, zip(*others, strict=True)))
+        for score, hit in parts[fold::folds]:
+            held_out.add(curve.probability(score), hit)
+    score, hit = map(np.concatenate, zip(*parts, strict=True))
+    return {
+        "method": "isotonic",
+        "curve": fit_calibration(score, hit).as_json(),
+        "marks": int(score.size),
+        "mcs": int(hit.sum()),
+        "expected_calibration_error": {"score": plain.ece, "probability": held_out.ece},
+    }
 
 
 def _reliability_rows(curves: Mapping[str, Reliability]) -> list[dict[str, Any]]:

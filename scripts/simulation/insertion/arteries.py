@@ -4,7 +4,7 @@
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -65,6 +65,41 @@ def sample_artery(rng: Rng, allowed: np.ndarray, spacing_mm: float, settings: Ar
             break
     else:
         return None
+    return _calcified(rng, line, length, spacing_mm, settings, allowed)
+
+
+def sample_artery_through(
+    rng: Rng, allowed: np.ndarray, spacing_mm: float, settings: ArterySettings
+) -> CalcifiedArtery | None:
+    """Draw an artery through a place where `allowed`, bool (rows, cols); it may leave the image, as in a patch.
+
+    None where nothing is allowed.
+    """
+    places = Places(allowed)
+    if not len(places):
+        return None
+    length = between(rng, settings.length_range_mm)
+    line = _centreline(rng, np.zeros(2), rng.uniform(0, 2 * math.pi), length, spacing_mm, settings)
+    line += places.draw(rng) - line[int(rng.integers(len(line)))]
+    artery = _calcified(rng, line, length, spacing_mm, settings)
+    reach = np.array(allowed.shape) + 20
+    plaques = tuple(
+        plaque
+        for plaque in artery.plaques
+        if (np.array(plaque.line).max(0) > -20).all() and (np.array(plaque.line).min(0) < reach).all()
+    )
+    return replace(artery, plaques=plaques)
+
+
+def _calcified(
+    rng: Rng,
+    line: np.ndarray,
+    length: float,
+    spacing_mm: float,
+    settings: ArterySettings,
+    allowed: np.ndarray | None = None,
+) -> CalcifiedArtery:
+    """An artery along a centreline, (n, 2) px; its branch stays where `allowed`, if that is given."""
     gap = log_between(rng, settings.gap_range_mm)
     gain, free = log_between(rng, settings.contrast_range), log_between(rng, settings.free_range_mm)
     lines, gaps = [line], [gap]
@@ -73,7 +108,7 @@ def sample_artery(rng: Rng, allowed: np.ndarray, spacing_mm: float, settings: Ar
         ahead = line[-1] - line[0]
         angle = math.atan2(ahead[0], ahead[1]) + float(rng.choice([-1, 1])) * rng.uniform(0.5, 1.1)
         branch = _centreline(rng, start, angle, length * rng.uniform(0.3, 0.6), spacing_mm, settings)
-        if _inside(branch, allowed):
+        if allowed is None or _inside(branch, allowed):
             lines, gaps = [line, branch], [gap, 0.7 * gap]
     plaques: list[Stroke] = []
     for centre, width in zip(lines, gaps, strict=True):

@@ -6,7 +6,7 @@ import pytest
 
 from scripts.common.calcification_kinds import INDIVIDUAL, KINDS, METAL, VASCULAR
 from scripts.common.objects import label_objects
-from scripts.simulation.insertion.arteries import ArterySettings, draw_artery, sample_artery
+from scripts.simulation.insertion.arteries import ArterySettings, draw_artery, sample_artery, sample_artery_through
 from scripts.simulation.insertion.clips import FORMS, ClipSettings, draw_clip, sample_clip
 from scripts.simulation.insertion.ducts import LINEAR, SEGMENTAL, DuctSettings, sample_ducts
 from scripts.simulation.insertion.sampling import InsertionSettings
@@ -105,3 +105,21 @@ def test_without_room_nothing_is_drawn():
     assert sample_clip(np.random.default_rng(0), nowhere, SPACING, ClipSettings()) is None
     spec = sample_scene(np.random.default_rng(0), nowhere, SPACING, shape_bank(0, 4), SceneSettings())
     assert not (spec.arteries or spec.clips or spec.mcs or spec.skin)
+
+
+def test_an_artery_through_a_patch_may_leave_it():
+    allowed = np.zeros((200, 200), bool)
+    allowed[80:120, 80:120] = True
+    settings = ArterySettings(length_range_mm=(40, 40), branch_share=0)
+    for seed in range(10):
+        artery = sample_artery_through(np.random.default_rng(seed), allowed, SPACING, settings)
+        line = np.array(artery.centrelines[0])
+        rows, cols = np.round(line).astype(int).T
+        inside = (rows >= 0) & (rows < 200) & (cols >= 0) & (cols < 200)
+        assert allowed[rows[inside], cols[inside]].any() and not inside.all()  # 40 mm are 571 px
+        for plaque in artery.plaques:
+            points = np.array(plaque.line)
+            assert (points.max(0) > -20).all() and (points.min(0) < 220).all()
+        image, plaques, vessel = draw_artery(np.full((200, 200), 0.3, np.float32), artery, 0.5)
+        assert vessel.any() and (vessel | ~plaques).all() and image.shape == (200, 200)
+    assert sample_artery_through(np.random.default_rng(0), np.zeros((9, 9), bool), SPACING, settings) is None

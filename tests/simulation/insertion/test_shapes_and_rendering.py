@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from scripts.simulation.insertion.rendering import _filled, insert_mcs, local_noise, mc_signal
+from scripts.simulation.insertion.rendering import filled, insert_mcs, local_noise, mc_signal
 from scripts.simulation.insertion.sampling import InsertedMc, InsertionSettings, Places, sample_mcs
 from scripts.simulation.insertion.shapes import KINDS, ShapeBank, half_peak_diameter, shape_bank
 from scripts.simulation.phantom.physics import mc_attenuation
@@ -135,16 +135,16 @@ def test_impossible_settings_are_refused():
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_holes_are_filled_as_scipy_does(seed):
+def test_holes_arefilled_as_scipy_does(seed):
     rng = np.random.default_rng(seed)
     mask = rng.random((int(rng.integers(1, 24)), int(rng.integers(1, 24)))) < rng.uniform(0.3, 0.8)
-    np.testing.assert_array_equal(_filled(mask), ndimage.binary_fill_holes(mask))
+    np.testing.assert_array_equal(filled(mask), ndimage.binary_fill_holes(mask))
 
 
 def test_a_ring_cut_by_the_border_is_open_there():
     ring = disc_bank(20.0).maps[0] - disc_bank(10.0).maps[0] > 0
-    assert np.count_nonzero(_filled(ring)) > np.count_nonzero(ring)
-    np.testing.assert_array_equal(_filled(ring[:48]), ring[:48])
+    assert np.count_nonzero(filled(ring)) > np.count_nonzero(ring)
+    np.testing.assert_array_equal(filled(ring[:48]), ring[:48])
 
 
 def test_places_are_drawn_as_rows_of_argwhere():
