@@ -175,19 +175,21 @@ def make_parser() -> Parser:
         return sub.add_argument
 
     add = command(segment, "find microcalcifications: masks, numbers, pictures")
-    commands = parser.add_subparsers(required=True, metavar="{segment,study,cluster,evaluate,verify,info}")
+    _add_images(add)
+    add("--studies", action="store_true", help="then `mammo-mc study` on the results")
+
+    add = command(cluster, "the same by several workers, on one machine or many (Ray)")
+    _add_images(add)
+    add("--workers", type=int, required=True, metavar="N", help="each with one network, in a process of its own")
+    add("--address", default="", help="a running Ray cluster, `auto` for this machine's; without, Ray is started here")
+    add("--cpus-per-worker", type=float, default=1.0, metavar="N", help="cores, and threads, of each (default: 1)")
+    add("--gpus-per-worker", type=float, default=0.0, metavar="N", help="GPUs of each, e.g. 0.5 (default: 0)")
 
     add = command(study, "put the results of each study together: JSON, a page to look at, a CAD report")
     add("output", help="folder of results; the studies are written into studies/ there")
     add("--input", default="", help="what was segmented, where the results do not say, or to see what is still missing")
-    add(
-        "--outputs",
-        nargs="+",
-        default=[],
-        choices=("study", "page", "cad_sr"),
-        metavar="NAME",
-        help="of: study page cad_sr",
-    )
+    names = "study page cad_sr"
+    add("--outputs", nargs="+", default=[], choices=names.split(), metavar="NAME", help=f"files to write, of: {names}")
     add("--follow-ups", default="", help="folder with results of follow-ups (follow_up.json) of these images")
     rule = "images without a study UID belong together by their names, folder or not at all"
     add("--group-files-by", default="name", choices=("name", "folder", "image"), help=rule)

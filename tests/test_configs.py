@@ -83,9 +83,9 @@ def test_every_config_is_known_to_these_tests(root):
 
 def test_configs_are_short_and_say_things_once(root):
     text = "".join(path.read_text() for path in (root / "configs").glob("*.json"))
-    assert text.count("\n") < 1350
+    assert text.count("\n") < 1400
     references = re.findall(r'"[^"]+": "@[^"]*"', text)  # several may stand on one line
-    assert len(references) <= 265  # 680 in version 0.3.0
+    assert len(references) <= 275  # 680 in version 0.3.0
 
 
 def test_the_two_metadata_files_are_one(root):

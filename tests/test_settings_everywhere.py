@@ -74,7 +74,7 @@ def test_run_report_and_preset_check_see_it(root, tmp_path, caplog, monkeypatch,
     assert {"objects", "reading", "breast", "working_grid", "tiles"} <= {path for path, _ in objects}
     unused = {"tiles", "working_grid"} if method in ("HDoG alone", "morphology", "context CNN") else set()
     for path, cls in objects:
-        if path in unused or path in ("operating_points", "identity"):  # a method may not infer in tiles
+        if path in unused or path in ("operating_points", "identity", "studies"):  # a method may not infer in tiles
             continue
         target = with_a_made_up_setting(cls)
         scoring, other = (

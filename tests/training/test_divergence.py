@@ -7,7 +7,8 @@ from monai.data import DataLoader, Dataset
 from monai.engines import SupervisedTrainer
 
 from scripts.training.divergence import DivergenceError, StopDivergence
-from scripts.training.handlers import PublishWeights, TrainingState
+from scripts.training.handlers import TrainingState
+from scripts.training.publishing import PublishWeights
 
 
 class Steep(torch.autograd.Function):

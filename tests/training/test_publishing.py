@@ -5,7 +5,8 @@ import torch
 from ignite.engine import Engine, Events
 from monai.handlers import ValidationHandler
 
-from scripts.training.handlers import AverageWeights, PublishWeights, TrainingState
+from scripts.training.handlers import AverageWeights, TrainingState
+from scripts.training.publishing import PublishWeights
 from tests.training.toy import Evaluator, Toy
 
 
@@ -97,7 +98,7 @@ def test_the_moving_average_is_what_is_published_and_goes_on_after_a_resume(tmp_
         AverageWeights(average).attach(toy.trainer)
         PublishWeights(None, folder / "average.pt", epoch="last", network=average).attach(toy.trainer)
         state = {"network": toy.network, "optimizer": toy.optimizer, "average": average}
-        TrainingState(folder / "state.pt", state).attach(toy.trainer)
+        TrainingState(folder / "own" / "state.pt", state).attach(toy.trainer)
         return toy, average
 
     toy, average = averaged(tmp_path)

@@ -10,7 +10,8 @@ from monai.handlers import CheckpointLoader, LrScheduleHandler, ValidationHandle
 from monai.transforms import Compose, RandGaussianNoised
 from torch.optim.lr_scheduler import ConstantLR
 
-from scripts.training.handlers import MetricsTable, PublishWeights, SeedEveryEpoch, TrainingState
+from scripts.training.handlers import MetricsTable, SeedEveryEpoch, TrainingState
+from scripts.training.publishing import PublishWeights
 
 
 class Evaluator(SupervisedEvaluator):

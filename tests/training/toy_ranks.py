@@ -23,7 +23,8 @@ from scripts.evaluation.pixel_curves import PixelCurvesHandler
 from scripts.networks.checkpoint import LoadWeights
 from scripts.outputs.run_report_of_ranks import RankRunReport
 from scripts.training.divergence import StopDivergence
-from scripts.training.handlers import MetricsTable, PublishWeights, SeedEveryEpoch, TrainingState
+from scripts.training.handlers import MetricsTable, SeedEveryEpoch, TrainingState
+from scripts.training.publishing import PublishWeights
 from scripts.training.ranks import LossOfAllRanks, RankBatches, validation_places, with_norms_of_all_ranks
 from tests.outputs import tiny_run
 

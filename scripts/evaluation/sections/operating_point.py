@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from scripts.common.checks import check_fields
 from scripts.evaluation.agreement import pooled_agreement
 from scripts.evaluation.cases import equivalent_diameter_mm
 from scripts.evaluation.froc import point_of
@@ -76,6 +77,9 @@ class ObjectFitSection(Section):
     """
 
     large_mm: float = 0.8  # equivalent diameter from which on objects are large
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
     def results(self, scored: ScoredSet) -> Results:
         """`object_fit`."""

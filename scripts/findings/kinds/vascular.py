@@ -39,7 +39,7 @@ class VascularRule:
     course: CourseRule = field(default_factory=CourseRule)
 
     def __post_init__(self) -> None:
-        check_fields(self, log_odds="(-inf, inf)")
+        check_fields(self)
         check("least_marks", self.least_marks, self.least_marks >= 3, "3 or more")
 
     def arteries(

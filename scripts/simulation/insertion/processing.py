@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from scripts.common.checks import check
+from scripts.common.checks import check, check_fields
 from scripts.simulation.parameters import Parameters, Range, Rng, between, log_between
 
 FAMILIES = ("sigmoid", "power", "shoulder")
@@ -23,6 +23,7 @@ class Processing:
     enhancement: tuple[float, ...] = (0.0, 0.0, 0.0)  # share of the details of each of `SCALES_PX` that is added
 
     def __post_init__(self) -> None:
+        check_fields(self, strength="(-inf, inf)")
         check("family", self.family, self.family in FAMILIES, f"one of {', '.join(FAMILIES)}")
         check("enhancement", self.enhancement, len(self.enhancement) == len(SCALES_PX), f"{len(SCALES_PX)} numbers")
 

@@ -266,7 +266,7 @@ def test_a_failed_view_is_shown_as_failed(small):
         "3 · R MLO: 0 MCs, 0 clusters",
         "4 · L MLO: FAILED",
     ]
-    assert browser.find("#outcome").text.startswith("INCOMPLETE not all images done")
+    assert browser.find("#outcome").text.startswith("INCOMPLETE not all done")
     assert "nothing is known of 1 of 4" in browser.find("#no-clusters").text
     assert browser.find("#shown").text.endswith("1 of 4 images not done")
     assert browser.find(".warning").is_displayed()

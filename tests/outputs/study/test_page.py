@@ -124,7 +124,7 @@ def test_without_script_the_page_says_what_failed(output, files):
     add_failure(output, files["LCC"])
     page = Page(only_page(output))
     (outcome,) = page.all("p", id="outcome")
-    assert outcome["class"] == "some" and "not all images done, nothing found in those that were" in outcome["text"]
+    assert outcome["class"] == "some" and "not all done, nothing found in what was" in outcome["text"]
     (warning,) = page.all("p", **{"class": "warning"})[:1]
     assert "got rubbish" in warning["text"] and "Nothing is known" in warning["text"]
     assert [cell["text"] for cell in page.all("td") if cell.get("class")] == ["nothing found", "failed"]

@@ -147,8 +147,8 @@ def test_images_that_a_run_did_not_reach_are_not_done(output, files):
     add_result(output, files["RCC"], marks={}, clusters=False)
     images = [{"image": str(files[name]), "image_id": files[name].stem} for name in ("RCC", "LCC")]
     study = only(written(output, images=images))
-    assert [one["status"] for one in study["images"]] == ["nothing found", "not done"]
-    assert study["outcome"]["code"] == "111243" and "NOT DONE" in page_of(output, study)
+    assert [one["status"] for one in study["images"]] == ["nothing found", "not attempted"]
+    assert study["outcome"]["code"] == "111243" and "NOT ATTEMPTED" in page_of(output, study)
     assert (read_result(cad_of(output, study)).succeeded) == "some"
 
 
