@@ -217,7 +217,7 @@ def test_top_level_options_in_the_text_exist_in_a_config(page):
 @pytest.mark.parametrize("command", module_commands())
 def test_commands_of_our_own_modules_know_their_options(command, monkeypatch, capsys):
     words = shlex.split(command)[2:]
-    first = [words[1]] if len(words) > 1 and re.fullmatch(r"[a-z]+", words[1]) else []
+    first = [words[1]] if len(words) > 1 and re.fullmatch(r"[a-z]+(-[a-z]+)*", words[1]) else []
     monkeypatch.chdir(ROOT)
     monkeypatch.setattr(sys, "argv", [words[0], *first, "--help"])
     with pytest.raises(SystemExit) as end:
