@@ -10,7 +10,7 @@ BUNDLE := $(BIN)/python -m monai.bundle run
 .DEFAULT_GOAL := help
 
 help: ## list the commands
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
 $(VENV)/.run: requirements.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -156,6 +156,7 @@ $(DEPLOY_VENV)/.run: requirements.txt deploy/requirements.txt
 
 test-deploy: $(DEPLOY_VENV)/.run ## the bundle as an application of MONAI Deploy, in an environment of its own
 	OMP_NUM_THREADS=1 $(DEPLOY_VENV)/bin/python -m pytest -q -m deploy tests/deploy
+
 $(VENV)/.browser: requirements-browser.txt $(VENV)/.dev
 	command -v chromium >/dev/null && command -v chromedriver >/dev/null || \
 		apt-get install --yes --no-install-recommends chromium chromium-driver
@@ -165,8 +166,6 @@ $(VENV)/.browser: requirements-browser.txt $(VENV)/.dev
 test-browser: $(VENV)/.browser ## the study page in headless Chromium, by clicks and keys (Debian's chromium, as root where it is missing)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -s -m browser tests/outputs/study
 
-clean: ## remove generated phantoms, caches and output/ (not your data, runs/ or .venv)
-	rm -rf data/phantom data/phantom_second data/demo data/studies data/follow_up data/federated data/patches output
 $(VENV)/.archive: requirements-archive.txt $(VENV)/.dev
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-archive.txt
 	touch $@
@@ -186,4 +185,4 @@ test-archive: $(VENV)/.archive orthanc ## the archive worker against the real Or
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m archive tests/archive
 
 clean: ## remove generated phantoms, caches and output/ (not your data, runs/ or .venv)
-	rm -rf data/phantom data/phantom_second data/demo data/studies data/archive data/follow_up data/patches output
+	rm -rf data/phantom data/phantom_second data/demo data/studies data/follow_up data/federated data/patches data/archive output

@@ -29,6 +29,12 @@ def installed(root, tmp_path):
     return folder.parent
 
 
+def test_every_make_target_is_told_once(root):
+    told = subprocess.run(["make", "help"], cwd=root, capture_output=True, text=True, check=True)
+    names = [line.split()[0] for line in told.stdout.splitlines()]
+    assert told.stderr == "" and len(names) == len(set(names)) and {"demo", "test", "clean"} <= set(names)
+
+
 def test_help_needs_nothing_but_python(installed, tmp_path):
     code = f"import sys; from {NAME} import main; s = main(['--help']); print('torch' in sys.modules); sys.exit(s)"
     done = python(tmp_path, code, installed)
