@@ -6,7 +6,8 @@ OUTPUT ?= output
 DEMO := data/demo
 BUNDLE := $(BIN)/python -m monai.bundle run
 
-.PHONY: help demo test lint bench train benchmark-data benchmark report follow-up package monai-label test-server tracking test-tracking test-cluster test-deploy test-browser orthanc archive-demo test-archive benchmark-data-2 clean
+.PHONY: help demo test lint bench train benchmark-data benchmark-data-2 benchmark report follow-up package clean \
+	monai-label tracking archive-demo orthanc test-server test-tracking test-cluster test-deploy test-browser test-archive
 .DEFAULT_GOAL := help
 
 help: ## list the commands

@@ -3,15 +3,18 @@
     python -m scripts.bench.same_findings <folder before> <folder after>
 
 Every image's report (but for method and thresholds), mask and numbered objects are compared; exit status 1 where
-one differs.
+one differs, 2 where there is nothing to compare.
 """
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import nibabel
 import numpy as np
+
+from scripts.common.command_line import Parser
 
 COMPARED = (
     *("status", "identity", "reading", "rows", "cols", "spacing_mm", "breast_area_cm2", "summary"),
@@ -33,10 +36,15 @@ def difference(before: Path, after: Path) -> str:
     return ", ".join(differing)
 
 
-def main() -> None:
-    """Compare the two folders named on the command line."""
-    before, after = (Path(name) for name in sys.argv[1:3])
+def main(words: Sequence[str] | None = None) -> None:
+    """Compare the two folders named on the command line, or in `words`."""
+    parser = Parser(prog="python -m scripts.bench.same_findings", description="Compare findings to the last bit.")
+    parser.add_argument("before", type=Path, help="folder of results")
+    parser.add_argument("after", type=Path, help="folder of results of the same images, of other code")
+    before, after = vars(parser.parse_args(words)).values()
     reports = sorted(before.rglob("findings.json"))
+    if not reports:
+        parser.error(f"before: got {before}, without any findings.json; want a folder of results")
     different = 0
     for report in reports:
         image = report.parent.relative_to(before)
@@ -45,7 +53,7 @@ def main() -> None:
         if found:
             sys.stdout.write(f"{image}: {found}\n")
     sys.stdout.write(f"{len(reports) - different} of {len(reports)} images are the same\n")
-    sys.exit(int(different > 0 or not reports))
+    sys.exit(int(different > 0))
 
 
 if __name__ == "__main__":

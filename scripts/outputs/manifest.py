@@ -7,7 +7,6 @@ the settings, and a digest of itself. With a key that digest is an HMAC-SHA256, 
 change results and report unnoticed. Exit status: 0 as written, 1 something differs, 2 no such report.
 """
 
-import argparse
 import hashlib
 import hmac
 import json
@@ -16,6 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from scripts.common.command_line import Parser
 from scripts.common.files import sha256_of
 from scripts.common.identity import read_key
 from scripts.common.text import printable
@@ -97,7 +97,7 @@ def _canonical(content: Any) -> bytes:
 
 def main(words: Sequence[str] | None = None) -> None:
     """Check the folder named on the command line, or in `words`."""
-    parser = argparse.ArgumentParser(prog="python -m scripts.outputs.manifest", description="Check a result folder.")
+    parser = Parser(prog="python -m scripts.outputs.manifest", description="Check a result folder.")
     parser.add_argument("folder", help="with a run_report.json")
     parser.add_argument("--key_file", default="", help="the key that the report was signed with")
     arguments = parser.parse_args(words)
