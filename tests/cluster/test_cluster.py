@@ -141,7 +141,11 @@ def test_bad_files_and_images_that_end_their_worker_are_recorded_and_skipped(roo
     assert statuses(out) == expected
     failures = {entry["image_id"]: entry for entry in report_of(out)["images"] if entry["status"] == "failed"}
     assert "ended 3 times" in failures[deadly]["reason"] and failures["bad"]["stage"] == "reading"
-    assert [path.name for path in (out / deadly).iterdir()] == ["failure.json"]
+    for failed, entry in failures.items():  # a record and a picture that say so, as of any run
+        wanted = {"failure": f"{failed}/failure.json", "picture": f"{failed}/picture.png"}
+        assert entry["outputs"] == wanted and set(entry["sha256"]) >= set(wanted)
+        assert {path.name for path in (out / failed).iterdir()} == {"failure.json", "picture.png"}
+    assert json.loads((out / deadly / "failure.json").read_text())["stage"] == "worker" and verify(out) == []
     images = parquet.read_table(out / "tables" / "images.parquet").to_pylist()
     assert {row["image_id"]: row["status"] for row in images} == expected
     assert images == sorted(images, key=lambda row: row["image_id"])
