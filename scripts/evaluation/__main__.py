@@ -1,6 +1,6 @@
 """The evaluation's tools, one command each.
 
-    python -m scripts.evaluation {methods,report,failures,compare,readers,summary,kinds,fit-kinds,slices,inserted} ...
+    python -m scripts.evaluation {methods,stored,report,failures,compare,readers,summary,kinds,fit-kinds,slices,inserted} ...
 
 Exit status: 0; 1 when an evaluation failed or something was left out; 2 for wrong input, with one line
 `error: ...` last.
@@ -27,6 +27,8 @@ from scripts.evaluation.report.pictures import write_failures
 from scripts.evaluation.report.tables import summarise
 from scripts.evaluation.slices import measure_slices
 from scripts.evaluation.statistics import IMAGE, PATIENT, Bootstrap
+from scripts.evaluation.stored import evaluate_stored
+from scripts.outputs.stored import KINDS
 
 logger = logging.getLogger("scripts.evaluation")
 
@@ -78,6 +80,16 @@ def make_parser() -> Parser:
     add("--report", type=Path, default=Path("runs/report"), help="folder of the report")
     add("--note", default="", help="statement about the data (default: data_note of the config)")
     add("--force", action="store_true", help="evaluate again what could be reused")
+
+    add = command("stored", evaluate_stored, "evaluate results of a folder, or that an archive sent: JSON or DICOM")
+    add("folder", type=Path, help="results of a run, or DICOM results of this bundle in any order")
+    add("--kind", default="", choices=("", *KINDS), help="what to read (default: the first of these that is there)")
+    add("--data", default="configs/data_generic.json", help="overlay of the data set that has the labels")
+    add("--dataset-dir", default="", help="folder of the data set (default: the overlay's)")
+    add("--datalist-file", default="", help="data list, for overlays that take one")
+    add("--section", default="testing", help="part of the data list")
+    add("--output", type=Path, default=Path("runs/stored"), help="folder of the evaluation")
+    add("--note", default="", help="statement about the data")
 
     add = command("report", write_report, "one page from evaluations of several methods on the same images")
     add("folders", type=Path, nargs="+", help="output folders of evaluations, the reference first")

@@ -53,7 +53,17 @@ class ImageResult:
     findings: list[Microcalcification] = field(default_factory=list)  # by id, measured of their outlines
     kinds: dict[int, str] = field(default_factory=dict)  # by id
     tracking_uids: dict[int, str] = field(default_factory=dict)
+    pixels: dict[int, np.ndarray] = field(default_factory=dict)  # by id, (n, 2) row and column
     clusters: list[dict] = field(default_factory=list)  # id, members, tracking_uid, hull_px, distribution
+
+    def instances(self, shape: tuple[int, int]) -> np.ndarray:
+        """The marks in an image of this shape, int32 (rows, cols): their ids, 0 elsewhere."""
+        labels = np.zeros(shape, np.int32)
+        for number, own in self.pixels.items():
+            fits = not len(own) or bool((own.max(axis=0) < shape).all() and own.min() >= 0)
+            check(f"MC {number}", f"pixels outside of {shape[0]} x {shape[1]}", fits, "a result of this image")
+            labels[tuple(own.T)] = number
+        return labels
 
 
 @dataclass
@@ -114,6 +124,8 @@ def _read_segmentation(dataset: Dataset) -> Result:
     scores = np.full(int(labels.max(initial=0)) + 1, np.nan)
     measured = measure_objects(labels, scores, (float(spacing[0]), float(spacing[1])))
     result.findings = [replace(mc, id=number) for number, mc in zip(numbers, measured, strict=True)]
+    places = np.argwhere(labels)
+    result.pixels = {number: places[labels[labels > 0] == number] for number in numbers}
     result.kinds = dict.fromkeys(numbers, INDIVIDUAL)
     if dataset.SegmentationType != "BINARY":
         for segment in dataset.SegmentSequence:
@@ -191,6 +203,7 @@ def library_spacing(entry: Dataset) -> tuple[float, float]:
 
 
 def add_mark(result: ImageResult, item: Dataset, number: int, own: np.ndarray, mm: tuple[float, float]) -> None:
+    result.pixels[number] = own
     row, col = own.mean(axis=0).tolist()
     area_mm2 = len(own) * mm[0] * mm[1]
     result.findings.append(
