@@ -30,7 +30,9 @@ def installed(root, tmp_path):
 
 
 def test_every_make_target_is_told_once(root):
-    told = subprocess.run(["make", "help"], cwd=root, capture_output=True, text=True, check=True)
+    told = subprocess.run(
+        ["make", "--no-print-directory", "help"], cwd=root, capture_output=True, text=True, check=True
+    )
     names = [line.split()[0] for line in told.stdout.splitlines()]
     assert told.stderr == "" and len(names) == len(set(names)) and {"demo", "test", "clean"} <= set(names)
 

@@ -1,6 +1,7 @@
 """The evaluation's tools, one command each.
 
-    python -m scripts.evaluation {methods,stored,report,failures,compare,readers,summary,kinds,fit-kinds,slices,inserted} ...
+    python -m scripts.evaluation COMMAND ...      methods stored report failures compare readers summary kinds fit-kinds
+                                                  slices inserted
 
 Exit status: 0; 1 when an evaluation failed or something was left out; 2 for wrong input, with one line
 `error: ...` last.
