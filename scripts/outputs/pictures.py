@@ -130,10 +130,10 @@ def draw_overlay(
     whole.imshow(view, cmap="gray", vmin=low, vmax=high, extent=extent, aspect=spacing_mm[0] / spacing_mm[1])
     ring = 0.9 / spacing_mm[0]
     handles = _draw_rings(whole, findings, kinds, ring, spacing_mm)
-    handles += _draw_hulls(whole, clusters)
+    handles += _draw_hulls(whole, clusters, ring)
     if clusters or set(kinds) - {INDIVIDUAL}:
-        box: dict[str, Any] = {"facecolor": "black", "edgecolor": "none", "framealpha": 0.6, "handlelength": 3}
-        whole.legend(handles=handles, loc="upper right", fontsize=9, labelcolor="white", **box).set_in_layout(False)
+        style: dict[str, Any] = {"fontsize": 9, "labelcolor": "white", "frameon": False, "handlelength": 3}
+        figure.legend(handles=handles, loc="outside lower left", ncols=4, **style)  # beside what it must not cover
     _draw_scale(whole, 20.0, spacing_mm)
     whole.set_title(title, color="white", fontsize=11, loc="left", wrap=True, parse_math=False)
     if not mcs:
@@ -145,22 +145,24 @@ def draw_overlay(
     for i, (row, col) in enumerate(corners):
         name = "ABCDEFGH"[i % 8]
         whole.add_patch(Rectangle((col, row), side, side, fill=False, edgecolor=REGION_COLOUR, linewidth=1))
-        letter = whole.text(col, row - 0.6 * ring, name, color=REGION_COLOUR, fontsize=11, va="bottom")
+        is_high = row - extent[3] < 0.04 * (extent[2] - extent[3])  # above it is the title
+        at: dict[str, Any] = {"va": "top" if is_high else "bottom", "color": REGION_COLOUR, "fontsize": 11}
+        letter = whole.text(col + 0.3 * ring, row + (0.6 if is_high else -0.6) * ring, name, **at)
         letter.set_path_effects([withStroke(linewidth=3, foreground="black")])
+        letter.set_in_layout(False)
         part = (slice(row, row + side), slice(col, col + side))
         vmin, vmax = np.percentile(image[part], (1, 99.9))
         shown = sum(row <= mc.row < row + side and col <= mc.col < col + side for mc in mcs)
-        titles = (f"{name}: {side * spacing_mm[0]:.0f} mm", REGION_COLOUR), (f"{shown} MCs", MC_COLOUR)
+        titles = (
+            (f"{name}: {side * spacing_mm[0]:.0f} mm", REGION_COLOUR),
+            (f"{shown} MC{'s' * (shown != 1)}", MC_COLOUR),
+        )
         for column, (words, colour) in enumerate(titles, start=1):
             axis = figure.add_subplot(grid[i, column])
             axis.imshow(image[part], cmap="gray", vmin=vmin, vmax=max(vmax, vmin + 1e-3), interpolation="bicubic")
             axis.set_title(words, color=colour, fontsize=9, loc="left")
             _draw_scale(axis, 2.0, spacing_mm)
-        is_mc = np.concatenate([[False], is_counted])[labels[part]]
-        axis.contour(is_mc, levels=[0.5], colors=MC_COLOUR, linewidths=1.0)
-        is_other = np.concatenate([[False], ~is_counted])[labels[part]]
-        if is_other.any():
-            axis.contour(is_other, levels=[0.5], colors="white", linewidths=0.7, linestyles=":")
+        _draw_outlines(axis, labels[part], kinds, is_counted)
     for axis in figure.axes:
         axis.set_axis_off()
         axis.xaxis.set_visible(False)  # else the layout measures ticks that are not drawn
@@ -190,7 +192,19 @@ def _draw_rings(
     return handles
 
 
-def _draw_hulls(axes: Axes, clusters: Sequence[ClusterFinding]) -> list[Line2D]:
+def _draw_outlines(axes: Axes, labels: np.ndarray, kinds: Sequence[str], is_counted: np.ndarray) -> None:
+    """Outlines of the marks of a region in the colours of their kinds, those that are not counted dotted."""
+    kind_of = np.array(["", *kinds])
+    for counts in (True, False):
+        chosen = np.concatenate([[False], is_counted == counts])
+        for kind, (colour, _) in KIND_STYLES.items():
+            shown = (chosen & (kind_of == kind))[labels]
+            if shown.any():
+                line = {"linewidths": 1.0} if counts else {"linewidths": 0.7, "linestyles": ":"}
+                axes.contour(shown, levels=[0.5], colors=colour, **line)
+
+
+def _draw_hulls(axes: Axes, clusters: Sequence[ClusterFinding], ring: float) -> list[Line2D]:
     """Outline of every cluster; the first ones with number, MCs and distribution; the entry of the legend."""
     for finding in clusters:
         hull = np.array(finding.cluster.hull_px)
@@ -202,7 +216,7 @@ def _draw_hulls(axes: Axes, clusters: Sequence[ClusterFinding]) -> list[Line2D]:
             is_low = hull[:, 0].max() > 0.95 * max(axes.get_ylim())
             at |= {"ha": "right" if is_right else "left", "va": "bottom" if is_low else "top"}
             col = hull[:, 1].max() if is_right else hull[:, 1].min()
-            text = axes.text(col, hull[:, 0].min() if is_low else hull[:, 0].max(), words, **at)
+            text = axes.text(col, hull[:, 0].min() - ring if is_low else hull[:, 0].max() + ring, words, **at)
             text.set_path_effects([withStroke(linewidth=2, foreground="black")])
             text.set_in_layout(False)
     words = f"clusters: {len(clusters)} (number: MCs, distribution)"

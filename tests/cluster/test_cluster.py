@@ -17,11 +17,14 @@ import time
 from pathlib import Path
 
 import pytest
+from pydicom import dcmread
 
 from scripts.outputs.manifest import verify
 from scripts.simulation.phantom import phantom_datalist
 
 pytestmark = pytest.mark.cluster
+WHEN = {"InstanceCreationTime", "SeriesTime", "ContentTime", "ContributionDateTime"}
+WHEN |= {"InstanceCreationDate", "SeriesDate", "ContentDate"}
 PARENT = re.compile(r"^PPid:\s+(\d+)", re.M)
 
 
@@ -44,10 +47,19 @@ def statuses(out):
     return {entry["image_id"]: entry["status"] for entry in report_of(out)["images"]}
 
 
+def content(path):
+    """Bytes of a file; of DICOM what it says, but for when it was written."""
+    if path.suffix != ".dcm":
+        return path.read_bytes()
+    dataset = dcmread(path)
+    dataset.walk(lambda item, element: item.__delitem__(element.tag) if element.keyword in WHEN else None)
+    return dataset.to_json_dict()
+
+
 def files_of(out):
     """Content of every result, and of the tables; the run report and hidden files apart."""
     files = (path for path in out.rglob("*") if path.is_file() and not path.name.startswith("."))
-    return {str(path.relative_to(out)): path.read_bytes() for path in files if path.name != "run_report.json"}
+    return {str(path.relative_to(out)): content(path) for path in files if path.name != "run_report.json"}
 
 
 def lines_in_journal(out):
