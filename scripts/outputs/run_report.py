@@ -33,7 +33,7 @@ class RunReport:
     The report holds the settings that decided the results (method, threshold, the objects of the chain, as `describe`
     takes them), versions, the SHA-256 of the weight file in use, and per image the status (scripts/common/outcomes.py),
     seconds, where results lie, and the SHA-256 of the input and of each file (see manifest.py). Images that a run which
-    was cut off did not come to are "not attempted". `images.csv`, written at the end, is the short of it.
+    was cut off did not come to are "not attempted". `images.csv`, written at the end, is the short of it, by id.
 
     One run at a time writes into a folder. An image of an earlier run there is kept instead of being done again, where
     its input, weights and settings are the same and its files are as they were written (`remaining`).
@@ -274,7 +274,8 @@ class RunReport:
             if self.path.name != REPORT_NAME:
                 pass  # a part of a report
             elif ended:
-                lasting["tables"] = {IMAGES_NAME: sha256_of(write_csv(table, COLUMNS, [*images, *pending]))}
+                lines = sorted([*images, *pending], key=lambda entry: str(entry["image_id"]))
+                lasting["tables"] = {IMAGES_NAME: sha256_of(write_csv(table, COLUMNS, lines))}
             else:
                 table.unlink(missing_ok=True)
             write_json(self.path, seal(content | lasting, self.key))
