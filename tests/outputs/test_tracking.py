@@ -147,5 +147,6 @@ def test_an_inference_with_a_bad_file_is_kept_with_its_pictures(tracked):
     _, runs = tracked
     run = runs[("infer", 3)]
     assert (run.figures["images_done"], run.figures["images_failed"], run.figures["exit_status"]) == (1, 1, 1)
-    assert run.files == {"run_report.json", "pictures/good/picture.png"}
+    pictures = {"pictures/good/picture.png", "pictures/bad/picture.png"}
+    assert run.files == {"run_report.json", "tables/images.csv", *pictures}
     assert 0 < float(run.parameters["score_threshold"]) < 1 and run.parameters["preset"] == "balanced"
