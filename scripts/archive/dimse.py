@@ -21,8 +21,7 @@ from pydicom.uid import (
     DigitalMammographyXRayImageStorageForPresentation,
     DigitalMammographyXRayImageStorageForProcessing,
 )
-from pynetdicom import AE, _config, evt
-from pynetdicom import ALL_TRANSFER_SYNTAXES as SYNTAXES
+from pynetdicom import AE, ALL_TRANSFER_SYNTAXES, _config, evt
 from pynetdicom.sop_class import Verification
 
 from scripts.archive.archive import (
@@ -163,7 +162,8 @@ class DimseArchive:
     def _listen(self, host: str, port: int, senders: tuple[str, ...]) -> Any:
         entity = self._entity()
         entity.require_called_aet, entity.require_calling_aet = True, list(senders)
-        syntaxes = [syntax for syntax in SYNTAXES if syntax != DeflatedExplicitVRLittleEndian]  # may hide a bomb
+        hiding_bombs = DeflatedExplicitVRLittleEndian
+        syntaxes = [syntax for syntax in ALL_TRANSFER_SYNTAXES if syntax != hiding_bombs]
         for sop_class in RECEIVED:
             entity.add_supported_context(sop_class, syntaxes)
         entity.add_supported_context(Verification)

@@ -26,7 +26,7 @@ def outputs_section(folder: str, mcs: int, shape: tuple[int, int], runs: int) ->
     20, on noise; what is written of them depends on their number and size only.
     """
     item = drawn_item(Path(folder), mcs, shape)
-    (loading, _) = timed(lambda: DICOM_WRITERS["cad_sr"][1](Path(folder) / "first.dcm", item), 1)
+    loading, _ = timed(lambda: DICOM_WRITERS["cad_sr"][1](Path(folder) / "first.dcm", item), 1)
     rows: list[Row] = []
     for name, (file, write) in WRITERS.items():
         path = Path(folder) / file

@@ -50,20 +50,20 @@ def write_failure(
     record = failure_record(failure, image_id, method, identity)
     written: dict[str, str] = {}
 
-    def attempt(name: str, file: str, write: Callable[[Path], Path | None]) -> None:
+    def attempt(name: str, file: str, write: Callable[..., Path | None], *about: Any) -> None:
         try:
-            if write(folder / file) is not None:
+            if write(folder / file, *about) is not None:
                 written[name] = file
         except Exception as error:  # whatever a damaged file brings about
             logger.warning("no %s of %s could be written: %s", file, image_id, error)
 
-    attempt("failure", FAILURE_FILE, lambda path: write_json(path, record))
+    attempt("failure", FAILURE_FILE, write_json, record)
     if "picture" in outputs:
-        attempt("picture", outputs["picture"], lambda path: write_failed_picture(path, record))
+        attempt("picture", outputs["picture"], write_failed_picture, record)
     for name, write in FAILED_DICOM_WRITERS.items():
         if name in outputs:
             about = failure["file"], method, identity, image_id, record["status"] == FAILED
-            attempt(name, outputs[name], lambda path, write=write, about=about: write(path, *about))  # type: ignore[misc]
+            attempt(name, outputs[name], write, *about)
     return written
 
 

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 from pydicom import Dataset, dcmread
 
+from scripts.common.calcification_kinds import EXCLUDED
 from scripts.common.checks import check
 from scripts.common.objects import Microcalcification
 from scripts.data.reader.dicom_file import is_dicom
 from scripts.findings.follow_up.exams import INSTANCES, REPORT, finding_of, read_instances
-from scripts.outputs.dicom.codes import EXCLUDED
 from scripts.outputs.dicom.document import MANUFACTURER, SERIES
 from scripts.outputs.dicom.reading import read_result
 

@@ -41,7 +41,7 @@ def start(tmp_path, files):
         error = None
         try:
             worker.run()
-        except BaseException as raised:
+        except BaseException as raised:  # noqa: B036
             error = raised
         studies = {study.uid: study for study in queue.all()}
         left = SimpleNamespace(archive=archive, segmenter=segmenter, studies=studies, report=report, health=health)

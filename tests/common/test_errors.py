@@ -20,7 +20,7 @@ def ending(capsys, make):
     """Status and text of stderr that an uncaught error of `make` gives."""
     try:
         make()
-    except BaseException as error:
+    except BaseException as error:  # noqa: B036
         with pytest.raises(SystemExit) as end:
             report_uncaught(type(error), error, error.__traceback__)
     return end.value.code, capsys.readouterr().err

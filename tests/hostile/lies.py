@@ -237,8 +237,8 @@ def nifti_lies(content: bytes) -> Iterator[Lie]:
         "values far off": (with_(108, "f", 1e9), "from byte"),
         "values at NaN": (with_(108, "f", nan), "damaged|NaN"),
         "values in the header": (with_(108, "f", 100.0), "damaged|offset|longer"),
-        "our own mask": (with_(148, "80s", b"microcalcification mask"), "result of this bundle"),  # type: ignore[arg-type]
-        "our own map": (with_(148, "80s", b"microcalcification map"), "result of this bundle"),  # type: ignore[arg-type]
+        "our own mask": (with_(148, "80s", b"microcalcification mask"), "result of this bundle"),
+        "our own map": (with_(148, "80s", b"microcalcification map"), "result of this bundle"),
     }
     for name, (data, reason) in lies.items():
         yield name, data, reason

@@ -152,9 +152,10 @@ def fuzz_points(folder, seeds):
         )
         check_label(lambda: points_to_label(path, SHAPE, (0.07, 0.07)), path)
 
-    return st.tuples(
-        st.lists(row | numbers, max_size=4) | trees.map(lambda t: [t]), st.booleans(), st.none() | edits
-    ), check
+    return (
+        st.tuples(st.lists(row | numbers, max_size=4) | trees.map(lambda t: [t]), st.booleans(), st.none() | edits),
+        check,
+    )
 
 
 FUZZED = {

@@ -72,7 +72,7 @@ def test_patches_depend_on_seed_epoch_and_index_only(folder, loader, tmp_path):
     first, second = dataset(folder, loader, tmp_path), dataset(folder, loader, tmp_path)
     for made in (first, second):
         made.set_epoch(3)
-    second[0], second[4]  # what was drawn before does not matter
+    _ = second[0], second[4]  # what was drawn before does not matter
     torch.testing.assert_close(first[2]["image"], second[2]["image"], rtol=0, atol=0)
     torch.testing.assert_close(first[2]["label"], second[2]["label"], rtol=0, atol=0)
     second.set_epoch(4)

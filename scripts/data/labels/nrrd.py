@@ -1,4 +1,6 @@
-"""Masks in NRRD files (`.nrrd`, `.seg.nrrd`), as 3D Slicer and ITK save them: http://teem.sourceforge.net/nrrd/format.html.
+"""Masks in NRRD files (`.nrrd`, `.seg.nrrd`), as 3D Slicer and ITK save them.
+
+The format: http://teem.sourceforge.net/nrrd/format.html.
 
 A header of text, an empty line, and the values of one slice, first axis along the columns of the picture.
 """

@@ -6,8 +6,9 @@ from typing import Any
 from pydicom import Dataset
 from pydicom.sr.coding import Code
 
+from scripts.common.calcification_kinds import INDIVIDUAL, is_counted
 from scripts.common.provenance import bundle_version
-from scripts.outputs.dicom.codes import CALCIFICATION_TYPES, DCM, DISTRIBUTIONS, INDIVIDUAL, SCT, UCUM, is_counted
+from scripts.outputs.dicom.codes import CALCIFICATION_TYPES, DCM, DISTRIBUTIONS, SCT, UCUM
 from scripts.outputs.dicom.items import (
     CONTAINS,
     INFERRED,

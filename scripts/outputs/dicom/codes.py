@@ -6,10 +6,6 @@ from highdicom.sr import CodedConcept
 from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 
-from scripts.common.calcification_kinds import EXCLUDED as EXCLUDED
-from scripts.common.calcification_kinds import INDIVIDUAL as INDIVIDUAL
-from scripts.common.calcification_kinds import METAL as METAL
-from scripts.common.calcification_kinds import is_counted as is_counted
 from scripts.common.outcomes import (
     FAILED,
     FOUND,

@@ -33,20 +33,18 @@ from pydicom import Dataset
 from pydicom.sr.coding import Code
 from scipy.spatial.distance import pdist
 
+from scripts.common.calcification_kinds import INDIVIDUAL, METAL, is_counted
 from scripts.common.provenance import bundle_version
 from scripts.outputs.dicom.codes import (
     CALCIFICATION_TYPES,
     CODE_OF,
     DCM,
     DISTRIBUTIONS,
-    INDIVIDUAL,
-    METAL,
     SCT,
     SIDES,
     UCUM,
     concept,
     detections_status_of,
-    is_counted,
 )
 from scripts.outputs.dicom.document import MANUFACTURER, MODEL, instance, write
 from scripts.outputs.dicom.image_library import measured_image

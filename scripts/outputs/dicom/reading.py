@@ -23,18 +23,11 @@ from pydicom.sr.coding import Code
 from pydicom.uid import ComprehensiveSRStorage, MammographyCADSRStorage, SegmentationStorage
 from skimage.draw import polygon2mask
 
+from scripts.common.calcification_kinds import EXCLUDED, INDIVIDUAL, METAL
 from scripts.common.checks import check
 from scripts.common.objects import Microcalcification, label_objects, measure_objects
 from scripts.common.outcomes import FAILED, NOT_ATTEMPTED, outcome
-from scripts.outputs.dicom.codes import (
-    CALCIFICATION_TYPES,
-    DISTRIBUTIONS,
-    EXCLUDED,
-    INDIVIDUAL,
-    METAL,
-    OUTCOMES,
-    STATUS,
-)
+from scripts.outputs.dicom.codes import CALCIFICATION_TYPES, DISTRIBUTIONS, OUTCOMES, STATUS
 
 DCM = codes.DCM
 LabelMapSegmentationStorage = "1.2.840.10008.5.1.4.1.1.66.7"
@@ -143,7 +136,8 @@ def _read_measurements(report: Dataset) -> Result:
     result = ImageResult(image.ReferencedSOPSequence[0].ReferencedSOPInstanceUID)
     members: dict[int, list[int]] = {}
     for group in marks:
-        cluster, number = re.fullmatch(r"(?:cluster (\d+))?(?:, )?(?:MC (\d+))?", tracking_name(group)).groups()  # type: ignore[union-attr]
+        named = re.fullmatch(r"(?:cluster (\d+))?(?:, )?(?:MC (\d+))?", tracking_name(group))
+        cluster, number = named.groups()  # type: ignore[union-attr]
         corners = corners_of(first(group, DCM.ImageRegion))
         if number is None:
             _add_cluster(result, group, int(cluster), corners)

@@ -17,10 +17,11 @@ from highdicom.color import CIELabColor
 from highdicom.seg import SegmentAlgorithmTypeValues, Segmentation, SegmentationTypeValues, SegmentDescription
 from pydicom.uid import ExplicitVRLittleEndian, RLELossless
 
+from scripts.common.calcification_kinds import INDIVIDUAL, METAL
 from scripts.common.provenance import bundle_version
 from scripts.common.tensors import plane
 from scripts.data.reader.geometry import from_file_axes
-from scripts.outputs.dicom.codes import CALCIFICATION_TYPES, DCM, INDIVIDUAL, METAL, SCT, concept
+from scripts.outputs.dicom.codes import CALCIFICATION_TYPES, DCM, SCT, concept
 from scripts.outputs.dicom.document import instance, write
 from scripts.outputs.dicom.mammogram import Mammogram, mammogram_of
 from scripts.outputs.dicom.tracking import derived_uid

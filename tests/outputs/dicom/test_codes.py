@@ -67,8 +67,7 @@ def test_all_five_outcomes_and_all_views_are_there():
 
 def test_every_kind_has_a_code():
     kinds = pytest.importorskip("scripts.common.calcification_kinds")
-    assert set(kinds.KINDS) == {*codes.CALCIFICATION_TYPES, codes.METAL}
-    assert set(kinds.EXCLUDED) == set(codes.EXCLUDED) and kinds.INDIVIDUAL == codes.INDIVIDUAL
+    assert set(kinds.KINDS) == {*codes.CALCIFICATION_TYPES, kinds.METAL}
 
 
 def test_a_meaning_has_no_invisible_characters():
