@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 import torch
 
 ROOT = Path(__file__).parents[1]
+with suppress(ImportError):  # the environments of optional parts lack it
+    from hypothesis import settings
+
+    settings.register_profile("the same examples in every run", derandomize=True)
+    settings.load_profile("the same examples in every run")
 
 
 @pytest.fixture(scope="session")

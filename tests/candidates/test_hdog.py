@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 from skimage.feature import blob_dog, peak_local_max
@@ -196,6 +196,7 @@ def test_constant_image_has_no_candidates(value: float) -> None:
 
 
 @settings(max_examples=15, deadline=None)
+@example(seed=136, turn=np.fliplr, shape=(20, 20))
 @given(
     seed=st.integers(0, 10_000),
     turn=st.sampled_from([np.fliplr, np.flipud, np.transpose, np.rot90]),
@@ -208,7 +209,7 @@ def test_turning_the_image_turns_the_candidates(seed: int, turn, shape: tuple[in
     assert more <= 1  # one on a threshold, in or out by rounding; its pixels may differ with it
     differing, united = turned.mask ^ turn(straight.mask), turned.mask | turn(straight.mask)
     largest = max(np.pi * (np.sqrt(2) * sigma + 1) ** 2 for sigma in [0.0, *straight.blobs[:, 2], *turned.blobs[:, 2]])
-    assert differing.sum() <= 0.002 * united.sum() + more * largest
+    assert differing.sum() <= 1 + 0.002 * united.sum() + more * largest  # 1: a pixel on a threshold
 
 
 def test_tiles_leave_no_trace(monkeypatch: pytest.MonkeyPatch) -> None:
