@@ -23,8 +23,8 @@ class FROCHandler:
 
     It runs inside the evaluator's iteration, after postprocessing, which must leave `label` (loaded with
     `LoadLabeld`), `instances`, `scores`, `image` and `breast`, and `kinds` where they were told. Where objects change
-    with the threshold it also leaves `objects_at` (from a threshold to instances, scores and kinds) and `thresholds` (descending): then the image is scored at
-    each of these. An image that fails is noted in `failures`.
+    with the threshold it also leaves `objects_at` (from a threshold to instances, scores and kinds) and `thresholds`
+    (descending): then the image is scored at each of these. An image that fails is noted in `failures`.
     """
 
     rule: HitRule = field(default_factory=HitRule)
