@@ -147,6 +147,7 @@ class ImageArrays:
     breast: np.ndarray  # bool (rows, cols), the area that false positives are counted per
     spacing_mm: Spacing  # (row, col) pixel spacing
     image: np.ndarray | None = None  # float (rows, cols), [0, 1], where it is at hand
+    kinds: np.ndarray | None = None  # int (n,), of the predictions: place in `KINDS`, where they were told
 
 
 def number_objects(
@@ -157,6 +158,7 @@ def number_objects(
     spacing_mm: Spacing,
     image: np.ndarray | None = None,
     annotated: np.ndarray | None = None,
+    kinds: np.ndarray | None = None,
 ) -> ImageArrays:
     """Number annotated objects (8-connected components of label 1) and predictions in label order (see `ImageArrays`).
 
@@ -171,7 +173,8 @@ def number_objects(
     score = np.asarray(scores, np.float64)[numbers]
     check("scores", score[~np.isfinite(score)].tolist(), np.isfinite(score).all(), "finite numbers")
     annotated = annotated_objects(label) if annotated is None else annotated
-    return ImageArrays(label, annotated, predicted, score, breast, spacing_mm, image)
+    told = None if kinds is None else np.asarray(kinds)[numbers]
+    return ImageArrays(label, annotated, predicted, score, breast, spacing_mm, image, told)
 
 
 def score_case(

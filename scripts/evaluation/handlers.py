@@ -22,9 +22,9 @@ class FROCHandler:
     """Collect `CaseScores` of every image that an evaluator completes.
 
     It runs inside the evaluator's iteration, after postprocessing, which must leave `label` (loaded with
-    `LoadLabeld`), `instances`, `scores`, `image` and `breast`. Where objects change with the threshold it also leaves
-    `objects_at` (from a threshold to instances and scores) and `thresholds` (descending): then the image is scored at
-    each of these. An image that fails is noted in `failures`.
+    `LoadLabeld`), `instances`, `scores`, `image` and `breast`, and `kinds` where they were told. Where objects change
+    with the threshold it also leaves `objects_at` (from a threshold to instances, scores and kinds) and `thresholds`
+    (descending): then the image is scored at each of these. An image that fails is noted in `failures`.
     """
 
     rule: HitRule = field(default_factory=HitRule)
@@ -62,7 +62,8 @@ class FROCHandler:
         """Score one image: the data list's item (image_id, patient), and what postprocessing left."""
         image, label, breast = (plane(item[key]) for key in ("image", "label", "breast"))
         spacing_mm = spacing_of(item["image"])
-        arrays = number_objects(label, plane(item["instances"]), item["scores"], breast, spacing_mm, image)
+        found = plane(item["instances"]), item["scores"]
+        arrays = number_objects(label, *found, breast, spacing_mm, image, kinds=item.get("kinds"))
         case_id = str(batch.get("image_id") or item["report"]["file"])
         case = score_arrays(arrays, self.rule, case_id, str(batch.get("patient") or case_id))
         values = {k: v for measure in self.measures for k, v in measure.of_annotations(arrays, case).items()}
@@ -88,8 +89,8 @@ class FROCHandler:
         levels = []
         for place, threshold in enumerate(thresholds):
             same = (arrays.breast, arrays.spacing_mm, arrays.image, arrays.annotated)
-            instances, scores = item["objects_at"](float(threshold))
-            here = number_objects(arrays.label, instances, scores, *same)
+            instances, scores, *told = item["objects_at"](float(threshold))
+            here = number_objects(arrays.label, instances, scores, *same, *told)
             scored = score_arrays(here, self.rule)
             table = replace(case, predictions=scored.predictions, pairs=scored.pairs)
             levels.append(self._finished(table, here, place == shown))

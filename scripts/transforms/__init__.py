@@ -1,6 +1,6 @@
 """The thin MONAI classes that the configs name; the maths is in the stages before."""
 
-from scripts.transforms.findings import FormObjectsd, MeasureFindingsd, RestoreFileGeometryd
+from scripts.transforms.findings import AnalyseEveryObjectd, FormObjectsd, MeasureFindingsd, RestoreFileGeometryd
 from scripts.transforms.loading import BreastMaskd, LoadLabeld, LoadMammogramd, MammogramReader
 from scripts.transforms.training import (
     DropIgnoredd,
@@ -13,6 +13,7 @@ from scripts.transforms.training import (
 )
 
 __all__ = [
+    "AnalyseEveryObjectd",
     "BreastMaskd",
     "DropIgnoredd",
     "FormObjectsd",

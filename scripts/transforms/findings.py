@@ -13,6 +13,7 @@ from scripts.common.checks import check_number
 from scripts.common.tensors import Data, plane, spacing_of
 from scripts.data.reader.geometry import display_axes, plain_affine, to_file_axes
 from scripts.findings.analysis import FindingsAnalysis
+from scripts.findings.any_threshold import TypedObjects, objects_of_any_score
 from scripts.findings.components import ComponentObjects
 from scripts.findings.forming import Objects, Scene, keep_objects
 from scripts.outputs.report import build_report
@@ -105,6 +106,41 @@ class MeasureFindingsd(MapTransform):
         item["pred"] = torch.from_numpy(found.mask.astype(np.uint8))[None]
         item["findings"], item["analysis"] = found.marks, found
         item["report"] = build_report(found, image, breast, self.method, self.operating_point)
+        return item
+
+
+class AnalyseEveryObjectd(MapTransform):
+    """Objects of every score turn into what the analysis makes of them, for an evaluation of all thresholds.
+
+    Replaces `instances` and `scores`, adds `kinds` (int (n + 1,), by number: place in `KINDS`); `objects_at`, where
+    there is one, gives labels, scores and kinds. Reads `image` and `breast`. See `objects_of_any_score`.
+
+    Args:
+        analysis: that of the product, without features and clusters.
+        typed_from: as of `FormObjectsd` in the product.
+        keys: the numbered objects.
+    """
+
+    def __init__(
+        self, analysis: FindingsAnalysis, typed_from: float = 0.05, keys: KeysCollection = "instances"
+    ) -> None:
+        super().__init__(keys)
+        check_number("typed_from", typed_from, "[0, 1]")
+        self.analysis, self.typed_from = analysis, typed_from
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> Data:
+        """Analyse the objects."""
+        item, image = dict(data), data["image"]
+        key, breast, side = self.first_key(item), plane(item["breast"]), str(image.meta.get("laterality", ""))
+
+        def made(labels: np.ndarray, scores: np.ndarray) -> TypedObjects:
+            given = plane(image), labels, np.asarray(scores), breast, spacing_of(image)
+            return objects_of_any_score(self.analysis, *given, self.typed_from, side)
+
+        found = made(plane(item[key]).astype(np.int32), item["scores"])
+        item[key], item["scores"], item["kinds"] = torch.from_numpy(found.labels)[None], found.scores, found.kinds
+        if (objects_at := item.get("objects_at")) is not None:
+            item["objects_at"] = lambda threshold: made(*objects_at(threshold))
         return item
 
 

@@ -1,6 +1,5 @@
-"""Kinds of marks in the evaluation: told as the product tells them; FROC without those that are excluded."""
+"""Kinds of marks in the evaluation: as they were told; FROC without those that are excluded."""
 
-import cv2
 import numpy as np
 import pytest
 
@@ -10,34 +9,21 @@ from scripts.evaluation.mark_kinds import KIND, MarkKinds
 from scripts.evaluation.scored_set import ScoredSet
 from scripts.evaluation.sections import KindSection
 from scripts.evaluation.statistics import Bootstrap
-from scripts.findings.kinds.rules import KindRules
 
 SPACING = (0.07, 0.07)
 
 
-def clip_and_spot(clip_score=0.9, spot_score=0.8):
-    """A metal clip marked in two halves, and a small round spot."""
-    image, marks = np.full((300, 300), 0.35, np.float32), np.zeros((300, 300), np.int32)
-    cv2.rectangle(image, (100, 100), (105, 140), 1.0, -1)
-    marks[100:120, 100:106], marks[121:141, 100:106] = 1, 2
-    image[200:204, 200:204], marks[200:204, 200:204] = 0.6, 3
-    scores = np.array([0, clip_score, clip_score, spot_score])
-    return number_objects((marks == 3).astype(np.uint8), marks, scores, image > 0, SPACING, image)
-
-
-def kinds_of(arrays, measure=None):
-    values = (measure or MarkKinds()).of_predictions(arrays, score_arrays(arrays))[KIND]
-    return [KINDS[int(value)] for value in values]
-
-
-def test_both_halves_of_a_clip_are_metal_and_faint_marks_are_not_typed():
-    assert kinds_of(clip_and_spot()) == [METAL, METAL, INDIVIDUAL]
-    assert kinds_of(clip_and_spot(clip_score=0.01)) == [INDIVIDUAL] * 3
-    assert kinds_of(clip_and_spot(), MarkKinds(KindRules(metal=None), 0.05))[2] == INDIVIDUAL
-    nothing = number_objects(
-        *(np.zeros((9, 9), int),) * 2, np.zeros(1), np.ones((9, 9), bool), SPACING, np.ones((9, 9))
-    )
-    assert kinds_of(nothing) == []
+def test_kinds_are_those_that_were_told_in_the_order_of_the_marks():
+    marks = np.zeros((30, 30), np.int32)
+    marks[2:4, 2:4], marks[8:10, 2:4] = 4, 2  # the upper one is the first
+    told = np.array([0, 0, KINDS.index(METAL), 0, KINDS.index(VASCULAR)])
+    given = marks > 0, marks, np.array([0, 0, 0.5, 0, 0.9]), marks >= 0, SPACING
+    for kinds, wanted in ((told, [VASCULAR, METAL]), (None, [INDIVIDUAL, INDIVIDUAL])):
+        arrays = number_objects(*given, kinds=kinds)
+        values = MarkKinds().of_predictions(arrays, score_arrays(arrays))[KIND]
+        assert [KINDS[int(value)] for value in values] == wanted
+    nothing = number_objects(*(np.zeros((9, 9), int),) * 2, np.zeros(1), np.ones((9, 9), bool), SPACING)
+    assert MarkKinds().of_predictions(nothing, score_arrays(nothing))[KIND].size == 0
 
 
 def typed_case(make_case, kinds, truth=((5, 5, 2, 2), (5, 20, 2, 2))):
