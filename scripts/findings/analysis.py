@@ -84,8 +84,8 @@ class FindingsAnalysis:
             labels, scores = attempted("wholes", failures, lambda: wholes.make(image, *given, spacing_mm), given)
         untold, arteries, told = "kinds are not told apart", list[Artery](), None
         if (rules := self.kinds) is not None:
-            made = labels, scores
-            told = attempted("kinds", failures, lambda: rules.tell(image, *made, breast, spacing_mm, side), None)
+            objects = labels, scores
+            told = attempted("kinds", failures, lambda: rules.tell(image, *objects, breast, spacing_mm, side), None)
             untold = f"kinds could not be told apart: {failures.get('kinds')}"
         if told is None:
             labels, scores = renumbered(labels, scores)

@@ -119,7 +119,7 @@ def test_an_image_without_objects_and_an_analysis_that_fails():
     assert not found.labels.any() and found.scores.tolist() == [0] and found.kinds.tolist() == [KINDS.index(INDIVIDUAL)]
 
     class Failing(KindRules):
-        def kinds(self, *_):
+        def tell(self, *_):
             raise RuntimeError("no kinds today")
 
     with pytest.raises(ValueError, match=r"analysis: got .*no kinds today.*; want no part that fails"):
