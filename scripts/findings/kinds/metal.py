@@ -151,7 +151,7 @@ def large_components(mask: np.ndarray, least_px: float) -> Iterator[tuple[int, i
     high, wide = mask.shape
     even = cv2.copyMakeBorder(mask, 0, -high % BLOCK, 0, -wide % BLOCK, cv2.BORDER_CONSTANT, value=0)
     shares = cv2.resize(even, (even.shape[1] // BLOCK, even.shape[0] // BLOCK), interpolation=cv2.INTER_AREA)
-    count, blocks, boxes, _ = cv2.connectedComponentsWithStats(cv2.compare(shares, 0, cv2.CMP_GT), connectivity=8)
+    count, blocks, boxes, _ = cv2.connectedComponentsWithStats((shares > 0).view(np.uint8), connectivity=8)
     pixels = np.bincount(blocks.ravel(), np.rint(shares.ravel() * (BLOCK**2 / 255)), minlength=count)
     for island in np.flatnonzero(pixels[1:] >= least_px) + 1:
         x, y, columns, rows = (int(value) for value in boxes[island, :4])
