@@ -31,7 +31,7 @@ CARDS = [page for page in USER_PAGES if page.startswith("models/")]
 #: JSON files that pages name and that are no configs: outputs, data lists, metadata.
 OTHER_JSON = {"findings", "run_report", "metrics", "comparison", "comparisons", "agreement", "operating_points"}
 OTHER_JSON |= {"failure", "datalist", "plain", "phantoms", "best", "metadata", "done", "groups"}
-OTHER_JSON |= {"region", "change", "evaluation", "study", "archive_report"}
+OTHER_JSON |= {"region", "change", "evaluation", "study", "archive_report", "inserted"}
 
 #: Options of `monai.bundle run` itself.
 RUN_OPTIONS = {"config_file", "meta_file", "logging_file", "tracking", "args_file"}
@@ -66,7 +66,7 @@ def bundle_commands():
 
 
 #: Tools of the evaluation, which running text names alone: `compare --unit patient`.
-TOOLS = r"(?:methods|report|failures|compare|readers|summary) "
+TOOLS = r"(?:methods|stored|report|failures|compare|readers|summary|inserted|slices) "
 
 
 def module_commands():
@@ -241,9 +241,9 @@ def test_the_console_command_knows_its_words_and_options(page, capsys):
 
 @pytest.mark.parametrize("page", USER_PAGES)
 def test_make_targets_exist(page):
-    targets = set(re.findall(r"^([a-z-]+):", text_of("Makefile"), re.M))
+    targets = set(re.findall(r"^([a-z0-9-]+):", text_of("Makefile"), re.M))
     for code in code_blocks(text_of(page)) + inline_code(text_of(page)):
-        if match := re.match(r"make ([a-z-]+)", code):
+        if match := re.match(r"make ([a-z0-9-]+)", code):
             assert match[1] in targets, f"{page}: make {match[1]}"
 
 
