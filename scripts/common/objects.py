@@ -58,18 +58,6 @@ def fill_holes(labels: np.ndarray) -> np.ndarray:
     return filled
 
 
-def renumbered(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The same objects numbered 1..k without gaps, as `measure_objects` does: int32 labels and scores (k + 1,)."""
-    pixels = np.flatnonzero(labels != 0)
-    values = labels.ravel()[pixels]
-    present = np.flatnonzero(np.bincount(values, minlength=1))
-    numbers = np.zeros(int(present.max(initial=0)) + 1, np.int32)
-    numbers[present] = np.arange(1, present.size + 1)
-    result = np.zeros(labels.shape, np.int32)
-    result.ravel()[pixels] = numbers[values]
-    return result, np.concatenate([[0], np.asarray(scores)[present]])
-
-
 def measure_objects(labels: np.ndarray, scores: np.ndarray, spacing_mm: Spacing) -> list[Microcalcification]:
     """Measure every object of a label image: one record per present number, ascending, renumbered 1..k in that order.
 

@@ -15,6 +15,7 @@ from scripts.common.calcification_kinds import INDIVIDUAL, SKIN_LINE, VASCULAR
 from scripts.common.files import write_atomically
 from scripts.common.objects import measure_objects
 from scripts.evaluation.kind_scenes import MarkedScene, MarkedScenes, owners
+from scripts.findings.analysis import renumbered
 from scripts.findings.kinds.geometry import measure_marks
 from scripts.findings.kinds.neighbourhoods import FEATURES, Neighbourhoods, NeighbourhoodSettings, neighbourhoods
 from scripts.findings.kinds.rules import KindRules
@@ -54,8 +55,11 @@ def sample(marked: MarkedScene, score_threshold: float, settings: NeighbourhoodS
     """What the model sees of a scene. MCs of clusters weigh twice, marks below the threshold half."""
     rules, image = KindRules(), marked.scene.image
     labels, scores = marked.formed.labels, marked.formed.scores
-    labels, scores, metal = rules.join(image, labels, scores, marked.breast, marked.spacing)
+    labels, scores = renumbered(*rules.join(image, labels, scores, marked.breast, marked.spacing))
     marks = measure_marks(labels, measure_objects(labels, scores, marked.spacing), marked.spacing)
+    metal: dict[int, str] = {}
+    if rules.metal is not None:
+        metal = rules.metal.marks(labels, rules.metal.pieces(image, marked.breast, marked.spacing))
     chosen = np.setdiff1d(np.arange(len(marks)), np.array(list(metal), int) - 1)
     records = [{"kind": "", "group": ""}, *marked.scene.records]
     own = owners(labels, marked.scene.objects)

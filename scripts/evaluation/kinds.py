@@ -15,11 +15,13 @@ import numpy as np
 
 from scripts.common.calcification_kinds import INDIVIDUAL, METAL, VASCULAR
 from scripts.common.files import write_json
+from scripts.common.objects import measure_objects
 from scripts.common.settings import describe
 from scripts.common.tensors import Spacing
 from scripts.evaluation.cases import CaseScores, score_case
 from scripts.evaluation.froc import FrocTable
 from scripts.evaluation.kind_scenes import MarkedScenes, owners
+from scripts.findings.analysis import renumbered
 from scripts.findings.forming import keep_objects
 from scripts.findings.kinds.rules import KindRules, TypedMarks, without_kinds
 from scripts.simulation.insertion.scenes import LabelledScene, SceneSettings
@@ -88,8 +90,9 @@ def typed(
     rules: KindRules,
 ) -> tuple[np.ndarray, TypedMarks, np.ndarray]:
     """Numbered objects with metal joined, numbered 1..n; what they are; and their scores (n + 1,)."""
-    told = rules.tell(image, labels, scores, breast, spacing)
-    return told.labels, told.kinds, told.scores
+    labels, scores = renumbered(*rules.join(image, labels, scores, breast, spacing))
+    findings = measure_objects(labels, scores, spacing)
+    return labels, rules.kinds(image, labels, findings, breast, spacing), scores
 
 
 def _tally(tally: _Tally, scene: LabelledScene, labels: np.ndarray, marks: TypedMarks, shown: np.ndarray) -> None:

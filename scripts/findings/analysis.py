@@ -9,13 +9,13 @@ import numpy as np
 
 from scripts.common.calcification_kinds import INDIVIDUAL
 from scripts.common.errors import one_line
-from scripts.common.objects import Microcalcification, measure_objects, renumbered
+from scripts.common.objects import Microcalcification, measure_objects
 from scripts.common.tensors import Spacing
 from scripts.findings.cluster_findings import ClusterAnalysis, ClusterFinding
 from scripts.findings.clusters.distribution import Breast, nipple_estimate_mm
 from scripts.findings.features.microcalcifications import FeatureRecord, MCFeatures, records_of
 from scripts.findings.forming import keep_objects
-from scripts.findings.kinds.rules import KindRules, MarkKind
+from scripts.findings.kinds.rules import KindRules, MarkKind, TypedMarks
 from scripts.findings.kinds.vascular import Artery
 from scripts.findings.splitting import Parting, Wholes
 
@@ -82,16 +82,20 @@ class FindingsAnalysis:
         if (wholes := self.wholes) is not None:
             given = labels, scores
             labels, scores = attempted("wholes", failures, lambda: wholes.make(image, *given, spacing_mm), given)
-        untold, arteries, told = "kinds are not told apart", list[Artery](), None
         if (rules := self.kinds) is not None:
-            objects = labels, scores
-            told = attempted("kinds", failures, lambda: rules.tell(image, *objects, breast, spacing_mm, side), None)
-            untold = f"kinds could not be told apart: {failures.get('kinds')}"
-        if told is None:
-            labels, scores = renumbered(labels, scores)
-            kinds = [MarkKind(INDIVIDUAL, untold)] * (len(scores) - 1)
-        else:
-            labels, scores, _, (kinds, arteries) = told
+            apart = labels, scores
+            labels, scores = attempted("kinds", failures, lambda: rules.join(image, *apart, breast, spacing_mm), apart)
+        labels, scores = renumbered(labels, scores)
+        kinds = [MarkKind(INDIVIDUAL, "kinds are not told apart")] * (len(scores) - 1)
+        arteries: list[Artery] = []
+        if rules is not None and "kinds" not in failures:
+            every, seen = measure_objects(labels, scores, spacing_mm), labels
+            same = TypedMarks(kinds, arteries)
+            kinds, arteries = attempted(
+                "kinds", failures, lambda: rules.kinds(image, seen, every, breast, spacing_mm, side), same
+            )
+        if "kinds" in failures:
+            kinds = [MarkKind(INDIVIDUAL, f"kinds could not be told apart: {failures['kinds']}")] * len(kinds)
         kept = np.flatnonzero(scores[1:] >= score_threshold) + 1
         if kept.size < len(kinds):
             labels, scores = renumbered(keep_objects(labels, scores, score_threshold), scores)
@@ -100,7 +104,8 @@ class FindingsAnalysis:
             whole = labels, scores, kinds
             labels, scores, kinds = attempted("parting", failures, lambda: _parted(parting, *whole), whole)
         marks = measure_objects(labels, scores, spacing_mm)
-        is_counted = np.ones(len(marks), bool) if rules is None or told is None else rules.counted(kinds)
+        untold = rules is None or "kinds" in failures
+        is_counted = np.ones(len(marks), bool) if untold or rules is None else rules.counted(kinds)
         values, final = None, labels
         if (features := self.features) is not None:
             values = attempted("features", failures, lambda: features.measure(final, image, spacing_mm), None)
@@ -127,6 +132,14 @@ def attempted(name: str, failures: dict[str, str], make: Callable[[], Made], oth
         return otherwise
 
 
+def renumbered(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The same objects numbered 1..k without gaps, as `measure_objects` does: int32 labels and scores (k + 1,)."""
+    present = np.flatnonzero(np.bincount(labels.ravel(), minlength=1)[1:]) + 1
+    numbers = np.zeros(max(labels.max(initial=0), 0) + 1, np.int32)
+    numbers[present] = np.arange(1, present.size + 1)
+    return numbers[labels], np.concatenate([[0], np.asarray(scores)[present]])
+
+
 def _parted(
     parting: Parting, labels: np.ndarray, scores: np.ndarray, kinds: Sequence[MarkKind]
 ) -> tuple[np.ndarray, np.ndarray, list[MarkKind]]:
@@ -134,18 +147,12 @@ def _parted(
 
     Parted before kinds are told, pieces would look like a chain, and large calcifications would come in pieces.
     """
-    is_individual = np.array([False, *(mark.kind == INDIVIDUAL for mark in kinds)])
-    pixels = np.flatnonzero(labels)
-    own = labels.ravel()[pixels]
-    parts, scores = parting.part(
-        np.where(is_individual, np.arange(len(is_individual)), 0).astype(np.int32)[labels], scores
-    )
-    numbers, first = np.unique(parts.ravel()[pixels], return_index=True)
-    origin = dict(zip(numbers.tolist(), own[first].tolist(), strict=True))
+    is_individual = np.array([False, *(mark.kind == INDIVIDUAL for mark in kinds)])[labels]
+    parts, scores = parting.part(np.where(is_individual, labels, 0), scores)
+    numbers, first = np.unique(parts, return_index=True)
+    origin = dict(zip(numbers.tolist(), labels.ravel()[first].tolist(), strict=True))
     added = [kinds[origin[number] - 1] for number in range(len(kinds) + 1, len(scores))]
-    result = labels.copy()
-    result.ravel()[pixels] = np.where(is_individual[own], parts.ravel()[pixels], own)
-    return result, scores, [*kinds, *added]
+    return np.where(is_individual, parts, labels).astype(labels.dtype), scores, [*kinds, *added]
 
 
 def _of_kept(arteries: Sequence[Artery], kept: np.ndarray) -> list[Artery]:

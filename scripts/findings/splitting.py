@@ -53,16 +53,13 @@ class Parting:
         """Numbered parts of one object, bool (rows, cols)."""
         rows, cols = (length + 2 for length in own.shape)
         size = (cols * SUBPIXELS, rows * SUBPIXELS)
-        framed = cv2.copyMakeBorder(own.view(np.uint8) * np.uint8(255), 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
-        fine = cv2.resize(framed, size, interpolation=cv2.INTER_LINEAR) > 127
+        fine = cv2.resize(np.pad(own, 1).view(np.uint8) * np.uint8(255), size, interpolation=cv2.INTER_LINEAR) > 127
         exact = cv2.distanceTransform(fine.view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE) / np.float32(SUBPIXELS)
         depth = np.rint(exact * 64) / np.float32(64)  # OpenCV's last digits depend on the number of its threads
         is_top = (depth == cv2.dilate(depth, _EIGHT.view(np.uint8))) & fine  # no neighbour exceeds it
         count, tops = cv2.connectedComponents(is_top.view(np.uint8), connectivity=8)
         if count <= 2:  # the background is one of them
             return own.astype(np.int32)
-        if np.unique(tops[is_top & (depth >= self.least_radius_px)]).size < 2 and _is_one(fine):
-            return own.astype(np.int32)  # no two are wide enough: all would be united
         parts = _merged(watershed(-depth, tops, connectivity=2, mask=fine), depth, self.neck, self.least_radius_px)
         if parts.max() < 2:
             return own.astype(np.int32)
@@ -72,10 +69,6 @@ class Parting:
             nearest = ndimage.distance_transform_edt(coarse == 0, return_distances=False, return_indices=True)
             coarse = coarse[tuple(nearest)]
         return np.where(own, coarse, 0)
-
-
-def _is_one(mask: np.ndarray) -> bool:
-    return cv2.connectedComponents(mask.view(np.uint8), connectivity=8)[0] == 2
 
 
 def _merged(parts: np.ndarray, depth: np.ndarray, neck: float, least: float) -> np.ndarray:

@@ -1,6 +1,6 @@
 """Metal: clips, biopsy markers, wires, skin markers. Nearly white, flat, with sharp straight edges; one object each."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -9,8 +9,6 @@ import numpy as np
 
 from scripts.common.checks import check, check_fields
 from scripts.common.tensors import Spacing
-
-BLOCK = 8  # px, side of the blocks that large components are looked for in
 
 
 class MetalPiece(NamedTuple):
@@ -62,18 +60,24 @@ class MetalRule:
         self, image: np.ndarray, bright: np.ndarray, edge: float, breast: np.ndarray, mm: float
     ) -> list[MetalPiece]:
         """The metal among the components of a mask, 0 or 255 (rows, cols)."""
+        left, top, cols, rows = cv2.boundingRect(bright)
+        if not rows:
+            return []
+        part = slice(top, top + rows), slice(left, left + cols)
+        _, numbers, stats, _ = cv2.connectedComponentsWithStats(bright[part], connectivity=8, ltype=cv2.CV_32S)
         margin = round(2 * (self.edge_mm + self.reach_mm) / mm) + 2
         found = []
-        for top, left, own in large_components(bright, self.least_area_mm2 / mm**2):
-            high, wide = own.shape
-            box = slice(top, top + high), slice(left, left + wide)
-            inside = breast[box][own]
-            if 2 * np.count_nonzero(inside) < inside.size or not self._is_white(image[box][own]):
+        for number in np.flatnonzero(stats[1:, cv2.CC_STAT_AREA] * mm**2 >= self.least_area_mm2) + 1:
+            x, y, wide, high = (int(value) for value in stats[number, :4])
+            box = slice(y, y + high), slice(x, x + wide)
+            own = numbers[box] == number
+            inside = breast[part][box][own]
+            if 2 * np.count_nonzero(inside) < inside.size or not self._is_white(image[part][box][own]):
                 continue
-            first_row, first_col = max(top - margin, 0), max(left - margin, 0)
-            window = slice(first_row, top + high + margin), slice(first_col, left + wide + margin)
+            first_row, first_col = max(top + y - margin, 0), max(left + x - margin, 0)
+            window = slice(first_row, top + y + high + margin), slice(first_col, left + x + wide + margin)
             mask = np.zeros(image[window].shape, bool)
-            mask[top - first_row :, left - first_col :][:high, :wide] = own
+            mask[top + y - first_row :, left + x - first_col :][:high, :wide] = own
             if reason := self._reason(image[window], mask, edge, mm):
                 found.append(MetalPiece(mask, window, reason))
         return found
@@ -141,28 +145,6 @@ class MetalRule:
             numbers, pixels = np.unique(on[on > 0], return_counts=True)
             found |= {int(n): piece.reason for n, px in zip(numbers, pixels, strict=True) if 2 * px >= area[n]}
         return found
-
-
-def large_components(mask: np.ndarray, least_px: float) -> Iterator[tuple[int, int, np.ndarray]]:
-    """First row, first col and pixels, bool, of the 8-connected components of a mask, 0 or 255, from a size on.
-
-    First blocks of 8 x 8 px are connected: where these hold too few pixels together, no component is large.
-    """
-    high, wide = mask.shape
-    even = cv2.copyMakeBorder(mask, 0, -high % BLOCK, 0, -wide % BLOCK, cv2.BORDER_CONSTANT, value=0)
-    shares = cv2.resize(even, (even.shape[1] // BLOCK, even.shape[0] // BLOCK), interpolation=cv2.INTER_AREA)
-    count, blocks, boxes, _ = cv2.connectedComponentsWithStats((shares > 0).view(np.uint8), connectivity=8)
-    pixels = np.bincount(blocks.ravel(), np.rint(shares.ravel() * (BLOCK**2 / 255)), minlength=count)
-    for island in np.flatnonzero(pixels[1:] >= least_px) + 1:
-        x, y, columns, rows = (int(value) for value in boxes[island, :4])
-        inside = (blocks[y : y + rows, x : x + columns] == island).view(np.uint8)
-        top, left = y * BLOCK, x * BLOCK
-        part = even[top : top + rows * BLOCK, left : left + columns * BLOCK]
-        part = part * inside.repeat(BLOCK, 0).repeat(BLOCK, 1)
-        _, numbers, stats, _ = cv2.connectedComponentsWithStats(part, connectivity=8, ltype=cv2.CV_32S)
-        for number in np.flatnonzero(stats[1:, cv2.CC_STAT_AREA] >= least_px) + 1:
-            col, row, width, height = (int(value) for value in stats[number, :4])
-            yield top + row, left + col, numbers[row : row + height, col : col + width] == number
 
 
 def _disc(radius: int) -> np.ndarray:

@@ -11,11 +11,11 @@ import numpy as np
 
 from scripts.common.calcification_kinds import COARSE, EXCLUDED, INDIVIDUAL, KINDS, METAL, RIM, SKIN_LINE, VASCULAR
 from scripts.common.checks import check, check_fields
-from scripts.common.objects import Microcalcification, measure_objects, renumbered
+from scripts.common.objects import Microcalcification
 from scripts.common.tensors import Spacing
 from scripts.findings.kinds.geometry import Marks, measure_marks
 from scripts.findings.kinds.large import CoarseRule, RimRule
-from scripts.findings.kinds.metal import MetalPiece, MetalRule
+from scripts.findings.kinds.metal import MetalRule
 from scripts.findings.kinds.skin import SkinLineRule
 from scripts.findings.kinds.vascular import Artery, VascularRule
 
@@ -32,15 +32,6 @@ class TypedMarks(NamedTuple):
 
     marks: list[MarkKind]  # that of finding i at index i - 1
     arteries: list[Artery]
-
-
-class ToldMarks(NamedTuple):
-    """Marks with metal as one object each, and what they are."""
-
-    labels: np.ndarray  # int32 (rows, cols), 0 background, else the id of the mark, 1..n
-    scores: np.ndarray  # float (n + 1,), index = id
-    findings: list[Microcalcification]
-    kinds: TypedMarks
 
 
 @dataclass(frozen=True)
@@ -60,65 +51,41 @@ class KindRules:
         for kind in self.exclude_kinds:
             check("exclude_kinds", kind, kind in KINDS, f"some of {', '.join(KINDS)}")
 
-    def tell(
-        self,
-        image: np.ndarray,
-        labels: np.ndarray,
-        scores: np.ndarray,
-        breast: np.ndarray,
-        spacing_mm: Spacing,
-        side: str = "",
-    ) -> ToldMarks:
-        """Join metal, measure the marks, tell their kinds.
-
-        Image float32 (rows, cols) in [0, 1]; labels int (rows, cols), 0 background, numbers with gaps; scores (n + 1,)
-        by number; breast bool (rows, cols); `side` is the laterality that arteries are reported with.
-        """
-        image = np.ascontiguousarray(image, np.float32)
-        pieces = self._metal(image, breast, spacing_mm)
-        labels, scores = renumbered(*self._joined(labels, scores, pieces, spacing_mm))
-        findings = measure_objects(labels, scores, spacing_mm)
-        kinds = self._kinds(
-            image, labels, measure_marks(labels, findings, spacing_mm), pieces, breast, spacing_mm, side
-        )
-        return ToldMarks(labels, scores, findings, kinds)
-
     def join(
         self, image: np.ndarray, labels: np.ndarray, scores: np.ndarray, breast: np.ndarray, spacing_mm: Spacing
-    ) -> tuple[np.ndarray, np.ndarray, dict[int, str]]:
-        """Labels and scores, as of `tell`, with each piece of metal as one object, numbered 1..n; and those that are.
-
-        Also metal that a network left out becomes an object, as long as metal is excluded: no rule adds to what is
-        counted.
-        """
-        pieces = self._metal(np.ascontiguousarray(image, np.float32), breast, spacing_mm)
-        labels, scores = renumbered(*self._joined(labels, scores, pieces, spacing_mm))
-        return labels, scores, {} if self.metal is None else self.metal.marks(labels, pieces)
-
-    def _metal(self, image: np.ndarray, breast: np.ndarray, spacing_mm: Spacing) -> list[MetalPiece]:
-        return [] if self.metal is None else self.metal.pieces(image, breast, spacing_mm)
-
-    def _joined(
-        self, labels: np.ndarray, scores: np.ndarray, pieces: Sequence[MetalPiece], spacing_mm: Spacing
     ) -> tuple[np.ndarray, np.ndarray]:
+        """Labels, int (rows, cols), and scores (n + 1,) by number, with each piece of metal as one object.
+
+        Comes before objects are measured. Also metal that a network left out becomes an object, as long as metal is
+        excluded: no rule adds to what is counted.
+        """
         if self.metal is None:
             return labels, scores
+        pieces = self.metal.pieces(image, breast, spacing_mm)
         if METAL not in self.exclude_kinds:
             pieces = [piece for piece in pieces if labels[piece.window][piece.mask].any()]
         return self.metal.join(labels, scores, pieces, spacing_mm)
 
-    def _kinds(
+    def kinds(
         self,
         image: np.ndarray,
         labels: np.ndarray,
-        marks: Marks,
-        pieces: Sequence[MetalPiece],
+        findings: Sequence[Microcalcification],
         breast: np.ndarray,
         spacing_mm: Spacing,
-        side: str,
+        side: str = "",
     ) -> TypedMarks:
+        """The kind of every finding.
+
+        Image float32 (rows, cols) in [0, 1]; labels int (rows, cols), numbered by the ids 1..n of the findings; breast
+        bool (rows, cols); `side` is the laterality that arteries are reported with.
+        """
+        image = np.ascontiguousarray(image, np.float32)
+        marks = measure_marks(labels, findings, spacing_mm)
         kinds = [MarkKind(INDIVIDUAL, "no rule holds")] * len(marks)
-        metal = {} if self.metal is None else self.metal.marks(labels, pieces)
+        metal: dict[int, str] = {}
+        if self.metal is not None:
+            metal = self.metal.marks(labels, self.metal.pieces(image, breast, spacing_mm))
         arteries: list[Artery] = []
         if self.vascular is not None:
             others = np.setdiff1d(np.arange(1, len(marks) + 1), list(metal))

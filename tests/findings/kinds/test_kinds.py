@@ -8,6 +8,7 @@ import pytest
 
 from scripts.common.calcification_kinds import COARSE, INDIVIDUAL, METAL, RIM, SKIN_LINE, VASCULAR
 from scripts.common.objects import label_objects, measure_objects
+from scripts.findings.analysis import renumbered
 from scripts.findings.kinds.courses import CourseRule, courses, project
 from scripts.findings.kinds.geometry import measure_marks
 from scripts.findings.kinds.line_filter import LineFilter
@@ -57,8 +58,9 @@ def typed(image, mask, breast=None, rules=None):
     scores = np.ones(count + 1, np.float32)
     rules = rules or KindRules()
     breast = np.ones(mask.shape, bool) if breast is None else breast
-    told = rules.tell(image, labels, scores, breast, SPACING, "L")
-    return told.labels, told.kinds
+    labels, scores = renumbered(*rules.join(image, labels, scores, breast, SPACING))
+    found = measure_objects(labels, scores, SPACING)
+    return labels, rules.kinds(image, labels, found, breast, SPACING, "L")
 
 
 def turned(array, times):
