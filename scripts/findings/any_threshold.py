@@ -13,8 +13,9 @@ import numpy as np
 
 from scripts.common.calcification_kinds import INDIVIDUAL, KINDS, METAL
 from scripts.common.checks import check
+from scripts.common.objects import renumbered
 from scripts.common.tensors import Spacing
-from scripts.findings.analysis import FindingsAnalysis, renumbered
+from scripts.findings.analysis import FindingsAnalysis
 from scripts.findings.forming import keep_objects
 
 
