@@ -17,7 +17,7 @@ from monai.data import MetaTensor
 from monai.networks.utils import eval_mode
 
 from scripts.common.checks import check
-from scripts.common.config_check import check_config, check_device
+from scripts.common.config_check import check_config, check_device, nearest
 from scripts.common.errors import root_cause
 from scripts.common.memory import keep_freed_memory
 from scripts.common.objects import Microcalcification
@@ -189,7 +189,9 @@ def set_values(parser: ConfigParser, values: Mapping[str, Any]) -> None:
         try:
             parser[key] = value
         except (KeyError, ValueError, TypeError, IndexError) as error:
-            raise ValueError(f"{key}: got a key that is not there; want one of the config files") from error
+            top, separator, rest = key.partition("::")
+            near = nearest(top, {name: name + separator + rest for name in parser.get() if name != top})
+            raise ValueError(f"{key}: got a key that is not there; {near}") from error
 
 
 def defined_keys(files: Sequence[str | Path]) -> set[str]:
@@ -201,7 +203,8 @@ def check_preset(choice: Choice, parser: ConfigParser) -> None:
     """ValueError for a preset of a method whose threshold comes from none."""
     threshold = parser.get("score_threshold")
     has_presets = isinstance(threshold, str)
-    check("preset", choice.preset, has_presets or not choice.preset, f"none: {choice.method} has {threshold}, its own")
+    want = f"none: the threshold of {choice.method} is {threshold}"
+    check("preset", choice.preset, has_presets or not choice.preset, want)
 
 
 def as_literal(name: str, value: Any) -> Any:

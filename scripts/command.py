@@ -153,8 +153,8 @@ def _run(files: Sequence[str], values: Mapping[str, Any]) -> int:
     from scripts.api import prepared
     from scripts.common.errors import end_with_one_line
 
-    end_with_one_line()
     workflow = prepared(files, values)
+    end_with_one_line()  # after the logging config, which it adds to
     workflow.run()
     workflow.finalize()
     return 0

@@ -146,7 +146,7 @@ def test_literals():
     [
         ({"preset": "best"}, "preset: got 'best'; want one of sensitive, balanced, specific"),
         ({"preset": "specific", "score_threshold": 0.3}, "score_threshold: got 0.3; want none beside the preset"),
-        ({"method": "hdog_alone", "preset": "specific"}, "want none: hdog_alone has 0.0, its own"),
+        ({"method": "hdog_alone", "preset": "specific"}, "want none: the threshold of hdog_alone is 0.0"),
         ({"score_threshold": 2}, "score_threshold: got 2; want a number in"),
         ({"score_threshold": float("nan")}, "score_threshold: got nan"),
         ({"device": "gpu"}, "device: got 'gpu'; want one that is here: cpu"),

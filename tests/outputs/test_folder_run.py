@@ -119,6 +119,15 @@ def test_one_run_at_a_time_writes_into_a_folder(folders):
     assert process.exitcode == 0 and report_of(out)["images_done"] == 3
 
 
+def test_a_folder_that_cannot_be_one_is_named(folders):
+    inputs, out = folders
+    out.write_text("a file")
+    for wrong in (out, out / "below"):
+        with pytest.raises(ValueError, match=r"output_dir: got .*; want a folder that can be written into"):
+            folder_run(inputs, wrong)
+    assert out.read_text() == "a file"
+
+
 def test_an_interrupted_run_says_so_and_a_second_ctrl_c_leaves_at_once(folders):
     inputs, out = folders
 
