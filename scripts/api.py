@@ -14,10 +14,9 @@ import numpy as np
 import torch
 from monai.bundle import ConfigParser, ConfigWorkflow
 from monai.data import MetaTensor
-from monai.networks.utils import eval_mode
 
 from scripts.common.checks import check
-from scripts.common.config_check import check_config, check_device
+from scripts.common.config_check import check_config, check_device, nearest
 from scripts.common.errors import root_cause
 from scripts.common.memory import keep_freed_memory
 from scripts.common.objects import Microcalcification
@@ -49,6 +48,7 @@ class Choice:
 
     def __post_init__(self) -> None:
         check("method", self.method, self.method in METHODS, f"one of {', '.join(METHODS)}")
+        check("settings", self.settings, isinstance(self.settings, Mapping), "keys of the configs and their values")
         given, want = self.score_threshold, "a number in [0, 1]"
         number = given is None or (isinstance(given, int | float) and not isinstance(given, bool) and 0 <= given <= 1)
         check("score_threshold", given, number, want)
@@ -101,7 +101,7 @@ class Segmenter:
         with _Causes():
             self.reading: Reading = parser.get_parsed_content("reading")
             self.preprocessing = parser.get_parsed_content("preprocessing")
-            self.network = parser.get_parsed_content("network")
+            self.network = parser.get_parsed_content("network").eval()  # not per call: threads may share it
             self.device = torch.device(parser.get_parsed_content("device"))
             self.inferer = parser.get_parsed_content("inferer")
             self.postprocessing = parser.get_parsed_content("postprocessing")
@@ -139,7 +139,7 @@ class Segmenter:
 
     def analyse(self, image: Any, spacing_mm: float | Sequence[float] | None = None) -> dict[str, Any]:
         """As `__call__`, but what the writers of scripts/outputs take: image, pred, instances, findings, report, ..."""
-        with _Causes(), torch.no_grad(), eval_mode(self.network):
+        with _Causes(), torch.no_grad():
             item = self.preprocessing({"image": self._read(image, spacing_mm)})
             inputs, breast = item["image"][None].to(self.device), item["breast"][None].to(self.device)
             logits = self.inferer(inputs, self.network, breast=breast)
@@ -147,10 +147,12 @@ class Segmenter:
         return done
 
     def _read(self, image: Any, spacing_mm: float | Sequence[float] | None) -> MetaTensor:
-        pair = None if spacing_mm is None else np.broadcast_to(np.asarray(spacing_mm, float), 2)
+        given = None if spacing_mm is None else np.asarray(spacing_mm, float)
+        check("spacing_mm", spacing_mm, given is None or given.shape in ((), (2,)), "one number, or (row, col), in mm")
+        pair = None if given is None else np.broadcast_to(given, 2)
         if not isinstance(image, str | Path):
-            given = None if pair is None else (float(pair[0]), float(pair[1]))
-            array, meta = mammogram_of_array(image, given, self.reading)
+            spacings = None if pair is None else (float(pair[0]), float(pair[1]))
+            array, meta = mammogram_of_array(image, spacings, self.reading)
             return MetaTensor(torch.from_numpy(array)[None], meta=meta)
         reading = self.reading
         if pair is not None:
@@ -189,7 +191,9 @@ def set_values(parser: ConfigParser, values: Mapping[str, Any]) -> None:
         try:
             parser[key] = value
         except (KeyError, ValueError, TypeError, IndexError) as error:
-            raise ValueError(f"{key}: got a key that is not there; want one of the config files") from error
+            top, separator, rest = key.partition("::")
+            near = nearest(top, {name: name + separator + rest for name in parser.get() if name != top})
+            raise ValueError(f"{key}: got a key that is not there; {near}") from error
 
 
 def defined_keys(files: Sequence[str | Path]) -> set[str]:
@@ -201,7 +205,8 @@ def check_preset(choice: Choice, parser: ConfigParser) -> None:
     """ValueError for a preset of a method whose threshold comes from none."""
     threshold = parser.get("score_threshold")
     has_presets = isinstance(threshold, str)
-    check("preset", choice.preset, has_presets or not choice.preset, f"none: {choice.method} has {threshold}, its own")
+    want = f"none: the threshold of {choice.method} is {threshold}"
+    check("preset", choice.preset, has_presets or not choice.preset, want)
 
 
 def as_literal(name: str, value: Any) -> Any:

@@ -8,6 +8,7 @@ typed is evaluated.
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from logging.config import fileConfig
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,7 @@ def study(output: str, input: str, outputs: list[str], follow_ups: str, group_fi
     from scripts.data.lists.folder import list_mammograms
     from scripts.outputs.study.studies import FILES, Studies
 
+    fileConfig(Path(__file__).parents[1] / "configs" / "logging.conf", disable_existing_loggers=False)
     identity = Identity(who["identity"], who["key_file"])
     images = list_mammograms(input, identity) if input else []
     more: dict[str, Any] = {"outputs": outputs or list(FILES), "follow_ups": follow_ups, "identity": identity}
@@ -153,8 +155,8 @@ def _run(files: Sequence[str], values: Mapping[str, Any]) -> int:
     from scripts.api import prepared
     from scripts.common.errors import end_with_one_line
 
-    end_with_one_line()
     workflow = prepared(files, values)
+    end_with_one_line()  # after the logging config, which it adds to
     workflow.run()
     workflow.finalize()
     return 0

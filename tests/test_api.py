@@ -1,8 +1,10 @@
 """The Python function: the command line's findings, of files and arrays; texts are never evaluated."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
+from threading import Event
 
 import nibabel
 import numpy as np
@@ -79,6 +81,26 @@ def test_the_network_is_loaded_once(image, options, caplog):
     assert caplog.text.count("weights of FPN loaded") == 1
 
 
+def test_threads_may_share_a_segmenter(image, options):
+    segmenter = Segmenter(**options["hdogreg"])
+    alone, infer = segmenter(image).map, segmenter.inferer
+    first_is_in, second_is_in, first_is_done = Event(), Event(), Event()
+
+    def in_turn(*args, **kwargs):  # the first call ends while the second one waits for its network
+        came, waited_for = (second_is_in, first_is_done) if first_is_in.is_set() else (first_is_in, second_is_in)
+        came.set()
+        assert waited_for.wait(60)
+        return infer(*args, **kwargs)
+
+    segmenter.inferer = in_turn
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(segmenter, image)
+        first.add_done_callback(lambda _: first_is_done.set())
+        assert first_is_in.wait(60)
+        second = pool.submit(segmenter, image)
+        assert np.array_equal(first.result().map, alone) and np.array_equal(second.result().map, alone)
+
+
 def test_nothing_found_is_a_result(image, tiny_weights):
     found = segment(image, weights=tiny_weights / "model.pt", score_threshold=1.0)
     assert found.report["status"] == "nothing found" and found.microcalcifications == [] and not found.mask.any()
@@ -98,6 +120,11 @@ def test_nothing_found_is_a_result(image, tiny_weights):
 def test_what_is_no_mammogram_says_so(hdogreg, array, spacing, said):
     with pytest.raises(MammogramReadError, match=said):
         hdogreg(array, spacing)
+
+
+def test_a_spacing_of_three_numbers_is_one_error(hdogreg):
+    with pytest.raises(ValueError, match=r"spacing_mm: got \(1, 2, 3\); want one number, or \(row, col\)"):
+        hdogreg(np.zeros((64, 64)), (1, 2, 3))
 
 
 def test_a_bad_file_is_the_readers_error(hdogreg, tmp_path):
@@ -146,7 +173,7 @@ def test_literals():
     [
         ({"preset": "best"}, "preset: got 'best'; want one of sensitive, balanced, specific"),
         ({"preset": "specific", "score_threshold": 0.3}, "score_threshold: got 0.3; want none beside the preset"),
-        ({"method": "hdog_alone", "preset": "specific"}, "want none: hdog_alone has 0.0, its own"),
+        ({"method": "hdog_alone", "preset": "specific"}, "want none: the threshold of hdog_alone is 0.0"),
         ({"score_threshold": 2}, "score_threshold: got 2; want a number in"),
         ({"score_threshold": float("nan")}, "score_threshold: got nan"),
         ({"device": "gpu"}, "device: got 'gpu'; want one that is here: cpu"),

@@ -119,12 +119,12 @@ def check_config(
             if origins and key in origins:
                 wanted = "only overlays that belong to the first file, in the order that they say"
                 raise ConfigError(f"config_file: got {origins[key]}, whose key {key} nothing reads here; want {wanted}")
-            raise ConfigError(f"{key}: got a key or option that nothing reads here; {_nearest(key, known)}")
+            raise ConfigError(f"{key}: got a key or option that nothing reads here; {nearest(key, known)}")
     for path, taken in arguments:
         place, separator, name = path.rpartition("::")
         if taken is not None and name not in taken:
-            nearest = _nearest(name, {other: place + separator + other for other in taken})
-            raise ConfigError(f"{path}: got an argument that its object does not take; {nearest}")
+            near = nearest(name, {other: place + separator + other for other in taken})
+            raise ConfigError(f"{path}: got an argument that its object does not take; {near}")
 
 
 def _read_keys(config: Mapping[str, Any], run_ids: Sequence[str]) -> set[str]:
@@ -173,6 +173,7 @@ def _parameters(target: Any) -> set[str] | None:
     return None if any(p.kind is p.VAR_KEYWORD for p in parameters) else {p.name for p in parameters}
 
 
-def _nearest(name: str, known: Mapping[str, str]) -> str:
+def nearest(name: str, known: Mapping[str, str]) -> str:
+    """What an error wants in place of a name: what the most similar of the known ones stands for."""
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
     return f"want {known[near[0]]}?" if near else "want one of the keys of the config files"

@@ -68,7 +68,9 @@ class TolerantEvaluator(SupervisedEvaluator):
             self.data_loader: Any = LookAhead(self.data_loader, self._forward)
 
     def run(self, *args: Any, **kwargs: Any) -> None:
-        """Run over all images; Ctrl-C ends it in order, a second one at once."""
+        """Run over all images; Ctrl-C ends it in order, a second one at once. None are left: nothing happens."""
+        if self.state.epoch_length == 0:  # every image was done before; MONAI would warn
+            return
         with second_interrupt_leaves():
             super().run(*args, **kwargs)
 

@@ -34,7 +34,8 @@ class Journal:
 
     def entries(self) -> Iterator[dict[str, Any]]:
         """The entries in the order in which they were added."""
-        with contextlib.suppress(FileNotFoundError), self.path.open(encoding="ascii", errors="replace") as lines:
+        absent = contextlib.suppress(FileNotFoundError, NotADirectoryError)
+        with absent, self.path.open(encoding="ascii", errors="replace") as lines:
             for line in lines:
                 with contextlib.suppress(ValueError, RecursionError):
                     if isinstance(entry := json.loads(line), dict):

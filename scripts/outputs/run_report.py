@@ -121,7 +121,7 @@ class RunReport:
         self.earlier = [entry for entry in self.earlier if entry.get("image_id") not in names]
         if self.kept:
             told = (len(self.kept), len(items), self.path.parent)
-            logger.warning("%d of %d images are finished in %s and kept (--redo True does them again)", *told)
+            logger.warning("%d of %d images are finished in %s and kept (redo does them again)", *told)
         return left
 
     def start(self, total: int | None) -> None:
@@ -188,8 +188,12 @@ class RunReport:
         if self._lock is not None:
             return
         folder = self.path.parent
-        folder.mkdir(parents=True, exist_ok=True)
-        self._lock = try_lock(folder / ".run.lock")
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._lock = try_lock(folder / ".run.lock")
+        except OSError as error:
+            got = f"{folder} ({error.strerror})"
+            raise ValueError(f"output_dir: got {got}; want a folder that can be written into") from error
         if self._lock is None:
             want = "a folder of its own for each run, or a run that waits for the other one's end"
             raise ValueError(f"output_dir: got {folder}, which another run is writing into; want {want}")

@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import signal
 import time
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -42,7 +43,8 @@ def done():
 def test_finished_images_are_kept_and_said_so(folders, done, caplog):
     assert folder_run(*folders) == 0
     first = report_of(folders[1])
-    assert folder_run(*folders) == 0 and len(done) == 3
+    with warnings.catch_warnings(action="error"):
+        assert folder_run(*folders) == 0 and len(done) == 3
     second = report_of(folders[1])
     assert "3 of 3 images are finished" in caplog.text
     assert (second["state"], second["images_done"], second["images_kept"]) == ("finished", 3, 3)
@@ -117,6 +119,15 @@ def test_one_run_at_a_time_writes_into_a_folder(folders):
         folder_run(inputs, out)
     process.join()
     assert process.exitcode == 0 and report_of(out)["images_done"] == 3
+
+
+def test_a_folder_that_cannot_be_one_is_named(folders):
+    inputs, out = folders
+    out.write_text("a file")
+    for wrong in (out, out / "below"):
+        with pytest.raises(ValueError, match=r"output_dir: got .*; want a folder that can be written into"):
+            folder_run(inputs, wrong)
+    assert out.read_text() == "a file"
 
 
 def test_an_interrupted_run_says_so_and_a_second_ctrl_c_leaves_at_once(folders):

@@ -3,7 +3,6 @@
 highdicom is imported when the first of them is written, not before: it takes a second.
 """
 
-import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,8 +10,6 @@ from typing import Any
 from scripts.outputs.dicom.mammogram import is_dicom_input
 
 __all__ = ["DICOM_WRITERS", "is_dicom_input"]
-
-logging.getLogger("highdicom").setLevel(logging.WARNING)  # it tells of every module that it copies
 
 
 def write_segmentation(path: Path, item: Mapping[str, Any]) -> Path:

@@ -5,13 +5,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from scripts.common.checks import check
 from scripts.common.tables import read_csv
 from scripts.outputs.follow_up_report import SCHEMA
 from scripts.outputs.study.results import Image
 
 
 def read_follow_ups(folder: str | Path) -> list[dict[str, Any]]:
-    """{"report": what a follow_up.json says, "places": its table} of each below a folder."""
+    """{"report": what a follow_up.json says, "places": its table} of each below a folder.
+
+    ValueError: there is none. Files that are none of this version are passed over.
+    """
     found = []
     for path in sorted(Path(folder).expanduser().rglob("follow_up.json")):
         try:
@@ -22,6 +26,7 @@ def read_follow_ups(folder: str | Path) -> list[dict[str, Any]]:
             table = path.with_suffix(".csv")
             places = list(_places(read_csv(table))) if table.is_file() else []
             found.append({"report": report, "places": places})
+    check("follow_ups", str(folder), found, "a folder with results of follow-ups (follow_up.json)")
     return found
 
 

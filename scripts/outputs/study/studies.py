@@ -69,7 +69,7 @@ class Studies:
         """Write all studies; gives the number of those that could not be written.
 
         Raises:
-            ValueError: the folder holds no results.
+            ValueError: the folder holds no results, or that of follow-ups none.
         """
         root = Path(self.output_dir).expanduser()
         sources = {item["image_id"]: str(item["image"]) for item in self.images}

@@ -297,10 +297,14 @@ def test_the_command_and_the_config_do_the_same(output, files, root, capsys):
         add_result(output, file)
     command = ["study", str(output), "--input", str(files["RCC"].parent)]
     assert main(command) == 0
+    (told,) = capsys.readouterr().err.splitlines()
+    assert "1 of 1 studies written" in told
     (page,) = output.glob("studies/*/study.html")
     assert main([*command, "--outputs", "study"]) == 0 and not page.exists()
     assert main(["study", str(root / "docs")]) == 2
     assert "output_dir: got" in capsys.readouterr().err.splitlines()[-1]
+    assert main([*command, "--follow-ups", str(root / "docs")]) == 2
+    assert "follow_ups: got" in capsys.readouterr().err.splitlines()[-1]
     parser = ConfigParser()
     parser.read_config(str(root / "configs" / "inference.json"))
     parser["input_dir"], parser["output_dir"] = str(files["RCC"].parent), str(output)
