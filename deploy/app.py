@@ -7,7 +7,7 @@ and inferer, by the SDK's own bundle operator. Only reading is the bundle's own:
 makes volumes, and knows neither VOI LUT, nor MONOCHROME1, nor the pixel spacing at the detector.
 
 Results lie in a folder for each image, named by its SOP Instance UID; run_report.json tells of all. The exit status is
-1 when one failed.
+1 when one has no result, 3 when a part of one failed.
 """
 
 import json
@@ -39,7 +39,7 @@ class MammogramOperator(MonaiBundleInferenceOperator):
     """Runs the bundle on every image of the selected series, and writes its files."""
 
     def __init__(self, fragment: Any, *args: Any, app_context: AppContext, output_folder: Path, **kwargs: Any) -> None:
-        self.output_folder, self.failed = output_folder, 0
+        self.output_folder, self.exit_status = output_folder, 0
         self._item: dict[str, Any] = {}  # of the image in work
         super().__init__(
             fragment,
@@ -56,6 +56,7 @@ class MammogramOperator(MonaiBundleInferenceOperator):
         """Every image of every selected series; one that fails is recorded."""
         self._init_config(self._bundle_config_names.config_names)  # makes the bundle's code importable, too
         self._init_completed = True
+        from scripts.common.outcomes import exit_status
         from scripts.data.lists.folder import describe_failure
         from scripts.outputs.writer import FindingsWriter
 
@@ -81,7 +82,7 @@ class MammogramOperator(MonaiBundleInferenceOperator):
                 writer.fail(str(image.SOPInstanceUID), state.failure)
             report.add(report.entry_of(state))
         report.end()
-        self.failed = sum(entry["status"] == "failed" for entry in report.images)
+        self.exit_status = exit_status(entry["status"] for entry in report.images)
 
     def _receive_input(self, name: str, op_input: Any, context: Any) -> tuple[Any, dict[str, Any]]:
         """The image in work, as the bundle reads it: its `LoadMammogramd` lets it pass."""
@@ -123,4 +124,4 @@ class MammogramApp(Application):
 if __name__ == "__main__":
     app = MammogramApp()
     app.run()
-    sys.exit(1 if app.operator.failed else 0)
+    sys.exit(app.operator.exit_status)

@@ -46,7 +46,7 @@ def rows_of(folder: str | Path, entries: Iterable[Mapping[str, Any]]) -> Rows:
             image |= report["identity"] | report["reading"]
             for mark in report["microcalcifications"]:
                 found["microcalcifications"].append(mark | (mark["features"] or {}) | known)
-            for cluster in report["clusters"]:
+            for cluster in report["clusters"] or ():  # None where they failed
                 found["clusters"].append(cluster | cluster["features"] | known | {"mcs": len(cluster["members"])})
         found["images"].append(image)
     return found

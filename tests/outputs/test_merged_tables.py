@@ -36,6 +36,13 @@ def test_the_microcalcifications_are_those_of_the_images_own_tables(tmp_path, en
         assert text == ("" if value is None else str(value)) or float(text) == pytest.approx(value), name
 
 
+def test_an_image_whose_clusters_failed_has_none(tmp_path, entries):
+    path = tmp_path / "out" / "b" / "findings.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"clusters": None}))
+    rows = rows_of(tmp_path / "out", entries)
+    assert len(rows["microcalcifications"]) == 1 and rows["clusters"] == []
+
+
 def test_the_order_is_that_of_the_names_however_the_images_were_done():
     entries = [{"image_id": name} for name in "dbca"]
     assert [[entry["image_id"] for entry in part] for part in chunks_of(entries)] == [list("abcd")]
