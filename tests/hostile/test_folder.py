@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from scripts.common.outcomes import FAILED, NOT_ATTEMPTED, WITH_RESULT
 from scripts.outputs.manifest import verify
 from tests.hostile.lies import all_lies
 from tests.hostile.mutations import CUT, mutate
@@ -52,15 +53,15 @@ def test_a_folder_of_hostile_files(root, seeds, phantoms, tiny_weights, tmp_path
     done = subprocess.run(words, cwd=tmp_path, stderr=subprocess.PIPE, text=True, check=False)
     report = json.loads((out / "run_report.json").read_text())
     assert done.returncode == 1 and report["state"] == "finished" and "Traceback" not in done.stderr
-    sound = [entry for entry in report["images"] if entry["status"] != "failed"]
-    failed = [entry for entry in report["images"] if entry["status"] == "failed"]
+    sound = [entry for entry in report["images"] if entry["status"] in WITH_RESULT]
+    failed = [entry for entry in report["images"] if entry["status"] in (FAILED, NOT_ATTEMPTED)]
     assert sorted(Path(entry["file"]).name for entry in sound) == [f"{50 * i:03d}_sound_{i}.dcm" for i in range(SOUND)]
     assert len(failed) == FILES - SOUND
     lines = done.stderr.splitlines()
     for entry in failed:
         assert "got" in entry["reason"] and "want" in entry["reason"] and entry["reason"].isprintable(), entry
         assert sum(entry["reason"] in line for line in lines) == 1, entry
-    kept = {name for name, entry in before.items() if entry["status"] != "failed"}
+    kept = {name for name, entry in before.items() if entry["status"] in WITH_RESULT}
     assert {entry["image_id"] for entry in sound if entry.get("kept")} == kept and kept
     assert verify(out) == []
     assert report["peak_memory_mb"] < 4000
