@@ -52,7 +52,7 @@ def bench_candidates(file: str, runs: int, reference_runs: int) -> Section:
     parameters = HDoGParameters()
 
     def in_breast() -> tuple[np.ndarray, np.ndarray, int]:
-        _, inner = BreastRegion(reference_spacing_mm=0).masks(image, spacing_mm)
+        _, inner = BreastRegion(45, 0).masks(image, spacing_mm)
         candidates = hdog(image, parameters, inner)
         return candidates.mask, inner, len(candidates.blobs)
 

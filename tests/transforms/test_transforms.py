@@ -76,7 +76,7 @@ def test_candidates_are_scaled_by_the_pixel_spacing():
 def test_the_breast_is_eroded_by_the_same_millimetres(spacing, side):
     image = np.zeros((300, 300))
     image[:, :200] = 0.6
-    out = BreastMaskd()({"image": mammogram(image, spacing)})
+    out = BreastMaskd(region=BreastRegion(45))({"image": mammogram(image, spacing)})
     whole, inner = plane(out["breast"]), plane(out["breast_inner"])
     edges = np.flatnonzero(whole[150])[-1], np.flatnonzero(inner[150])[-1]
     assert edges[0] - edges[1] == side // 2
