@@ -165,8 +165,8 @@ def _curves(
         off = r - (curve[of] * powers[:3].T).sum(1)
         k = np.maximum(1 - (off / half_width_mm) ** 2, 0) * fade
         sums = [np.bincount(of, k * power, minlength=n) for power in powers]
-        matrix = np.stack([np.stack(sums[i : i + 3], 1) for i in range(3)], 1)
-        matrix += np.diag([1e-3, 1.0, 60.0])
+        # not in place: without neighbours, NumPy's sums are integers
+        matrix = np.stack([np.stack(sums[i : i + 3], 1) for i in range(3)], 1) + np.diag([1e-3, 1.0, 60.0])
         matrix[:, 0, 0] += own
         right = np.stack([np.bincount(of, k * r * power, minlength=n) for power in powers[:3]], 1)
         curve = np.linalg.solve(matrix, right[..., None])[..., 0]

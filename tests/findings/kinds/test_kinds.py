@@ -205,6 +205,14 @@ def test_an_image_without_marks_has_no_kinds():
     assert found.arteries == []
 
 
+def test_marks_without_any_neighbour_in_reach_have_kinds():
+    mask = np.zeros((700, 700), np.uint8)
+    for row, col in itertools.product(range(50, 700, 200), repeat=2):  # 14 mm apart
+        cv2.circle(mask, (col, row), 3, 1, -1)
+    found = typed(drawn(mask), mask)[1]
+    assert [mark.kind for mark in found.marks] == [INDIVIDUAL] * 16 and not found.arteries
+
+
 def test_marks_are_measured_as_the_ellipse_that_they_are():
     mask = np.zeros((700, 700), np.uint8)
     cv2.ellipse(mask, (350, 300), (40, 12), 25, 0, 360, 1, -1)
