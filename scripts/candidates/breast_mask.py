@@ -23,7 +23,7 @@ BRIDGE_MM = 4.0  # half width of what counts as thin: film frames, label strokes
 class BreastRegion:
     """Where MCs are looked for."""
 
-    #: Side of the square that erodes the breast mask, odd, px of `reference_spacing_mm`; 0: the whole breast (paper: 45)
+    #: Side of the square that erodes the breast mask, odd, px of `reference_spacing_mm`; 0: whole breast (paper: 45)
     erosion_px: int = 0
     reference_spacing_mm: float = 0.07  # pixel size that the side is given at; 0: px of every image
 

@@ -29,9 +29,7 @@ class CandidatePatches:
     """
 
     hdog: HDoGParameters = WANG_YANG  # the DoG's parameters
-    breast: BreastRegion = field(
-        default_factory=lambda: BreastRegion(45)
-    )  # where candidates are
+    breast: BreastRegion = field(default_factory=lambda: BreastRegion(45))  # where candidates are
     patch_px: int = 95  # side of a patch, odd
     hit_px: float = 5.0  # see `label_candidates`; 5 px as in evaluation
     negatives_per_positive: float = 20.0  # candidates that are no MC per one that is, drawn over all images
