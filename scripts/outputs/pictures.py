@@ -51,6 +51,8 @@ def write_picture(path: Path, item: Mapping[str, Any]) -> Path:
         title += f", {density:.2f} per cm² of breast"
     if clusters := report["summary"]["clusters"]:
         title += f", {clusters} cluster{'s' if clusters > 1 else ''}"
+    if report["reading"].get("spacing_source") == "default":
+        title += f"\npixel spacing unknown: {report['spacing_mm'][0]:g} mm assumed"
     image, found = item["image"], item["analysis"]
     kinds, breast, spacing = [mark.kind for mark in found.kinds], plane(item["breast"]), spacing_of(image)
     more: dict[str, Any] = {"kinds": kinds, "clusters": found.clusters, "breast": breast}
