@@ -5,6 +5,7 @@ any names; DICOM files of others are passed over.
 """
 
 import json
+import logging
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -16,11 +17,14 @@ from pydicom import Dataset, dcmread
 
 from scripts.common.calcification_kinds import EXCLUDED
 from scripts.common.checks import check
+from scripts.common.errors import message_of
 from scripts.common.objects import Microcalcification
 from scripts.data.reader.dicom_file import is_dicom
 from scripts.findings.follow_up.exams import INSTANCES, REPORT, finding_of, read_instances
 from scripts.outputs.dicom.document import MANUFACTURER, SERIES
 from scripts.outputs.dicom.reading import read_result
+
+logger = logging.getLogger(__name__)
 
 #: What marks can be read from, those that hold most first; a segmentation has no scores.
 KINDS = ("findings", "report_sr", "cad_sr", "segmentation_labelmap", "segmentation")
@@ -81,7 +85,7 @@ class StoredResults:
         Raises:
             ValueError: it has no result, failed, or has several that differ.
         """
-        image = str(meta.get("sop_uid") or meta.get("filename_or_obj"))
+        image = str(meta.get("sop_uid") or _path(meta.get("filename_or_obj")))
         files = self._files[self.kind].get(image, [])
         check(self.kind, f"no result of {image}", bool(files), "one")
         first, *others = (self._read(file, image, meta, shape) for file in files)
@@ -97,8 +101,14 @@ class StoredResults:
             check(str(file.parent), f"no {INSTANCES}", labels is not None, "it, an output of the run")
             instances = np.asarray(labels)
         else:
-            result = read_result(file).of_image(image)
-            findings = [mc for mc in result.findings if result.kinds[mc.id] not in EXCLUDED]
+            try:
+                result = read_result(file).of_image(image)
+            except Exception as error:  # of pydicom, on whatever a damaged file holds
+                raise ValueError(f"{file}: {message_of(error)}") from error
+            all_counted = self.kind in ("cad_sr", "segmentation")  # what is not counted is not in them
+            findings = [mc for mc in result.findings if all_counted or result.kinds[mc.id] not in EXCLUDED]
+            told = len(findings) if result.count is None else result.count
+            check(str(file), f"{told} marks counted", told == len(findings), f"all but {', '.join(EXCLUDED)} counted")
             instances = result.instances(shape)
         scores = np.zeros(int(instances.max(initial=0)) + 1)
         ids = [mc.id for mc in findings]
@@ -109,19 +119,28 @@ class StoredResults:
 def _image_of_report(path: Path) -> str:
     try:
         report = json.loads(path.read_text(encoding="utf-8"))
-        return str(report["identity"]["sop_uid"] or report["file"])
+        return str(report["identity"]["sop_uid"] or _path(report["file"]))
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path}: got no report of findings; want one") from error
 
 
+def _path(file: Any) -> str:
+    """A file's name as the key of what holds no UID: runs may have been given a relative path."""
+    return str(Path(str(file)).expanduser().absolute())
+
+
 def _header(path: Path) -> Dataset | None:
-    """The tags of a DICOM result of ours; None of any other file."""
+    """The tags of a DICOM result of ours; None of any other file, and of one that is damaged."""
     with path.open("rb") as file:
         if not is_dicom(file.read(132)):
             return None
-    header = dcmread(path, stop_before_pixels=True, specific_tags=TAGS, force=True)
-    ours = header.get("Manufacturer") == MANUFACTURER and int(header.get("SeriesNumber") or 0) in KIND_OF
-    return header if ours else None
+    try:
+        header = dcmread(path, stop_before_pixels=True, specific_tags=TAGS, force=True)
+    except Exception as error:  # of pydicom, on whatever there is
+        logger.warning("%s: passed over: a DICOM file that cannot be read: %s", path, error)
+        return None
+    ours = header.get("Manufacturer") == MANUFACTURER and "SOPInstanceUID" in header
+    return header if ours and int(header.get("SeriesNumber") or 0) in KIND_OF else None
 
 
 def _images(header: Dataset) -> Iterator[str]:

@@ -48,6 +48,7 @@ class ImageResult:
     tracking_uids: dict[int, str] = field(default_factory=dict)
     pixels: dict[int, np.ndarray] = field(default_factory=dict)  # by id, (n, 2) row and column
     clusters: list[dict] = field(default_factory=list)  # id, members, tracking_uid, hull_px, distribution
+    count: int | None = None  # of the counted marks; None where the format does not tell it
 
     def instances(self, shape: tuple[int, int]) -> np.ndarray:
         """The marks in an image of this shape, int32 (rows, cols): their ids, 0 elsewhere."""
@@ -149,6 +150,7 @@ def _read_measurements(report: Dataset) -> Result:
         told["members"] = sorted(members.get(told["id"], []))
     whole = result_of(about, [result])
     result.succeeded = whole.succeeded != "none"
+    result.count = round(_number(about, DCM.NumberOfCalcifications)) if result.succeeded else None
     return whole
 
 
