@@ -92,6 +92,7 @@ RULES: tuple[Run | Left, ...] = (
     Run(BUNDLE + r"evaluating .*data_generic.*", EVALUATION),
     Run(BUNDLE + r"evaluating .*", f"{PHANTOMS} {EVALUATION} --output_dir {{own}}/evaluation"),
     Left(r".*scripts\.evaluation readers .*", "wants the marks of two readers", "tests/evaluation/test_readers.py"),
+    Left(r".*scripts\.evaluation stored .*", "wants results of labelled images", "tests/evaluation/test_stored.py"),
     Left(r".*scripts\.evaluation kinds .*", "wants real mammograms", "tests/evaluation/test_kinds.py"),
     Run(r".*scripts\.evaluation (failures|compare) .*"),
     Left(r".*scripts\.evaluation report .*", "wants runs of several methods", "tests/evaluation/test_report.py"),

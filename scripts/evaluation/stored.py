@@ -10,6 +10,7 @@ import numpy as np
 from monai.bundle import ConfigWorkflow
 from tqdm import tqdm
 
+from scripts.common.errors import root_cause
 from scripts.common.tensors import plane
 from scripts.data.lists.folder import FAILURE, describe_failure
 from scripts.evaluation.handlers import FROCHandler
@@ -64,6 +65,9 @@ def evaluate_stored(folder: str | Path, kind: str, data: str, output: str | Path
         run_id="evaluating",
         **values,
     )
-    workflow.initialize()
-    workflow.run()
+    try:
+        workflow.initialize()
+        workflow.run()
+    except RuntimeError as error:  # MONAI's, around what is wrong with the folder or the data
+        raise root_cause(error) from error
     return int(bool(workflow.parser.get_parsed_content("froc").failures))

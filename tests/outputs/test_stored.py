@@ -121,7 +121,7 @@ def test_what_was_cut_off_is_no_result(tmp_path, kind):
     folder.mkdir()
     for share in (0.1, 0.2, 0.3, 0.5, 0.7, 0.9):
         (folder / "IM0001").write_bytes(content[: int(share * len(content))])
-        with pytest.raises(ValueError, match="IM0001: |no result"):
+        with pytest.raises(ValueError, match=r"IM0001: |no result"):
             marks_of(folder, item, kind)
 
 
@@ -133,7 +133,7 @@ def test_results_that_differ_are_an_error_equal_ones_are_not(tmp_path):
     assert len(marks_of(tmp_path / "out", item, "findings").findings) == 7
     written(tmp_path / "out" / "c", fewer, "findings", "cad_sr")
     for kind in ("findings", "cad_sr"):
-        with pytest.raises(ValueError, match="got 'other marks than .*; want one result of an image, or equal ones"):
+        with pytest.raises(ValueError, match=r"got 'other marks than .*; want one result of an image, or equal ones"):
             marks_of(tmp_path / "out", item, kind)
 
 
