@@ -27,7 +27,7 @@ from scripts.common.checks import check
 from scripts.common.outcomes import DONE, FAILED, NOT_ATTEMPTED, together
 from scripts.outputs.dicom.cad_findings import algorithm, findings
 from scripts.outputs.dicom.codes import CODE_OF, DCM, SCT, STATUS, detections_status_of
-from scripts.outputs.dicom.document import instance, write
+from scripts.outputs.dicom.document import any_patient_name, instance, write
 from scripts.outputs.dicom.image_library import cad_entry
 from scripts.outputs.dicom.items import (
     CONTAINS,
@@ -134,6 +134,7 @@ def _performed(image: Mammogram, kind: Code, places: Sequence[int], analysis: st
     return code(CONTAINS, DCM.DetectionPerformed, kind, *about, *parameters, *where, *points)
 
 
+@any_patient_name()
 def document(images: Sequence[Mammogram], content: Dataset, output: str = "cad_sr") -> Dataset:
     """The data set around the content, of the study of the first image: header, general modules, evidence."""
     header = images[0].header

@@ -46,7 +46,7 @@ from scripts.outputs.dicom.codes import (
     concept,
     detections_status_of,
 )
-from scripts.outputs.dicom.document import MANUFACTURER, MODEL, instance, write
+from scripts.outputs.dicom.document import MANUFACTURER, MODEL, any_patient_name, instance, write
 from scripts.outputs.dicom.image_library import measured_image
 from scripts.outputs.dicom.items import closed, to_scoord
 from scripts.outputs.dicom.mammogram import Mammogram, mammogram_of
@@ -60,6 +60,7 @@ def write_measurement_report(path: Path, item: Mapping[str, Any], now: datetime 
     return write(path, measurement_report(image), now)
 
 
+@any_patient_name()
 def measurement_report(image: Mammogram) -> Dataset:
     """The report; without any mark for a mammogram that the algorithm failed on."""
     report = image.report or {}

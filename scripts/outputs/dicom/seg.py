@@ -22,7 +22,7 @@ from scripts.common.provenance import bundle_version
 from scripts.common.tensors import plane
 from scripts.data.reader.geometry import from_file_axes
 from scripts.outputs.dicom.codes import CALCIFICATION_TYPES, DCM, SCT, concept
-from scripts.outputs.dicom.document import instance, write
+from scripts.outputs.dicom.document import any_patient_name, instance, write
 from scripts.outputs.dicom.mammogram import Mammogram, mammogram_of
 from scripts.outputs.dicom.tracking import derived_uid
 
@@ -85,6 +85,7 @@ def _segment(image: Mammogram, number: int, label: str, kind: str, tracking_uid:
     )
 
 
+@any_patient_name()
 def _segmentation(
     output: str, image: Mammogram, pixels: np.ndarray, segments: Sequence[SegmentDescription]
 ) -> Segmentation:

@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+import warnings
 
 import pytest
 
@@ -62,6 +63,19 @@ def test_other_findings_are_another_instance(tmp_path, name, write_result):
             "20260102",
             "030405",
         )
+
+
+@every_writer
+def test_a_name_of_one_part_is_repeated_in_silence(tmp_path, name, write_result):
+    file = mammogram_file(tmp_path)
+    source = dcmread(file)
+    source.PatientName = "Phantom"
+    source.save_as(file)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert dcmread(write_result(tmp_path / name, drawn_item(file), NOW)).PatientName == "Phantom"
+        failed = failed_mammogram(file, "HDoGReg")
+        assert cad_report([failed]).PatientName == measurement_report(failed).PatientName == "Phantom"
 
 
 @every_writer
