@@ -2,6 +2,8 @@
 
 import csv
 import json
+import re
+import shutil
 import sys
 
 import jsonschema
@@ -33,12 +35,14 @@ from scripts.findings.analysis import FindingsAnalysis
 from scripts.findings.cluster_findings import ClusterAnalysis
 from scripts.findings.clusters import SingleLinkageClusters
 from scripts.inference.evaluator import TolerantEvaluator
+from scripts.outputs.dicom.codes import CODE_OF
 from scripts.outputs.dicom.reading import read_mask, read_result
 from scripts.outputs.manifest import verify
 from scripts.outputs.run_report import RunReport
 from scripts.outputs.writer import WRITERS, FindingsWriter
 from scripts.transforms import LoadMammogramd, MeasureFindingsd, RestoreFileGeometryd
 from tests.outputs.dicom.drawn import MARKS, SHAPE, drawn_labels, mammogram_file
+from tests.outputs.study.made import written
 
 CLUSTERS = ClusterAnalysis(SingleLinkageClusters(distance_mm=2.0, least=3))
 EMPTY = (NOTHING_FOUND, PARTLY_NOTHING_FOUND)
@@ -161,8 +165,33 @@ def test_json(runs, root, outcome):
 
 
 @every_outcome
+def test_study_page_and_report(runs, root, outcome):
+    """The same image as a study: its JSON, page and CAD report say the same, in the words that a reader sees."""
+    out = runs[outcome][1]
+    ((name, study),) = written(out).items()
+    folder = out / "studies" / name
+    jsonschema.validate(study, json.loads((root / "docs" / "study_schema.json").read_text()))
+    (image,) = study["images"]
+    assert study["outcome"]["status"] == image["status"] == outcome
+    assert study["outcome"]["code"] == image["outcome"] == CODE_OF[outcome].value
+    done, found = outcome in WITH_RESULT, outcome in (FOUND, PARTLY_FOUND)
+    assert study["summary"]["images_done"] == int(done)
+    assert image["count"] == (None if not done else 4 if found else 0)
+    assert bool(image["reason"]) == (outcome not in DONE)
+    headline = re.search(r'id="outcome".*?<b>(\w+)</b>(.*?)</p>', (folder / "study.html").read_text(), re.DOTALL)
+    assert headline[1] == ("DONE" if outcome in DONE else "INCOMPLETE" if done else "FAILED")
+    assert ("nothing found" in headline[2]) == (outcome in EMPTY)
+    assert ("microcalcifications found" in headline[2]) == found
+    assert read_result(folder / "cad_sr.dcm").outcome == outcome
+    shutil.rmtree(out / "studies")
+
+
+@every_outcome
 def test_csv(runs, outcome):
     files = files_of(runs[outcome][2])
+    if outcome in WITH_RESULT:
+        with (runs[outcome][2] / "findings.csv").open() as file:
+            assert len(list(csv.DictReader(file))) == (4 if outcome in (FOUND, PARTLY_FOUND) else 0)
     assert ("findings.csv" in files) == (outcome in WITH_RESULT)
     assert ("clusters.csv" in files) == (outcome in (*DONE, PARTLY_NOTHING_FOUND))  # absent where clusters failed
 
@@ -177,6 +206,8 @@ def test_masks_and_segmentations_are_of_results_only(runs, outcome):
         assert bool(np.asarray(nibabel.load(image / "mask.nii.gz").dataobj).any()) == found
         assert bool(read_mask(image / "segmentation.dcm").any()) == found
         assert bool(read_nrrd_mask(image / "mask.nrrd", SHAPE).any()) == found
+        assert bool(read_mask(image / "segmentation_labelmap.dcm").any()) == found
+        assert bool(np.asarray(nibabel.load(image / "instances.nii.gz").dataobj).any()) == found
 
 
 @every_outcome
