@@ -15,6 +15,9 @@ from scripts.simulation.insertion.strokes import Line, Stroke, draw_strokes, whi
 from scripts.simulation.parameters import Parameters, Range, Rng, between, log_between, uniform
 
 STEP_MM = 0.25  # between the points of a centreline
+#: Of a patch's density of plaques, either way. A line much shorter than `patch_length_mm` has one density along all of
+#: it, and its logarithm is far beyond: e to this power is no plaques or no gaps at all, and a number.
+MOST_LOG_DENSITY = 50.0
 
 
 @dataclass(frozen=True)
@@ -176,7 +179,7 @@ def _plaques(
     gaps = gap_mm * np.linspace(1, between(rng, settings.taper_range), len(centre)) / spacing_mm
     sigma = settings.patch_length_mm / STEP_MM
     patch = gaussian_filter1d(rng.standard_normal(len(centre) + 1), sigma, mode="wrap")
-    patch = np.exp(settings.patch_sd * patch / max(patch.std(), 1e-9))
+    patch = np.exp(np.clip(settings.patch_sd * patch / max(patch.std(), 1e-9), -MOST_LOG_DENSITY, MOST_LOG_DENSITY))
     sheets = rng.random() < settings.sheet_share
     strokes = []
     for side in (-0.5, 0.5) + ((0.0,) if sheets else ()):

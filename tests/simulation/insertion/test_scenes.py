@@ -44,6 +44,13 @@ def test_an_artery_stays_where_it_may_and_has_its_length_and_walls():
     np.testing.assert_allclose(image[away], background()[away], atol=1e-3)
 
 
+@pytest.mark.filterwarnings("error")
+def test_short_arteries_need_no_numbers_beyond_range():
+    settings = ArterySettings(length_range_mm=(2, 8))
+    drawn = [sample_artery(np.random.default_rng(seed), ALLOWED, SPACING, settings) for seed in range(40)]
+    assert all(np.isfinite(plaque.line).all() for artery in drawn for plaque in artery.plaques)
+
+
 def test_a_stroke_has_its_width_and_attenuation():
     stroke = Stroke(((100.0, 100.0), (100.0, 160.0)), 6.0, 0.4, 1.0)
     image = np.full((200, 260), 0.2, np.float32)
