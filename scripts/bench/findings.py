@@ -6,11 +6,11 @@ from scripts.bench.measure import timed
 from scripts.bench.report import Row, Section
 from scripts.common.objects import measure_objects
 from scripts.common.tensors import Spacing
-from scripts.findings.analysis import FindingsAnalysis, renumbered
+from scripts.findings.analysis import FindingsAnalysis
 from scripts.findings.cluster_findings import ClusterAnalysis
 from scripts.findings.clusters.distribution import Breast, nipple_estimate_mm
 from scripts.findings.features.microcalcifications import MCFeatures, records_of
-from scripts.findings.kinds.rules import KindRules, TypedMarks
+from scripts.findings.kinds.rules import KindRules
 from scripts.findings.splitting import Parting, Wholes
 from scripts.simulation.insertion.shapes import shape_bank
 from scripts.simulation.insertion.slices import SliceScene, SliceSettings, render_slices, sample_slices
@@ -35,14 +35,10 @@ def findings_section(runs: int = 3, marks: int = 1000, shape: tuple[int, int] = 
     place = Breast(float(breast.sum() * SPACING_MM[0] * SPACING_MM[1] / 100), nipple_estimate_mm(breast, SPACING_MM))
     parting, wholes = Parting(), Wholes()
 
-    def typed() -> TypedMarks:
-        joined, values = renumbered(*rules.join(image, labels, scores, breast, SPACING_MM))
-        return rules.kinds(image, joined, measure_objects(joined, values, SPACING_MM), breast, SPACING_MM)
-
     parts = {
         "parting": lambda: parting.part(labels, scores),
         "wholes": lambda: wholes.make(image, labels, scores, SPACING_MM),
-        "kinds": typed,
+        "kinds": lambda: rules.tell(image, labels, scores, breast, SPACING_MM),
         "features of MCs": lambda: records_of(features.measure(labels, image, SPACING_MM)),
         "clusters and their features": lambda: clusters.analyse(found, values, SPACING_MM, place),
         "all of the analysis": lambda: FindingsAnalysis().analyse(image, labels, scores, breast, SPACING_MM),

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from scipy import ndimage
 
 from scripts.common.tensors import Spacing
+
+Box = tuple[slice, slice]  # rows, cols
 
 
 @dataclass(frozen=True)
@@ -40,13 +41,69 @@ def label_objects(mask: np.ndarray) -> tuple[np.ndarray, int]:
     return labels, count - 1
 
 
+def object_pixels(labels: np.ndarray) -> np.ndarray:
+    """Flat places of the pixels of all objects, int (rows, cols), 0 background, ascending.
+
+    A mammogram has millions of pixels and some ten thousand in objects: what is measured on these costs nothing beside.
+    """
+    return np.flatnonzero(labels != 0)  # of a bool array: six times as fast as of an int one
+
+
+def object_boxes(labels: np.ndarray) -> dict[int, Box]:
+    """The box of each object of labels, int (rows, cols), 0 background: number -> box, ascending.
+
+    As `scipy.ndimage.find_objects`.
+    """
+    pixels = object_pixels(labels)
+    values = labels.ravel()[pixels]
+    present, ends = _ends(values, *np.divmod(pixels, labels.shape[1]))
+    return {
+        number: (slice(top, bottom), slice(left, right))
+        for number, top, left, bottom, right in zip(present.tolist(), *ends[:, present].tolist(), strict=True)
+    }
+
+
+def _ends(values: np.ndarray, rows: np.ndarray, cols: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The numbers that pixels have, ascending, and (4, highest number + 1): first row, first col, last row + 1, last
+    col + 1 of each number."""
+    size = int(values.max(initial=0)) + 1
+    ends = np.zeros((4, size), np.int64)
+    ends[:2] = np.iinfo(np.int64).max
+    for first, last, places in ((ends[0], ends[2], rows), (ends[1], ends[3], cols)):
+        np.minimum.at(first, values, places)
+        np.maximum.at(last, values, places + 1)
+    return np.flatnonzero(ends[2]), ends
+
+
+def renumbered(
+    labels: np.ndarray, scores: np.ndarray, score_threshold: float = -np.inf
+) -> tuple[np.ndarray, np.ndarray]:
+    """The same objects numbered 1..k without gaps, as `measure_objects` does: int32 labels and scores (k + 1,).
+
+    Objects below a score are left out. Labels that are in order already are given back as they are, not copied.
+    """
+    scores, pixels = np.asarray(scores), object_pixels(labels)
+    values = labels.ravel()[pixels]
+    is_present = np.bincount(values, minlength=len(scores)) > 0
+    is_present[: len(scores)] &= scores >= score_threshold
+    present = np.flatnonzero(is_present)
+    found = np.concatenate([[0], scores[present]])
+    if present.size == is_present.size - 1 and labels.dtype == np.int32:
+        return labels, found
+    numbers = np.zeros(is_present.size, np.int32)
+    numbers[present] = np.arange(1, present.size + 1)
+    result = np.zeros(labels.shape, np.int32)
+    result.ravel()[pixels] = numbers[values]
+    return result, found
+
+
 def fill_holes(labels: np.ndarray) -> np.ndarray:
     """A copy of labels, int (rows, cols), 0 background, whose holes have the number of the object around them.
 
     An object that lay in another one's hole is absorbed by it.
     """
     filled = labels.copy()
-    boxes = {number: box for number, box in enumerate(ndimage.find_objects(labels), start=1) if box is not None}
+    boxes = object_boxes(labels)
     # low boxes first, so that an enclosing object has the last word
     for number, box in sorted(boxes.items(), key=lambda item: item[1][0].stop - item[1][0].start):
         if min(box[0].stop - box[0].start, box[1].stop - box[1].start) < 3:
@@ -65,36 +122,33 @@ def measure_objects(labels: np.ndarray, scores: np.ndarray, spacing_mm: Spacing)
     index i (index 0 unused).
     """
     row_mm, col_mm = spacing_mm
-    pixels = np.flatnonzero(labels != 0)
+    pixels = object_pixels(labels)
     rows, cols = np.divmod(pixels, labels.shape[1])
     values = labels.ravel()[pixels]
-    size = int(values.max()) + 1 if values.size else 1
-    area = np.bincount(values, minlength=size)
-    row_sum = np.bincount(values, rows, minlength=size)
-    col_sum = np.bincount(values, cols, minlength=size)
-    start, end = np.full((2, size), max(labels.shape)), np.zeros((2, size), np.int64)
-    for first, last, places in zip(start, end, (rows, cols), strict=True):
-        np.minimum.at(first, values, places)
-        np.maximum.at(last, values, places + 1)
-    found: list[Microcalcification] = []
-    for value in np.flatnonzero(area):
-        row, col = row_sum[value] / area[value], col_sum[value] / area[value]
-        area_mm2 = float(area[value] * row_mm * col_mm)
-        found.append(
-            Microcalcification(
-                id=len(found) + 1,
-                row=round(float(row), 3),
-                col=round(float(col), 3),
-                y_mm=round(float(row * row_mm), 4),
-                x_mm=round(float(col * col_mm), 4),
-                area_px=int(area[value]),
-                area_mm2=round(area_mm2, 6),
-                equivalent_diameter_mm=round(float(2 * np.sqrt(area_mm2 / np.pi)), 4),
-                score=float(scores[value]),
-                bounding_box=(*start[:, value].tolist(), *end[:, value].tolist()),
-            )
+    present, ends = _ends(values, rows, cols)
+    area = np.bincount(values, minlength=ends.shape[1])[present]
+    row, col = (np.bincount(values, places, minlength=ends.shape[1])[present] / area for places in (rows, cols))
+    area_mm2 = area * row_mm * col_mm
+    diameter_mm = 2 * np.sqrt(area_mm2 / np.pi)
+    y_mm, x_mm, own = row * row_mm, col * col_mm, np.asarray(scores)[present]
+    columns = (row, col, y_mm, x_mm, area, area_mm2, diameter_mm, own.astype(np.float64), ends[:, present].T)
+    return [
+        Microcalcification(
+            id=number,
+            row=round(row, 3),
+            col=round(col, 3),
+            y_mm=round(y_mm, 4),
+            x_mm=round(x_mm, 4),
+            area_px=px,
+            area_mm2=round(area_mm2, 6),
+            equivalent_diameter_mm=round(diameter_mm, 4),
+            score=score,
+            bounding_box=tuple(box),
         )
-    return found
+        for number, (row, col, y_mm, x_mm, px, area_mm2, diameter_mm, score, box) in enumerate(
+            zip(*(column.tolist() for column in columns), strict=True), start=1
+        )
+    ]
 
 
 def summarise(findings: Sequence[Microcalcification], breast_area_cm2: float) -> dict[str, float | int | None]:

@@ -9,13 +9,12 @@ import numpy as np
 
 from scripts.common.calcification_kinds import INDIVIDUAL
 from scripts.common.errors import one_line
-from scripts.common.objects import Microcalcification, measure_objects
+from scripts.common.objects import Microcalcification, measure_objects, object_pixels, renumbered
 from scripts.common.tensors import Spacing
 from scripts.findings.cluster_findings import ClusterAnalysis, ClusterFinding
 from scripts.findings.clusters.distribution import Breast, nipple_estimate_mm
 from scripts.findings.features.microcalcifications import FeatureRecord, MCFeatures, records_of
-from scripts.findings.forming import keep_objects
-from scripts.findings.kinds.rules import KindRules, MarkKind, TypedMarks
+from scripts.findings.kinds.rules import KindRules, MarkKind, ToldMarks
 from scripts.findings.kinds.vascular import Artery
 from scripts.findings.splitting import Parting, Wholes
 
@@ -46,7 +45,9 @@ class Findings:
     @property
     def mask(self) -> np.ndarray:
         """bool (rows, cols): the counted marks."""
-        return np.concatenate([[False], self.is_counted])[self.labels]
+        pixels, mask = object_pixels(self.labels), np.zeros(self.labels.shape, bool)
+        mask.ravel()[pixels] = self.is_counted[self.labels.ravel()[pixels] - 1]
+        return mask
 
 
 @dataclass(frozen=True)
@@ -82,30 +83,25 @@ class FindingsAnalysis:
         if (wholes := self.wholes) is not None:
             given = labels, scores
             labels, scores = attempted("wholes", failures, lambda: wholes.make(image, *given, spacing_mm), given)
+        objects = labels, scores
+        told = None
         if (rules := self.kinds) is not None:
-            apart = labels, scores
-            labels, scores = attempted("kinds", failures, lambda: rules.join(image, *apart, breast, spacing_mm), apart)
-        labels, scores = renumbered(labels, scores)
-        kinds = [MarkKind(INDIVIDUAL, "kinds are not told apart")] * (len(scores) - 1)
-        arteries: list[Artery] = []
-        if rules is not None and "kinds" not in failures:
-            every, seen = measure_objects(labels, scores, spacing_mm), labels
-            same = TypedMarks(kinds, arteries)
-            kinds, arteries = attempted(
-                "kinds", failures, lambda: rules.kinds(image, seen, every, breast, spacing_mm, side), same
-            )
-        if "kinds" in failures:
-            kinds = [MarkKind(INDIVIDUAL, f"kinds could not be told apart: {failures['kinds']}")] * len(kinds)
+            told = attempted("kinds", failures, lambda: rules.tell(image, *objects, breast, spacing_mm, side), told)
+        if told is None:
+            failed = f"kinds could not be told apart: {failures['kinds']}" if failures.get("kinds") else ""
+            apart = renumbered(*objects)
+            reason = MarkKind(INDIVIDUAL, failed or "kinds are not told apart")
+            told = ToldMarks(*apart, [reason] * (len(apart[1]) - 1), [])
+        labels, scores, kinds, arteries = told
         kept = np.flatnonzero(scores[1:] >= score_threshold) + 1
         if kept.size < len(kinds):
-            labels, scores = renumbered(keep_objects(labels, scores, score_threshold), scores)
+            labels, scores = renumbered(labels, scores, score_threshold)
             kinds, arteries = [kinds[number - 1] for number in kept], _of_kept(arteries, kept)
         if (parting := self.parting) is not None:
             whole = labels, scores, kinds
             labels, scores, kinds = attempted("parting", failures, lambda: _parted(parting, *whole), whole)
         marks = measure_objects(labels, scores, spacing_mm)
-        untold = rules is None or "kinds" in failures
-        is_counted = np.ones(len(marks), bool) if untold or rules is None else rules.counted(kinds)
+        is_counted = np.ones(len(marks), bool) if rules is None or "kinds" in failures else rules.counted(kinds)
         values, final = None, labels
         if (features := self.features) is not None:
             values = attempted("features", failures, lambda: features.measure(final, image, spacing_mm), None)
@@ -132,14 +128,6 @@ def attempted(name: str, failures: dict[str, str], make: Callable[[], Made], oth
         return otherwise
 
 
-def renumbered(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The same objects numbered 1..k without gaps, as `measure_objects` does: int32 labels and scores (k + 1,)."""
-    present = np.flatnonzero(np.bincount(labels.ravel(), minlength=1)[1:]) + 1
-    numbers = np.zeros(max(labels.max(initial=0), 0) + 1, np.int32)
-    numbers[present] = np.arange(1, present.size + 1)
-    return numbers[labels], np.concatenate([[0], np.asarray(scores)[present]])
-
-
 def _parted(
     parting: Parting, labels: np.ndarray, scores: np.ndarray, kinds: Sequence[MarkKind]
 ) -> tuple[np.ndarray, np.ndarray, list[MarkKind]]:
@@ -147,12 +135,9 @@ def _parted(
 
     Parted before kinds are told, pieces would look like a chain, and large calcifications would come in pieces.
     """
-    is_individual = np.array([False, *(mark.kind == INDIVIDUAL for mark in kinds)])[labels]
-    parts, scores = parting.part(np.where(is_individual, labels, 0), scores)
-    numbers, first = np.unique(parts, return_index=True)
-    origin = dict(zip(numbers.tolist(), labels.ravel()[first].tolist(), strict=True))
-    added = [kinds[origin[number] - 1] for number in range(len(kinds) + 1, len(scores))]
-    return np.where(is_individual, parts, labels).astype(labels.dtype), scores, [*kinds, *added]
+    individual = {number for number, mark in enumerate(kinds, start=1) if mark.kind == INDIVIDUAL}
+    labels, scores, origins = parting.parted(labels, scores, individual)
+    return labels, scores, [*kinds, *(kinds[number - 1] for number in origins)]
 
 
 def _of_kept(arteries: Sequence[Artery], kept: np.ndarray) -> list[Artery]:

@@ -1,6 +1,8 @@
 """After objects are formed: touching MCs parted, large calcifications whole and filled."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -8,7 +10,7 @@ from scipy import ndimage
 from skimage.segmentation import watershed
 
 from scripts.common.checks import check, check_fields
-from scripts.common.objects import fill_holes
+from scripts.common.objects import Box, fill_holes, object_boxes
 from scripts.common.tensors import Spacing
 
 _EIGHT = np.ones((3, 3), bool)
@@ -38,31 +40,46 @@ class Parting:
         """
         if self.neck == 0:
             return labels, scores
-        result, added = labels.copy(), []
-        for number, box in enumerate(ndimage.find_objects(labels), start=1):
-            if box is None or min(side.stop - side.start for side in box) < 2 * self.least_radius_px:
+        return self.parted(labels, scores)[:2]
+
+    def parted(
+        self, labels: np.ndarray, scores: np.ndarray, only: Collection[int] | None = None
+    ) -> tuple[np.ndarray, np.ndarray, list[int]]:
+        """As `part`, of some numbers only, and the number of the object that each new one is a part of."""
+        result, origins = labels.copy(), list[int]()
+        for number, box in object_boxes(labels).items() if self.neck else ():
+            if only is not None and number not in only:
+                continue
+            if min(side.stop - side.start for side in box) < 2 * self.least_radius_px:
                 continue
             parts = self._parts(labels[box] == number)
+            if parts is None:
+                continue
             sizes = np.bincount(parts.ravel())[1:]
             for part in np.argsort(-sizes, kind="stable")[1:] + 1:
-                added.append(scores[number])
-                result[box][parts == part] = len(scores) - 1 + len(added)
-        return result, np.concatenate([scores, np.array(added, scores.dtype)])
+                origins.append(number)
+                result[box][parts == part] = len(scores) - 1 + len(origins)
+        return result, np.concatenate([scores, np.asarray(scores)[origins]]), origins
 
-    def _parts(self, own: np.ndarray) -> np.ndarray:
-        """Numbered parts of one object, bool (rows, cols)."""
+    def _parts(self, own: np.ndarray) -> np.ndarray | None:
+        """Numbered parts of one object, bool (rows, cols); None where it has one only."""
         rows, cols = (length + 2 for length in own.shape)
         size = (cols * SUBPIXELS, rows * SUBPIXELS)
-        fine = cv2.resize(np.pad(own, 1).view(np.uint8) * np.uint8(255), size, interpolation=cv2.INTER_LINEAR) > 127
+        padded = cv2.copyMakeBorder(own.view(np.uint8) * np.uint8(255), 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
+        fine = cv2.resize(padded, size, interpolation=cv2.INTER_LINEAR) > 127
         exact = cv2.distanceTransform(fine.view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE) / np.float32(SUBPIXELS)
         depth = np.rint(exact * 64) / np.float32(64)  # OpenCV's last digits depend on the number of its threads
         is_top = (depth == cv2.dilate(depth, _EIGHT.view(np.uint8))) & fine  # no neighbour exceeds it
         count, tops = cv2.connectedComponents(is_top.view(np.uint8), connectivity=8)
         if count <= 2:  # the background is one of them
-            return own.astype(np.int32)
+            return None
+        # basins without a radius of their own are united with any neighbour: watersheds are for two that have one
+        wide = set(tops[is_top & (depth >= np.float64(self.least_radius_px))].tolist())
+        if len(wide) < 2 and cv2.connectedComponents(fine.view(np.uint8), connectivity=8)[0] == 2:
+            return None
         parts = _merged(watershed(-depth, tops, connectivity=2, mask=fine), depth, self.neck, self.least_radius_px)
         if parts.max() < 2:
-            return own.astype(np.int32)
+            return None
         middle = slice(SUBPIXELS // 2 + SUBPIXELS, -SUBPIXELS, SUBPIXELS)  # of the px of the object
         coarse = parts[middle, middle]
         if not coarse[own].all():  # corners that the finer outline cuts off belong to the nearest part
@@ -109,6 +126,13 @@ def _merged(parts: np.ndarray, depth: np.ndarray, neck: float, least: float) -> 
     return table[parts]
 
 
+class _Body(NamedTuple):
+    """A calcification as the image shows it."""
+
+    mask: np.ndarray  # bool (rows, cols) of its box
+    box: Box
+
+
 @dataclass(frozen=True)
 class Wholes:
     """Pieces of one large calcification become one object, whole and filled, where the image shows it as one.
@@ -137,51 +161,70 @@ class Wholes:
 
         A whole object has the number of its highest-scored piece; the other pieces lose their pixels.
         """
-        if self.least_diameter_mm == 0 or not labels.any():
+        if self.least_diameter_mm == 0:
             return labels, scores
         mm = float(np.sqrt(spacing_mm[0] * spacing_mm[1]))
-        result, done = labels.copy(), set[int]()
-        boxes = ndimage.find_objects(labels)
-        order = sorted((n for n, box in enumerate(boxes, 1) if box is not None), key=lambda n: -scores[n])
-        for number in order:
-            box = boxes[number - 1]
+        result, done = labels, set[int]()
+        boxes = object_boxes(labels)
+        for number in sorted(boxes, key=lambda number: -scores[number]):
+            box = boxes[number]
             if number in done or max(side.stop - side.start for side in box) * mm < self.least_diameter_mm / 3:
                 continue
             margin = round(0.75 * self.most_diameter_mm / mm)
-            window = tuple(slice(max(side.start - margin, 0), side.stop + margin) for side in box)
-            body = self._body(image[window], labels[window] == number, mm)
+            window = (
+                slice(max(box[0].start - margin, 0), box[0].stop + margin),
+                slice(max(box[1].start - margin, 0), box[1].stop + margin),
+            )
+            around = labels[window]
+            body = self._body(image[window], around == number, mm)
             if body is None:
                 continue
-            inside, pixels = np.unique(labels[window][body], return_counts=True)
-            area = np.bincount(labels[window].ravel())
+            inside, pixels = np.unique(around[body.box][body.mask], return_counts=True)
+            area = np.bincount(around.ravel())
             pieces = [int(n) for n, px in zip(inside, pixels, strict=True) if n > 0 and 2 * px >= area[n]]
             if number not in pieces:
                 continue
-            for piece in pieces:
-                result[window][result[window] == piece] = 0
-            area_free = result[window]
-            area_free[body & (area_free == 0)] = number
+            result = labels.copy() if result is labels else result
+            free = result[window]
+            free[np.isin(free, pieces)] = 0
+            own = free[body.box]
+            own[body.mask & (own == 0)] = number
             done |= set(pieces)
         return fill_holes(result) if done else labels, scores
 
-    def _body(self, image: np.ndarray, mark: np.ndarray, mm: float) -> np.ndarray | None:
+    def _body(self, image: np.ndarray, mark: np.ndarray, mm: float) -> _Body | None:
         """The body around a mark in a window, bool (rows, cols); None where there is none of the kind."""
-        peak = float(np.percentile(image[mark], 75))
+        values = image[mark]
+        peak = quartile(values, 3)
         if peak - float(image.min()) < self.contrast:  # not even over the darkest pixel: cheaper than the quartile
             return None
-        background = float(np.percentile(image, 25))
+        background = quartile(image.ravel(), 1)
         if peak - background < self.contrast:
             return None
-        high = image >= background + self.share * (peak - background)
-        _, parts = cv2.connectedComponents((high | mark).view(np.uint8), connectivity=8)
-        own = parts == parts[np.unravel_index(np.argmax(np.where(mark, image, -1)), image.shape)]
-        if own[0].any() or own[-1].any() or own[:, 0].any() or own[:, -1].any():
+        high = ((image >= background + self.share * (peak - background)) | mark).view(np.uint8)
+        row, col = divmod(int(np.flatnonzero(mark)[values.argmax()]), mark.shape[1])
+        _, _, _, (left, top, wide, tall) = cv2.floodFill(high, None, (col, row), 2, flags=8)
+        if left == 0 or top == 0 or left + wide == mark.shape[1] or top + tall == mark.shape[0]:
             return None
-        filled = fill_holes(own.astype(np.int32)) > 0
+        if 2 * np.sqrt(wide * tall / np.pi) * mm < self.least_diameter_mm:  # were all of its box filled
+            return None
+        box = slice(top, top + tall), slice(left, left + wide)
+        filled = fill_holes((high[box] == 2).astype(np.int32)) > 0
         diameter = 2 * np.sqrt(filled.sum() / np.pi) * mm
         if not self.least_diameter_mm <= diameter <= self.most_diameter_mm:
             return None
         contours, _ = cv2.findContours(filled.view(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
         hull = np.zeros(filled.shape, np.uint8)
         cv2.fillConvexPoly(hull, cv2.convexHull(contours[0]), 1)
-        return filled if filled.sum() >= self.solidity * hull.sum() else None
+        return _Body(filled, box) if filled.sum() >= self.solidity * hull.sum() else None
+
+
+def quartile(values: np.ndarray, number: int) -> float:
+    """The first or third quartile of float32 (n,), n >= 1: `np.percentile` of 25 or 75, to the bit, in less time."""
+    place = (len(values) - 1) * number
+    low, rest = divmod(place, 4)
+    high = min(low + 1, len(values) - 1)
+    part = np.partition(values, (low, high))
+    first, last, share = part[low], part[high], rest / 4
+    way = last - first
+    return float(last - way * (1 - share) if share >= 0.5 else first + way * share)

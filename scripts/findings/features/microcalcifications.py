@@ -1,5 +1,6 @@
 """Features of every single microcalcification (MC) of an image: shape and contrast."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -63,4 +64,4 @@ def arrays_of(records: Sequence[FeatureRecord]) -> dict[str, np.ndarray]:
 
 def rounded(value: float) -> float | None:
     """`DIGITS` significant digits; None for what is not finite."""
-    return float(f"{value:.{DIGITS}g}") + 0.0 if np.isfinite(value) else None  # no -0
+    return float(f"{value:.{DIGITS}g}") + 0.0 if math.isfinite(value) else None  # no -0

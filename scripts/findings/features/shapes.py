@@ -10,6 +10,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from scripts.common.objects import object_pixels
 from scripts.common.tensors import Spacing
 
 
@@ -31,7 +32,7 @@ class Outlined:
 
     def __init__(self, labels: np.ndarray, spacing_mm: Spacing) -> None:
         self.labels, self.spacing_mm = np.pad(labels, 1), spacing_mm
-        self.pixels = np.flatnonzero(self.labels)  # in the padded image
+        self.pixels = object_pixels(self.labels)  # in the padded image
         self.width = self.labels.shape[1]
         self.number = self.labels.ravel()[self.pixels].astype(np.int64) - 1
         self.count = int(self.number.max(initial=-1)) + 1

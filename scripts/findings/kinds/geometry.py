@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from scripts.common.objects import Microcalcification
+from scripts.common.objects import Microcalcification, object_pixels
 from scripts.common.tensors import Spacing
 
 
@@ -32,7 +32,7 @@ class Marks:
 def measure_marks(labels: np.ndarray, findings: Sequence[Microcalcification], spacing_mm: Spacing) -> Marks:
     """Measure the objects of labels, int (rows, cols), numbered by the ids 1..n of the findings."""
     n, (row_mm, col_mm) = len(findings), spacing_mm
-    pixels = np.flatnonzero(labels)
+    pixels = object_pixels(labels)
     values = labels.ravel()[pixels]
     rows, cols = np.divmod(pixels, labels.shape[1])
     y, x = rows * row_mm, cols * col_mm

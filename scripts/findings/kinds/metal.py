@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from scripts.common.checks import check, check_fields
+from scripts.common.objects import Box, object_pixels
 from scripts.common.tensors import Spacing
 
 
@@ -60,24 +61,16 @@ class MetalRule:
         self, image: np.ndarray, bright: np.ndarray, edge: float, breast: np.ndarray, mm: float
     ) -> list[MetalPiece]:
         """The metal among the components of a mask, 0 or 255 (rows, cols)."""
-        left, top, cols, rows = cv2.boundingRect(bright)
-        if not rows:
-            return []
-        part = slice(top, top + rows), slice(left, left + cols)
-        _, numbers, stats, _ = cv2.connectedComponentsWithStats(bright[part], connectivity=8, ltype=cv2.CV_32S)
         margin = round(2 * (self.edge_mm + self.reach_mm) / mm) + 2
         found = []
-        for number in np.flatnonzero(stats[1:, cv2.CC_STAT_AREA] * mm**2 >= self.least_area_mm2) + 1:
-            x, y, wide, high = (int(value) for value in stats[number, :4])
-            box = slice(y, y + high), slice(x, x + wide)
-            own = numbers[box] == number
-            inside = breast[part][box][own]
-            if 2 * np.count_nonzero(inside) < inside.size or not self._is_white(image[part][box][own]):
+        for box, own in _components(bright, self.least_area_mm2 / mm**2):
+            inside = breast[box][own]
+            if 2 * np.count_nonzero(inside) < inside.size or not self._is_white(image[box][own]):
                 continue
-            first_row, first_col = max(top + y - margin, 0), max(left + x - margin, 0)
-            window = slice(first_row, top + y + high + margin), slice(first_col, left + x + wide + margin)
+            first_row, first_col = max(box[0].start - margin, 0), max(box[1].start - margin, 0)
+            window = slice(first_row, box[0].stop + margin), slice(first_col, box[1].stop + margin)
             mask = np.zeros(image[window].shape, bool)
-            mask[top + y - first_row :, left + x - first_col :][:high, :wide] = own
+            mask[box[0].start - first_row :, box[1].start - first_col :][: own.shape[0], : own.shape[1]] = own
             if reason := self._reason(image[window], mask, edge, mm):
                 found.append(MetalPiece(mask, window, reason))
         return found
@@ -125,26 +118,50 @@ class MetalRule:
         joined, every = labels.copy(), np.asarray(scores).tolist()
         part = labels[window]
         pairs = np.unique(np.stack((groups[part > 0], part[part > 0]), 1), axis=0)
+        places = object_pixels(labels)
+        values = labels.ravel()[places]
         for group in range(1, count):
             members = pairs[pairs[:, 0] == group, 1]
             if not members.size:
                 every.append(1.0)
                 members = np.array([len(every) - 1])
             best = members[np.argmax(np.array(every)[members])]
-            joined[np.isin(joined, members)] = best
+            changed = np.isin(values, members)
+            joined.ravel()[places[changed]] = best
             joined[window][(groups == group) & (whole > 0)] = best
+            values = joined.ravel()[places]
             every[best] = 1.0
         return joined, np.array(every, np.float32)
 
     def marks(self, labels: np.ndarray, pieces: Sequence[MetalPiece]) -> dict[int, str]:
         """Numbers of the marks that are metal: those with half of their pixels on a piece of it, and why."""
         found = dict[int, str]()
-        area = np.bincount(labels.ravel()) if pieces else np.zeros(0)
+        area = np.bincount(labels.ravel()[object_pixels(labels)]) if pieces else np.zeros(0)
         for piece in pieces:
             on = labels[piece.window][cv2.dilate(piece.mask.view(np.uint8), np.ones((3, 3), np.uint8)) > 0]
             numbers, pixels = np.unique(on[on > 0], return_counts=True)
             found |= {int(n): piece.reason for n, px in zip(numbers, pixels, strict=True) if 2 * px >= area[n]}
         return found
+
+
+def _components(mask: np.ndarray, least_px: float) -> list[tuple[Box, np.ndarray]]:
+    """The 8-connected components of a mask, 0 or else (rows, cols), of at least so many pixels: box, and bool in it.
+
+    Of outlines most are told to be too small, at a fiftieth of the time that numbering all pixels takes.
+    """
+    outlines, hierarchy = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
+    found = []
+    for place, outline in enumerate(outlines):
+        x, y, wide, high = cv2.boundingRect(outline)
+        if hierarchy[0, place, 3] >= 0 or wide * high < least_px:  # a hole's outline, or too small if it filled its box
+            continue
+        box = slice(y, y + high), slice(x, x + wide)
+        _, numbers = cv2.connectedComponents(np.ascontiguousarray(mask[box]), connectivity=8, ltype=cv2.CV_32S)
+        col, row = outline[0, 0] - (x, y)
+        own = numbers == numbers[row, col]
+        if np.count_nonzero(own) >= least_px:
+            found.append((box, own))
+    return sorted(found, key=lambda one: (one[0][0].start, one[0][1].start))
 
 
 def _disc(radius: int) -> np.ndarray:

@@ -11,11 +11,11 @@ import numpy as np
 
 from scripts.common.calcification_kinds import COARSE, EXCLUDED, INDIVIDUAL, KINDS, METAL, RIM, SKIN_LINE, VASCULAR
 from scripts.common.checks import check, check_fields
-from scripts.common.objects import Microcalcification
+from scripts.common.objects import Microcalcification, measure_objects, renumbered
 from scripts.common.tensors import Spacing
 from scripts.findings.kinds.geometry import Marks, measure_marks
 from scripts.findings.kinds.large import CoarseRule, RimRule
-from scripts.findings.kinds.metal import MetalRule
+from scripts.findings.kinds.metal import MetalPiece, MetalRule
 from scripts.findings.kinds.skin import SkinLineRule
 from scripts.findings.kinds.vascular import Artery, VascularRule
 
@@ -31,6 +31,15 @@ class TypedMarks(NamedTuple):
     """What the marks of an image are."""
 
     marks: list[MarkKind]  # that of finding i at index i - 1
+    arteries: list[Artery]
+
+
+class ToldMarks(NamedTuple):
+    """The marks of an image, metal joined, and what they are."""
+
+    labels: np.ndarray  # int32 (rows, cols), 0 background, numbered 1..n
+    scores: np.ndarray  # (n + 1,) by number
+    marks: list[MarkKind]  # (n,)
     arteries: list[Artery]
 
 
@@ -51,6 +60,21 @@ class KindRules:
         for kind in self.exclude_kinds:
             check("exclude_kinds", kind, kind in KINDS, f"some of {', '.join(KINDS)}")
 
+    def tell(
+        self,
+        image: np.ndarray,
+        labels: np.ndarray,
+        scores: np.ndarray,
+        breast: np.ndarray,
+        spacing_mm: Spacing,
+        side: str = "",
+    ) -> ToldMarks:
+        """`join`, numbers without gaps, and `kinds` in one, which looks for metal once."""
+        pieces = self._metal(image, breast, spacing_mm)
+        labels, scores = renumbered(*self._joined(labels, scores, pieces, spacing_mm))
+        findings = measure_objects(labels, scores, spacing_mm)
+        return ToldMarks(labels, scores, *self._kinds(image, labels, findings, pieces, breast, spacing_mm, side))
+
     def join(
         self, image: np.ndarray, labels: np.ndarray, scores: np.ndarray, breast: np.ndarray, spacing_mm: Spacing
     ) -> tuple[np.ndarray, np.ndarray]:
@@ -59,12 +83,7 @@ class KindRules:
         Comes before objects are measured. Also metal that a network left out becomes an object, as long as metal is
         excluded: no rule adds to what is counted.
         """
-        if self.metal is None:
-            return labels, scores
-        pieces = self.metal.pieces(image, breast, spacing_mm)
-        if METAL not in self.exclude_kinds:
-            pieces = [piece for piece in pieces if labels[piece.window][piece.mask].any()]
-        return self.metal.join(labels, scores, pieces, spacing_mm)
+        return self._joined(labels, scores, self._metal(image, breast, spacing_mm), spacing_mm)
 
     def kinds(
         self,
@@ -80,17 +99,42 @@ class KindRules:
         Image float32 (rows, cols) in [0, 1]; labels int (rows, cols), numbered by the ids 1..n of the findings; breast
         bool (rows, cols); `side` is the laterality that arteries are reported with.
         """
+        pieces = self._metal(image, breast, spacing_mm)
+        return self._kinds(image, labels, findings, pieces, breast, spacing_mm, side)
+
+    def _metal(self, image: np.ndarray, breast: np.ndarray, spacing_mm: Spacing) -> list[MetalPiece]:
+        image = np.ascontiguousarray(image, np.float32)
+        return [] if self.metal is None else self.metal.pieces(image, breast, spacing_mm)
+
+    def _joined(
+        self, labels: np.ndarray, scores: np.ndarray, pieces: Sequence[MetalPiece], spacing_mm: Spacing
+    ) -> tuple[np.ndarray, np.ndarray]:
+        if self.metal is None:
+            return labels, scores
+        if METAL not in self.exclude_kinds:
+            pieces = [piece for piece in pieces if labels[piece.window][piece.mask].any()]
+        return self.metal.join(labels, scores, pieces, spacing_mm)
+
+    def _kinds(
+        self,
+        image: np.ndarray,
+        labels: np.ndarray,
+        findings: Sequence[Microcalcification],
+        pieces: Sequence[MetalPiece],
+        breast: np.ndarray,
+        spacing_mm: Spacing,
+        side: str,
+    ) -> TypedMarks:
         image = np.ascontiguousarray(image, np.float32)
         marks = measure_marks(labels, findings, spacing_mm)
         kinds = [MarkKind(INDIVIDUAL, "no rule holds")] * len(marks)
-        metal: dict[int, str] = {}
-        if self.metal is not None:
-            metal = self.metal.marks(labels, self.metal.pieces(image, breast, spacing_mm))
+        metal = {} if self.metal is None else self.metal.marks(labels, pieces)
         arteries: list[Artery] = []
         if self.vascular is not None:
             others = np.setdiff1d(np.arange(1, len(marks) + 1), list(metal))
             arteries = self.vascular.arteries(image, marks, others, spacing_mm, side)
         skin = [""] * len(marks) if self.skin_line is None else self.skin_line.reasons(breast, marks, spacing_mm)
+        diameters, lengths = marks.diameter_mm.tolist(), marks.length_mm.tolist()
         vascular = {number: artery.reason for artery in arteries for number in artery.members}
         for number in range(1, len(marks) + 1):
             for kind, reason in (
@@ -102,7 +146,8 @@ class KindRules:
                     kinds[number - 1] = MarkKind(kind, reason)
                     break
             else:
-                kinds[number - 1] = self._by_size(image, labels, number, marks, spacing_mm)
+                diameter, length = diameters[number - 1], lengths[number - 1]
+                kinds[number - 1] = self._by_size(image, labels, number, marks, diameter, length, spacing_mm)
         return TypedMarks(kinds, arteries)
 
     def counted(self, marks: Sequence[MarkKind]) -> np.ndarray:
@@ -110,10 +155,16 @@ class KindRules:
         return np.array([mark.kind not in self.exclude_kinds for mark in marks], bool)
 
     def _by_size(
-        self, image: np.ndarray, labels: np.ndarray, number: int, marks: Marks, spacing_mm: Spacing
+        self,
+        image: np.ndarray,
+        labels: np.ndarray,
+        number: int,
+        marks: Marks,
+        diameter: float,
+        length: float,
+        spacing_mm: Spacing,
     ) -> MarkKind:
-        diameter = float(marks.diameter_mm[number - 1])
-        reach = max(float(marks.length_mm[number - 1]), diameter)
+        reach = max(length, diameter)
         if self.rim is not None and reach >= self.rim.least_diameter_mm:
             reason = self.rim.reason(image, labels, number, marks, spacing_mm)
             if reason:
