@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from scripts.common.objects import fill_holes, label_objects, measure_objects, summarise
+from scripts.common.objects import fill_holes, label_objects, measure_objects, object_boxes, renumbered, summarise
 
 
 def test_a_ring_is_filled_and_a_neighbour_is_not_touched():
@@ -49,6 +49,34 @@ def test_measurements_equal_scipys(seed):
         assert mc.bounding_box == (rows.start, cols.start, rows.stop, cols.stop)
         assert mc.area_px == (labels == number).sum()
         assert (mc.row, mc.col) == pytest.approx(ndimage.center_of_mass(labels == number), abs=1e-3)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 10_000))
+def test_boxes_equal_scipys(seed):
+    rng = np.random.default_rng(seed)
+    labels = rng.choice(9, rng.integers(1, 15, 2), p=[0.6] + [0.05] * 8).astype(np.int32)
+    expected = {number: box for number, box in enumerate(ndimage.find_objects(labels), start=1) if box is not None}
+    assert object_boxes(labels) == expected
+    assert list(object_boxes(labels)) == sorted(expected)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 10_000), st.sampled_from([-np.inf, 0.0, 0.5]))
+def test_objects_are_renumbered_without_gaps_and_without_low_scores(seed, threshold):
+    rng = np.random.default_rng(seed)
+    labels, scores = rng.choice(9, rng.integers(1, 15, 2)).astype(np.int64), rng.random(rng.integers(9, 12))
+    kept = [number for number in np.unique(labels[labels > 0]).tolist() if scores[number] >= threshold]
+    expected = np.zeros(labels.shape, np.int32)
+    for number, old in enumerate(kept, start=1):
+        expected[labels == old] = number
+    found, own = renumbered(labels, scores, threshold)
+    assert found.dtype == np.int32
+    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(own, [0, *scores[kept]])
+    again, same = renumbered(found, own)
+    assert again is found  # in order already: not copied
+    np.testing.assert_array_equal(same, own)
 
 
 def test_measurements_by_hand():

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from scripts.common.objects import label_objects
-from scripts.findings.splitting import Parting, Wholes
+from scripts.findings.splitting import Parting, Wholes, quartile
 
 SPACING = (0.07, 0.07)
 
@@ -33,6 +33,32 @@ def test_touching_discs_are_parted(places, parts):
     assert len(scores) == parts + 1
     np.testing.assert_array_equal(labels > 0, discs(*places) > 0)
     assert len({int(labels[row, col]) for col, row in places}) == parts
+
+
+def test_only_some_objects_are_parted_and_parts_tell_their_origin():
+    labels = discs((20, 20), (31, 20)) + 2 * discs((60, 40), (71, 40))
+    scores = np.array([0, 0.7, 0.2], np.float32)
+    parted, own, origins = Parting().parted(labels, scores, {2})
+    assert origins == [2]
+    np.testing.assert_array_equal(parted == 1, labels == 1)
+    np.testing.assert_array_equal((parted == 2) | (parted == 3), labels == 2)
+    np.testing.assert_array_equal(own, np.array([0, 0.7, 0.2, 0.2], np.float32))
+
+
+def test_thin_ends_are_united_as_watersheds_would():
+    body = discs((40, 30))  # one wide body, and arms with knobs: many tops, one of them wide enough
+    body[29:31, 10:70] = 1
+    for col in (15, 22, 58, 66):
+        body[28:32, col : col + 2] = 1
+    np.testing.assert_array_equal(Parting().part(body, np.array([0, 0.7]))[0], body)
+    parted, _ = Parting(least_radius_px=0.5).part(body, np.array([0, 0.7]))
+    assert parted.max() > 1  # so the limit decides
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 5, 6, 7, 8, 101, 2001])
+def test_quartiles_are_numpys_to_the_bit(size):
+    values = np.random.default_rng(size).random(size).astype(np.float32)
+    assert [quartile(values, 1), quartile(values, 3)] == np.percentile(values, [25, 75]).tolist()
 
 
 def test_a_wide_pass_and_an_ellipse_are_no_neck():

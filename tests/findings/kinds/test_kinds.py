@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from scripts.common.calcification_kinds import COARSE, INDIVIDUAL, METAL, RIM, SKIN_LINE, VASCULAR
-from scripts.common.objects import label_objects, measure_objects
-from scripts.findings.analysis import renumbered
+from scripts.common.objects import label_objects, measure_objects, renumbered
 from scripts.findings.kinds.courses import CourseRule, courses, project
 from scripts.findings.kinds.geometry import measure_marks
 from scripts.findings.kinds.line_filter import LineFilter
@@ -58,9 +57,8 @@ def typed(image, mask, breast=None, rules=None):
     scores = np.ones(count + 1, np.float32)
     rules = rules or KindRules()
     breast = np.ones(mask.shape, bool) if breast is None else breast
-    labels, scores = renumbered(*rules.join(image, labels, scores, breast, SPACING))
-    found = measure_objects(labels, scores, SPACING)
-    return labels, rules.kinds(image, labels, found, breast, SPACING, "L")
+    told = rules.tell(image, labels, scores, breast, SPACING, "L")
+    return told.labels, told
 
 
 def turned(array, times):
@@ -87,6 +85,35 @@ def test_mcs_along_a_duct_are_no_artery(seed):
     _, found = typed(drawn(mask), mask)
     assert not found.arteries
     assert {mark.kind for mark in found.marks} == {INDIVIDUAL}
+
+
+def test_telling_is_joining_then_numbering_then_typing():
+    mask = dashes(2)
+    metal = np.zeros((700, 700), np.uint8)
+    cv2.polylines(metal, [np.array([[300, 100], [300, 160], [330, 165]])], False, 1, 7)
+    image = np.maximum(drawn(mask), cv2.GaussianBlur(metal.astype(np.float32), (0, 0), 0.5))
+    metal[110:130] = 0  # in parts
+    rules, breast = KindRules(), np.ones(mask.shape, bool)
+    labels, count = label_objects((mask | metal) > 0)
+    scores = np.linspace(0.9, 0.1, count + 1).astype(np.float32)
+    told = rules.tell(image, labels, scores, breast, SPACING, "R")
+    joined, own = renumbered(*rules.join(image, labels, scores, breast, SPACING))
+    typed_ = rules.kinds(image, joined, measure_objects(joined, own, SPACING), breast, SPACING, "R")
+    np.testing.assert_array_equal(told.labels, joined)
+    np.testing.assert_array_equal(told.scores, own)
+    assert (told.marks, told.arteries) == (typed_.marks, typed_.arteries)
+    assert {mark.kind for mark in told.marks} >= {METAL, VASCULAR}
+    assert len(told.marks) < count
+
+
+def test_a_piece_of_metal_in_a_ring_of_metal_is_found():
+    body = np.zeros((700, 700), np.uint8)
+    cv2.circle(body, (350, 350), 60, 1, 7)
+    cv2.line(body, (330, 350), (370, 350), 1, 7)
+    image = np.maximum(picture(), cv2.GaussianBlur(body.astype(np.float32), (0, 0), 0.5))
+    pieces = MetalRule().pieces(image, np.ones(body.shape, bool), SPACING)
+    assert len(pieces) == 2
+    assert sum(int(piece.mask.sum()) for piece in pieces) == pytest.approx(body.sum(), rel=0.1)
 
 
 def test_a_short_chain_stays_undecided():
