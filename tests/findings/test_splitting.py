@@ -57,7 +57,8 @@ def test_thin_ends_are_united_as_watersheds_would():
 @pytest.mark.parametrize("size", [1, 2, 3, 4, 5, 6, 7, 8, 101, 2001])
 def test_quartiles_are_numpys_to_the_bit(size):
     values = np.random.default_rng(size).random(size).astype(np.float32)
-    assert [quartile(values, 1), quartile(values, 3)] == np.percentile(values, [25, 75]).tolist()
+    assert quartile(values, 1) == float(np.percentile(values, 25))
+    assert quartile(values, 3) == float(np.percentile(values, 75))
 
 
 def test_a_wide_pass_and_an_ellipse_are_no_neck():
