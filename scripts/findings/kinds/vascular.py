@@ -1,19 +1,21 @@
 """Vascular calcifications: marks that a model of their neighbourhood takes for plaques in the walls of an artery.
 
 The most suspicious clusters, linear and segmental ones, lie on lines, too. So a mark is vascular only where the model
-is sure, and only among others: what is left undecided stays an individual MC.
+is sure, only among others, and only on a course whose marks, and those around it, bear it out: a chain picked out of a
+dense group is none. What is left undecided stays an individual MC.
 """
 
 from dataclasses import dataclass, field
 
 import numpy as np
+from scipy.spatial import cKDTree
 
 from scripts.common.checks import check, check_fields
 from scripts.common.tensors import Spacing
 from scripts.findings.kinds.courses import CourseRule, courses, groups_of
 from scripts.findings.kinds.geometry import Marks
 from scripts.findings.kinds.neighbourhoods import NeighbourhoodSettings, neighbourhoods
-from scripts.findings.kinds.vascular_model import read_model
+from scripts.findings.kinds.vascular_model import ANY, LIMIT, read_model
 
 
 @dataclass(frozen=True)
@@ -35,11 +37,15 @@ class VascularRule:
     log_odds: float = 0.5  # least log odds of a mark
     least_marks: int = 5  # of a group of such marks, ...
     least_extent_mm: float = 14.0  # ... and the diagonal of the rectangle around it
+    course_log_odds: float = 2.0  # least mean log odds of the marks on a course, ...
+    around_log_odds: float = 0.9  # ... and of all marks, on it or off, within `around_mm` of these
+    around_mm: float = 5.0
     neighbours: NeighbourhoodSettings = field(default_factory=NeighbourhoodSettings)
     course: CourseRule = field(default_factory=CourseRule)
 
     def __post_init__(self) -> None:
-        check_fields(self)
+        check_fields(self, log_odds=ANY, course_log_odds=ANY, around_log_odds=ANY)
+        check("around_mm", self.around_mm, self.around_mm > 0, "a length above 0")
         check("least_marks", self.least_marks, self.least_marks >= 3, "3 or more")
 
     def arteries(
@@ -51,15 +57,28 @@ class VascularRule:
         if len(chosen) < self.least_marks:
             return []
         odds = read_model(self.model).log_odds(neighbourhoods(image, marks, chosen, spacing_mm, self.neighbours))
-        sure = chosen[odds >= self.log_odds]
-        place_mm = marks.place_mm[sure]
+        sure, every_mm = np.flatnonzero(odds >= self.log_odds), marks.place_mm[chosen]
+        place_mm = every_mm[sure]
         found: list[Artery] = []
         for group in groups_of(place_mm, self.course.link_mm):
             if len(group) < self.least_marks or np.hypot(*np.ptp(place_mm[group], axis=0)) < self.least_extent_mm:
                 continue
             for course in courses(place_mm[group], self.course):
-                members, length = sure[group[course.members]] + 1, course.length_mm
+                own = sure[group[course.members]]
+                if not self._bears_out(odds, own, every_mm):
+                    continue
+                members, length = chosen[own] + 1, course.length_mm
                 places = tuple(map(tuple, np.round(course.line_mm / spacing_mm, 1).tolist()))
                 reason = f"artery of {length:.0f} mm: {len(members)} marks along it, bright lines between them"
                 found.append(Artery(tuple(members.tolist()), round(length, 1), side, places, reason))
         return sorted(found, key=lambda artery: -artery.length_mm)
+
+    def _bears_out(self, odds: np.ndarray, own: np.ndarray, place_mm: np.ndarray) -> bool:
+        """Whether the log odds (n,) of a course's own marks, places in the list, and of those around say artery.
+
+        A chain in a wide dense group has doubtful marks of its own, and many beside it that lie on no curve.
+        """
+        if not own.size or odds[own].mean() < self.course_log_odds:
+            return False
+        around = cKDTree(place_mm[own]).query(place_mm)[0] <= self.around_mm
+        return bool(np.clip(odds[around], -LIMIT, LIMIT).mean() >= self.around_log_odds)

@@ -87,6 +87,26 @@ def test_mcs_along_a_duct_are_no_artery(seed):
     assert {mark.kind for mark in found.marks} == {INDIVIDUAL}
 
 
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_chain_in_a_wide_dense_group_stays_undecided(seed):
+    chain, rng = dashes(1, seed), np.random.default_rng(seed)
+    group = chain.copy()
+    for _ in range(80):  # 2.5 to 5 mm from the chain, to both sides
+        row = 350 + int(rng.choice([-1, 1]) * rng.integers(36, 72))
+        cv2.circle(group, (int(rng.integers(60, 640)), row), 3, 1, -1)
+    assert typed(drawn(chain), chain)[1].arteries  # the same chain on its own is one
+    found = typed(drawn(group), group)[1]
+    assert not found.arteries
+    assert {mark.kind for mark in found.marks} == {INDIVIDUAL}
+    lax = KindRules(vascular=VascularRule(course_log_odds=-9, around_log_odds=-9))
+    assert typed(drawn(group), group, rules=lax)[1].arteries  # so it is this rule that leaves it undecided
+
+
+def test_doubtful_marks_are_no_course():
+    mask = dashes(2)
+    assert not typed(drawn(mask), mask, rules=KindRules(vascular=VascularRule(course_log_odds=50)))[1].arteries
+
+
 def test_telling_is_joining_then_numbering_then_typing():
     mask = dashes(2)
     metal = np.zeros((700, 700), np.uint8)
