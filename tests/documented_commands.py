@@ -95,7 +95,6 @@ RULES: tuple[Run | Left, ...] = (
     Left(r".*scripts\.evaluation stored .*", "wants results of labelled images", "tests/evaluation/test_stored.py"),
     Left(r".*scripts\.evaluation kinds .*", "wants real mammograms", "tests/evaluation/test_kinds.py"),
     Left(r".*scripts\.evaluation slices .*", "wants real mammograms", "tests/evaluation/test_slices.py"),
-    Left(r".*scripts\.evaluation stored .*", "wants results of labelled images"),
     Run(r".*scripts\.evaluation (failures|compare) .*"),
     Left(r".*scripts\.evaluation report .*", "wants runs of several methods", "tests/evaluation/test_report.py"),
     Left(r".*scripts\.evaluation summary .*", "wants runs of several methods", "tests/evaluation/test_main.py"),

@@ -73,6 +73,7 @@ def test_run_report_and_preset_check_see_it(root, tmp_path, caplog, monkeypatch,
     objects = list(parameter_objects(configured(root, overlay)))
     assert {"objects", "reading", "breast", "working_grid", "tiles"} <= {path for path, _ in objects}
     unused = {"tiles", "working_grid"} if method in ("HDoG alone", "morphology", "context CNN") else set()
+    unused |= {"kinds"} if method.endswith("of the paper") else set()
     for path, cls in objects:
         if path in unused or path in ("operating_points", "identity", "studies"):  # a method may not infer in tiles
             continue

@@ -83,7 +83,8 @@ def after_network(staged: StagedMethod, item: dict[Any, Any], logits: torch.Tens
 
 def count_rows(method: Method, file: str, output_dir: str, runs: int) -> list[Row]:
     """Times of everything after the network over the number of MCs, on maps of drawn spots; one untimed run before."""
-    staged = StagedMethod(method, output_dir)
+    every = (*method.changes, ("score_threshold", 0.05))  # a spot's score is 0.5
+    staged = StagedMethod(method._replace(changes=every), output_dir)
     item = staged.prepare(file)
     rows: list[Row] = []
     for count in (COUNTS[0], *COUNTS):

@@ -55,7 +55,7 @@ def test_stages_give_what_the_command_gives(file, tiny_weights, tmp_path):
     row = run_command(HDOGREG, [file], tmp_path / "run", weights, ("--score_threshold", "0.05", "--device", "cpu"))
     staged, watch = StagedMethod(HDOGREG._replace(changes=(("score_threshold", 0.05),)), tmp_path, weights), Stopwatch()
     watch.start_run()
-    assert len(staged.run(file, watch)["findings"]) == row["MCs"]
+    assert len(staged.run(file, watch)["analysis"].counted) == row["MCs"]
     assert row["images in the run"] == 1 and row["s per image"] > 0 and row["start-up s"] > 0
 
 
