@@ -123,9 +123,11 @@ def small_fpn(align_corners):
     return FPN("residual", detail_channels=8, align_corners=align_corners).eval()
 
 
-@pytest.mark.parametrize("channel", [0, 1])
-def test_the_shipped_network_has_no_visible_seams(root, channel):
-    """GroupNorm looks at the whole tile, so values shift a little; no step may stand out at the tiles' borders."""
+def test_the_shipped_network_has_no_visible_seams(root):
+    """GroupNorm looks at the whole tile, so values shift a little; no step may stand out at the tiles' borders.
+
+    Half of the default tile and margin. (In tiles of 256 px the shifts show: 1.5 times the steps elsewhere.)
+    """
     network = FPN(
         "residual",
         out_channels=2,
@@ -135,21 +137,19 @@ def test_the_shipped_network_has_no_visible_seams(root, channel):
         align_corners=False,
     ).eval()
     network.load_state_dict(torch.load(root / "models" / "model.pt", weights_only=True))
-    image = fpn_image(480)
+    image, side = fpn_image(1024), 1024
 
-    def seam(margin_px):
-        """Median step across the inner tile borders over the median step elsewhere."""
-        logits = inferer_of(tile_px=256, margin_px=margin_px, breast_only=False)(image, network)[0, channel]
-        ratios = []
-        for plane in (logits, logits.T):
-            steps = (plane[1:] - plane[:-1]).abs()
-            borders = [span.core_start - 1 for span in Tiles(256, margin_px, 32).spans(480)[1:]]
-            others = np.setdiff1d(np.arange(479), borders)
-            ratios.append((steps[borders].median() / steps[others].median()).item())
-        return max(ratios)
+    def seams(margin_px):
+        """Median step across the inner tile borders over the median step elsewhere, of each map."""
+        logits = inferer_of(tile_px=512, margin_px=margin_px, breast_only=False)(image, network)[0]
+        borders = [span.core_start - 1 for span in Tiles(512, margin_px, 32).spans(side)[1:]]
+        others = np.setdiff1d(np.arange(side - 1), borders)
+        for one in logits:
+            steps = [(plane[1:] - plane[:-1]).abs() for plane in (one, one.T)]
+            yield max((step[borders].median() / step[others].median()).item() for step in steps)
 
-    assert seam(margin_px=64) < 1.25
-    assert seam(margin_px=0) > seam(margin_px=64)
+    with_margin, without = list(seams(64)), list(seams(0))
+    assert max(with_margin) < 1.25 and min(without) > 2
 
 
 def test_the_papers_fpn_tiled_is_close_to_the_whole_image_and_closer_on_the_pixel_grid():
