@@ -58,7 +58,7 @@ def evaluate_stored(folder: str | Path, kind: str, data: str, output: str | Path
     `data` and `chosen` are those of `choose_data`. What is written is what a run's evaluation writes, but pixel curves.
     """
     values, _ = choose_data(data, **chosen)
-    values |= {"results_dir": str(folder), "results_kind": kind, "output_dir": str(output), "data_note": note}
+    values |= {"results::folder": str(folder), "results::kind": kind, "output_dir": str(output), "data_note": note}
     workflow = ConfigWorkflow(
         config_file=[*config_files("hdogreg", data), "configs/evaluate_stored.json"],
         workflow_type="infer",

@@ -77,8 +77,6 @@ class Studies:
         check("output_dir", str(root), images, "a folder with results of a run")
         run = read_report(root) or {}
         known = read_follow_ups(self.follow_ups) if self.follow_ups else []
-        if self.follow_ups and not known:
-            logger.warning("follow_ups: got %s without a follow_up.json; want results of follow-up", self.follow_ups)
         groups = group_images(images, self.group_files_by, self.identity)
         loose = _loose(groups)
         lost = 0
