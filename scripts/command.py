@@ -5,12 +5,14 @@ line `error: ...` last; 3 all images have results, but an analysis of one failed
 typed is evaluated.
 """
 
+import atexit
 import json
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from logging.config import fileConfig
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from scripts.archive.options import add_options as add_archive
 from scripts.common.checks import check
@@ -126,9 +128,12 @@ def _choice(
     quiet: bool,
 ) -> tuple[Any, list[str], bool]:
     """The Choice, further config files, and whether progress is shown."""
-    from monai.bundle import ConfigParser
+    from scripts.common.later import imported_later
 
-    from scripts.api import Choice
+    with imported_later():
+        from monai.bundle import ConfigParser
+
+        from scripts.api import Choice
 
     for file in config:
         try:
@@ -267,5 +272,14 @@ def _told(error: BaseException) -> int:
     return 1
 
 
+def program() -> NoReturn:
+    """`main` as a program. It leaves as soon as all is written: Python would take a second to take torch apart."""
+    status = main()
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    program()

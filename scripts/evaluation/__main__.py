@@ -17,7 +17,7 @@ from scripts.common.command_line import Parser
 from scripts.common.files import write_json
 from scripts.evaluation.cases import HitRule
 from scripts.evaluation.compare import compare
-from scripts.evaluation.fit_kinds import SEEDS, fit_kinds
+from scripts.evaluation.fit_kinds import fit_kinds
 from scripts.evaluation.inserted import evaluate_inserted
 from scripts.evaluation.kinds import measure_kinds
 from scripts.evaluation.matching import GREEDY, OPTIMAL
@@ -161,7 +161,6 @@ def make_parser() -> Parser:
     add("--background-dir", required=True, help="folder of normal mammograms")
     add("--output", type=Path, default=Path("vascular_weights.json"), help="file to write")
     add("--images", type=int, default=1000, help="number of images, the first of the training part")
-    add("--seeds", type=int, nargs="+", default=SEEDS, help="of what is inserted: a scene each per image")
     add("--weights", default="models/model.pt", help="of the default network")
 
     add = command("summary", summarise, "print one Markdown table of several evaluations")

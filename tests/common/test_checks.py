@@ -14,7 +14,7 @@ from scripts.common.checks import check_fields, check_number
 ROOTLESS = ("scripts.data.reader.",)  # checked by tests of the reader
 #: Fields that may be negative: a log of a contrast, and places beside the breast's own axes.
 MAY_BE_NEGATIVE = {"strength", "gain_mean", "centre_row_range", "centre_col_range"}
-MAY_BE_NEGATIVE |= {"log_odds", "course_log_odds", "around_log_odds"}
+MAY_BE_NEGATIVE |= {"log_odds", "course_log_odds", "around_log_odds", "joining_log_odds"}
 MAY_BE_NEGATIVE |= {"linear_bend_range", "turn_range_deg", "shift_range_mm"}  # to either side
 
 

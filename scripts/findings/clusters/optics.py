@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy.spatial.distance import cdist
-from sklearn.cluster import cluster_optics_dbscan, cluster_optics_xi
 
 from scripts.common.checks import check, check_fields
 from scripts.findings.clusters.circles import number_groups
@@ -75,6 +74,8 @@ class OpticsClusters:
 
     def _cut(self, graph: OpticsGraph) -> np.ndarray:
         """Cluster of each point, int (n,), -1 for none."""
+        from sklearn.cluster import cluster_optics_dbscan, cluster_optics_xi  # slow, and other rules do without it
+
         known = graph._asdict()
         if self.method == "dbscan":
             del known["predecessor"]

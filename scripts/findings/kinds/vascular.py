@@ -12,7 +12,7 @@ from scipy.spatial import cKDTree
 
 from scripts.common.checks import check, check_fields
 from scripts.common.tensors import Spacing
-from scripts.findings.kinds.courses import CourseRule, courses, groups_of
+from scripts.findings.kinds.courses import Course, CourseRule, courses, groups_of
 from scripts.findings.kinds.geometry import Marks
 from scripts.findings.kinds.neighbourhoods import NeighbourhoodSettings, neighbourhoods
 from scripts.findings.kinds.vascular_model import ANY, LIMIT, read_model
@@ -35,16 +35,18 @@ class VascularRule:
 
     model: str = ""  # JSON file of weights that `python -m scripts.evaluation fit-kinds` wrote; "" is the shipped one
     log_odds: float = 0.5  # least log odds of a mark
-    least_marks: int = 5  # of a group of such marks, ...
-    least_extent_mm: float = 14.0  # ... and the diagonal of the rectangle around it
-    course_log_odds: float = 2.0  # least mean log odds of the marks on a course, ...
-    around_log_odds: float = 0.9  # ... and of all marks, on it or off, within `around_mm` of these
+    least_marks: int = 4  # of a group of such marks, ...
+    least_extent_mm: float = 6.0  # ... and the diagonal of the rectangle around it
+    #: Least sum of two means of a course: log odds of its marks, and of all marks, on it or off, within `around_mm` ...
+    course_log_odds: float = 3.5
+    around_log_odds: float = 0.0  # ... and least of the second alone
     around_mm: float = 5.0
+    joining_log_odds: float = -0.5  # of marks that a course goes through, for them to belong to an artery, too
     neighbours: NeighbourhoodSettings = field(default_factory=NeighbourhoodSettings)
     course: CourseRule = field(default_factory=CourseRule)
 
     def __post_init__(self) -> None:
-        check_fields(self, log_odds=ANY, course_log_odds=ANY, around_log_odds=ANY)
+        check_fields(self, log_odds=ANY, course_log_odds=ANY, around_log_odds=ANY, joining_log_odds=ANY)
         check("around_mm", self.around_mm, self.around_mm > 0, "a length above 0")
         check("least_marks", self.least_marks, self.least_marks >= 3, "3 or more")
 
@@ -59,18 +61,24 @@ class VascularRule:
         odds = read_model(self.model).log_odds(neighbourhoods(image, marks, chosen, spacing_mm, self.neighbours))
         sure, every_mm = np.flatnonzero(odds >= self.log_odds), marks.place_mm[chosen]
         place_mm = every_mm[sure]
-        found: list[Artery] = []
+        borne_out: list[tuple[Course, np.ndarray]] = []
         for group in groups_of(place_mm, self.course.link_mm):
             if len(group) < self.least_marks or np.hypot(*np.ptp(place_mm[group], axis=0)) < self.least_extent_mm:
                 continue
             for course in courses(place_mm[group], self.course):
                 own = sure[group[course.members]]
-                if not self._bears_out(odds, own, every_mm):
-                    continue
-                members, length = chosen[own] + 1, course.length_mm
-                places = tuple(map(tuple, np.round(course.line_mm / spacing_mm, 1).tolist()))
-                reason = f"artery of {length:.0f} mm: {len(members)} marks along it, bright lines between them"
-                found.append(Artery(tuple(members.tolist()), round(length, 1), side, places, reason))
+                if self._bears_out(odds, own, every_mm):
+                    borne_out.append((course, own))
+        joining = (odds < self.log_odds) & (odds >= self.joining_log_odds)
+        found: list[Artery] = []
+        for course, own in borne_out:
+            near = cKDTree(course.line_mm).query(every_mm)[0] <= self.course.near_mm
+            members = np.sort(np.append(own, np.flatnonzero(joining & near)))
+            joining &= ~near
+            places = tuple(map(tuple, np.round(course.line_mm / spacing_mm, 1).tolist()))
+            length = course.length_mm
+            reason = f"artery of {length:.0f} mm: {len(members)} marks along it, bright lines between them"
+            found.append(Artery(tuple((chosen[members] + 1).tolist()), round(length, 1), side, places, reason))
         return sorted(found, key=lambda artery: -artery.length_mm)
 
     def _bears_out(self, odds: np.ndarray, own: np.ndarray, place_mm: np.ndarray) -> bool:
@@ -78,7 +86,8 @@ class VascularRule:
 
         A chain in a wide dense group has doubtful marks of its own, and many beside it that lie on no curve.
         """
-        if not own.size or odds[own].mean() < self.course_log_odds:
+        if not own.size:
             return False
-        around = cKDTree(place_mm[own]).query(place_mm)[0] <= self.around_mm
-        return bool(np.clip(odds[around], -LIMIT, LIMIT).mean() >= self.around_log_odds)
+        near = cKDTree(place_mm[own]).query(place_mm)[0] <= self.around_mm
+        around = np.clip(odds[near], -LIMIT, LIMIT).mean()
+        return bool(around >= self.around_log_odds and odds[own].mean() + around >= self.course_log_odds)

@@ -1,4 +1,4 @@
-"""How likely a mark is a vascular one: two logistic regressions, their weights as plain numbers in a JSON file.
+"""How likely a mark is a vascular one: two sets of boosted trees, plain numbers in a JSON file.
 
 The first weighs a mark's own neighbourhood (`neighbourhoods.FEATURES`), the second besides what the first said of the
 marks on its curve, on both sides. `scripts/evaluation/fit_kinds.py` fits them.
@@ -16,7 +16,7 @@ from scripts.common.checks import check, check_fields
 from scripts.findings.kinds.neighbourhoods import FEATURES, Neighbourhoods
 
 WEIGHTS = Path(__file__).with_name("vascular_weights.json")
-#: Of a mark; log odds are those of the first regression, -4 to 4.
+#: Of a mark; log odds are those of the first trees, -4 to 4.
 CONTEXT = (
     "log odds",
     "better side",  # mean log odds of the marks on the curve to the side where it is higher; ...
@@ -31,33 +31,45 @@ FADE_MM = 5.0  # Gaussian sigma of the weight of a mark on the curve
 MOST_TURN = 0.75  # sine of the largest angle between the directions of marks on one curve
 LIMIT = 4.0  # of the first log odds
 ANY = "(-inf, inf)"
-MOST_PRODUCT = 6.0  # of two standardised features
 
 
 @dataclass(frozen=True)
-class Regression:
-    """Logistic regression on standardised values and their products by pairs (of the first `FEATURES` of them)."""
+class BoostedTrees:
+    """Gradient-boosted regression trees (Friedman 2001), all full: node i has the children 2 i + 1 and 2 i + 2.
 
-    mean: tuple[float, ...]
-    sd: tuple[float, ...]
-    weights: tuple[float, ...]  # of the values, then of the products
-    intercept: float
+    A value above the node's threshold goes to the second one; the last 2^depth nodes are leaves. Log odds are the start
+    and one leaf of each tree, added up.
+    """
+
+    start: float
+    features: tuple[tuple[int, ...], ...]  # of every tree, place of the value that each node looks at
+    thresholds: tuple[tuple[float, ...], ...]
+    leaves: tuple[tuple[float, ...], ...]
 
     def __post_init__(self) -> None:
-        check_fields(self, mean=ANY, weights=ANY, intercept=ANY)
-        check("sd", self.sd, all(value > 0 for value in self.sd), "numbers above 0")
+        check_fields(self, start=ANY, thresholds=ANY, leaves=ANY)
+        for name in ("features", "thresholds"):
+            sizes = [len(tree) + 1 for tree in getattr(self, name)]
+            want = "as many as each tree has leaves, less one; a power of 2 of these"
+            fits = sizes == [len(tree) for tree in self.leaves] and all(size.bit_count() == 1 for size in sizes)
+            check(name, sizes, fits, want)
 
     def log_odds(self, values: np.ndarray) -> np.ndarray:
         """Log odds of values (n, k), (n,)."""
-        return expanded((values - np.array(self.mean)) / np.array(self.sd)) @ np.array(self.weights) + self.intercept
+        features, thresholds, leaves = (np.array(part) for part in (self.features, self.thresholds, self.leaves))
+        values, tree = values.astype(np.float32), np.arange(len(leaves))  # as scikit-learn
+        row, node = np.arange(len(values))[:, None], np.zeros((len(values), len(leaves)), int)
+        for _ in range(leaves.shape[1].bit_length() - 1):
+            node = 2 * node + 1 + (values[row, features[tree, node]] > thresholds[tree, node])
+        return leaves[tree, node - features.shape[1]].sum(1) + self.start
 
 
 @dataclass(frozen=True)
 class VascularModel:
-    """Both regressions."""
+    """Both sets of trees."""
 
-    first: Regression
-    second: Regression
+    first: BoostedTrees
+    second: BoostedTrees
 
     def log_odds(self, around: Neighbourhoods) -> np.ndarray:
         """Log odds of each mark to be vascular, (n,)."""
@@ -71,19 +83,12 @@ def read_model(path: str = "") -> VascularModel:
     stored = json.loads(Path(path or WEIGHTS).read_text(encoding="utf-8"))
     for name, wanted in (("features", FEATURES), ("context", CONTEXT)):
         check(name, stored.get(name), stored.get(name) == list(wanted), f"{', '.join(wanted)} (fit it again)")
-    return VascularModel(_regression(stored["first"]), _regression(stored["second"]))
+    return VascularModel(_trees(stored["first"]), _trees(stored["second"]))
 
 
-def _regression(stored: dict[str, Any]) -> Regression:
-    values: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in stored.items()}
-    return Regression(**values)
-
-
-def expanded(standard: np.ndarray) -> np.ndarray:
-    """Standardised values (n, k), and the products of the first `FEATURES` of them by pairs: (n, k + ...)."""
-    first, second = np.triu_indices(len(FEATURES))
-    products = standard[:, first] * standard[:, second]
-    return np.hstack([standard, np.clip(products, -MOST_PRODUCT, MOST_PRODUCT)])
+def _trees(stored: dict[str, Any]) -> BoostedTrees:
+    parts = {name: tuple(map(tuple, stored[name])) for name in ("features", "thresholds", "leaves")}
+    return BoostedTrees(stored["start"], **parts)
 
 
 def context(log_odds: np.ndarray, around: Neighbourhoods) -> np.ndarray:

@@ -1,0 +1,66 @@
+"""Modules that MONAI and ignite import for a name or two that most runs never use: imported when they are used.
+
+They make half of the time in which `mammo-mc` starts (docs/performance.md).
+"""
+
+import importlib
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import ModuleType
+from typing import Any
+
+#: Module, and who asks for it.
+SLOW = (
+    "matplotlib.pyplot",  # monai.utils.jupyter_utils
+    "scipy.signal",  # monai.data.ultrasound_confidence_map
+    "sklearn.linear_model",  # monai.metrics.embedding_collapse
+    "sklearn.metrics",  # the same
+    "torch.distributed.optim",  # ignite.handlers.checkpoint
+    "torch.utils.tensorboard",  # monai.visualize, monai.handlers
+)
+
+
+class _Module(ModuleType):
+    """In the place of a module: any name of it stands for what the module will have under it."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return _Name(self.__name__, name)
+
+
+class _Name:
+    """A function or class that is imported when it is called or looked into."""
+
+    def __init__(self, module: str, name: str) -> None:
+        self._later = module, name
+
+    def _real(self) -> Any:
+        module, name = self._later
+        return getattr(importlib.import_module(module), name)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self._real()(*args, **kwargs)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._real(), name)
+
+    def __instancecheck__(self, thing: object) -> bool:
+        """Of a class that was never imported there is no instance."""
+        return self._later[0] in sys.modules and isinstance(thing, self._real())
+
+
+@contextmanager
+def imported_later() -> Iterator[None]:
+    """What is imported in this block gets those of the `SLOW` modules that are not there yet when it uses them."""
+    stand_ins = {name: _Module(name) for name in SLOW if name not in sys.modules}
+    for name, module in stand_ins.items():
+        module.__file__ = f"<{name}, imported when it is used>"
+    sys.modules.update(stand_ins)
+    try:
+        yield
+    finally:
+        for name, module in stand_ins.items():
+            if sys.modules.get(name) is module:
+                del sys.modules[name]
