@@ -104,9 +104,12 @@ def _run_over_images(
     input: str, output: str, redo: bool, identity: str, key_file: str, sign_key: str, outputs: list[str], **more: Any
 ) -> tuple[list[str], dict[str, Any]]:
     """Config files of a run, and what their keys are set to."""
+    from scripts.data.reader.isolation import start_ahead
+
+    start_ahead()
+    choice, overlays, progress = _choice(**more)
     from scripts.api import check_preset, configured
 
-    choice, overlays, progress = _choice(**more)
     files = [*choice.files(), *overlays]
     check_preset(choice, configured(files, choice.values()))
     values = {"input_dir": Path(input), "output_dir": Path(output), "redo": redo, "progress": progress}

@@ -39,3 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command `mammo-mc`; gives its exit status."""
     status: int = load("scripts.command").main(arguments)
     return status
+
+
+def program() -> None:
+    """The command as a program, which ends the process."""
+    load("scripts.command").program()

@@ -71,7 +71,7 @@ def test_the_wheel_holds_the_bundle_and_finds_microcalcifications_in_an_empty_fo
     assert sorted(re.findall(r"^Requires-Dist: (.*)$", metadata, re.M)) == sorted(pins)
     version = json.loads((root / "metadata.json").read_text())["version"]
     assert f"\nVersion: {version}\n" in metadata
-    assert f"mammo-mc = {NAME}:main" in (about / "entry_points.txt").read_text()
+    assert f"mammo-mc = {NAME}:program" in (about / "entry_points.txt").read_text()
     (tmp_path / "empty").mkdir()
     image = phantoms[1]["testing"][0]["image"]
     code = f"""

@@ -14,8 +14,9 @@ from typing import Any
 SLOW = (
     "matplotlib.pyplot",  # monai.utils.jupyter_utils
     "scipy.signal",  # monai.data.ultrasound_confidence_map
-    "sklearn.linear_model",  # monai.metrics.embedding_collapse
-    "sklearn.metrics",  # the same
+    "sklearn",  # monai.metrics.embedding_collapse, and its parts:
+    "sklearn.linear_model",
+    "sklearn.metrics",
     "torch.distributed.optim",  # ignite.handlers.checkpoint
     "torch.utils.tensorboard",  # monai.visualize, monai.handlers
 )

@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sklearn.cluster import KMeans
-from sklearn.metrics import completeness_score, homogeneity_score
 
 from scripts.common.checks import check, check_fields
 from scripts.common.files import write_json
@@ -81,6 +79,8 @@ def fit_groups(records: Sequence[FeatureRecord], k: int = 5, seed: int = 0, star
     table = np.where(known, table, fill)
     means, deviations = table.mean(axis=0), table.std(axis=0)
     scales = np.where(deviations > 1e-12 * np.maximum(np.abs(means), 1), deviations, 1.0)
+    from sklearn.cluster import KMeans  # slow to import, and a fitted model does without it
+
     fitted = KMeans(k, n_init=starts, random_state=seed).fit((table - means) / scales)
     return GroupModel(
         features=names,
@@ -111,6 +111,8 @@ def agreement(labels: Sequence[str], groups: Sequence[Any] | np.ndarray) -> dict
 
     Source: Rosenberg & Hirschberg 2007 (reference 44 of the paper), as in scikit-learn.
     """
+    from sklearn.metrics import completeness_score, homogeneity_score
+
     scores = homogeneity_score(labels, groups), completeness_score(labels, groups)
     return {"homogeneity": float(scores[0]), "completeness": float(scores[1])}
 

@@ -71,6 +71,18 @@ def read_isolated(path: PathLike, reading: Reading = AS_SHOWN) -> tuple[np.ndarr
     return answer
 
 
+def start_ahead() -> None:
+    """Start a reading process in the background, for the first file, while the caller imports what it needs."""
+
+    def start() -> None:
+        try:
+            _idle.append(ReadingProcess())
+        except (RuntimeError, OSError) as error:  # the first file will tell
+            logger.debug("no reading process yet: %s", error)
+
+    threading.Thread(target=start, daemon=True, name="start-reader").start()
+
+
 class ReadingProcess:
     """One process that reads, and the pipes to it."""
 

@@ -32,18 +32,21 @@ class MetalRule:
     #: Least fall of the grey value within `edge_mm` of the outline, for each level, ...
     edges: tuple[float, ...] = (0.25, 0.4)
     edge_mm: float = 0.35
-    edge_share: float = 0.7  # ... along this share of it
+    edge_share: float = 0.7  # ... along this share of it; ...
+    #: ... of that fall, this share within `sharp_mm`: a calcification as white gets darker towards its edge.
+    sharp_share: float = 0.55
+    sharp_mm: float = 0.15
     least_area_mm2: float = 0.7
     #: Area over that of the largest disc that fits in: wires and clips, bent or not, are bands of even width, ...
     least_band: float = 2.6
     widest_mm: float = 1.25  # diameter of a band's largest disc: calcifications as white are thicker
     #: ... beads are discs; a calcification that is as white is neither.
-    most_round: float = 1.2
+    most_round: float = 1.08
     reach_mm: float = 0.5  # marks this near to metal are parts of it, and so are pieces twice as near to each other
 
     def __post_init__(self) -> None:
         check_fields(self)
-        for name in ("top", "flat_share", "edge_share"):
+        for name in ("top", "flat_share", "edge_share", "sharp_share"):
             check(name, getattr(self, name), 0 <= getattr(self, name) <= 1, "a value in [0, 1]")
         check("edges", self.edges, len(self.edges) == len(self.levels), f"one for each of the levels {self.levels}")
 
@@ -85,8 +88,12 @@ class MetalRule:
         top = float(np.percentile(values, 90))
         flat = float(np.mean(values >= top - self.flat_range))
         outside = cv2.distanceTransform((~mask).view(np.uint8), cv2.DIST_L2, 5) * mm
-        ring = (outside >= self.edge_mm - mm) & (outside <= self.edge_mm + mm)
-        if not ring.any() or top - float(np.percentile(image[ring], 100 * self.edge_share)) < edge:
+
+        def fall(at_mm: float) -> float:
+            ring = (outside >= at_mm - mm) & (outside <= at_mm + mm)
+            return top - float(np.percentile(image[ring], 100 * self.edge_share)) if ring.any() else 0.0
+
+        if fall(self.edge_mm) < edge or fall(self.sharp_mm) < self.sharp_share * fall(self.edge_mm):
             return ""
         depth = cv2.distanceTransform(np.pad(mask, 1).view(np.uint8), cv2.DIST_L2, 5).max()
         band = mask.sum() / (np.pi * depth**2)

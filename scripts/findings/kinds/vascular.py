@@ -34,6 +34,7 @@ class VascularRule:
     """When marks are those of an artery."""
 
     model: str = ""  # JSON file of weights that `python -m scripts.evaluation fit-kinds` wrote; "" is the shipped one
+    most_width_mm: float = 0.7  # of a mark: plaques lie in a thin wall
     log_odds: float = 0.5  # least log odds of a mark
     least_marks: int = 4  # of a group of such marks, ...
     least_extent_mm: float = 6.0  # ... and the diagonal of the rectangle around it
@@ -47,7 +48,8 @@ class VascularRule:
 
     def __post_init__(self) -> None:
         check_fields(self, log_odds=ANY, course_log_odds=ANY, around_log_odds=ANY, joining_log_odds=ANY)
-        check("around_mm", self.around_mm, self.around_mm > 0, "a length above 0")
+        for name in ("around_mm", "most_width_mm"):
+            check(name, getattr(self, name), getattr(self, name) > 0, "a length above 0")
         check("least_marks", self.least_marks, self.least_marks >= 3, "3 or more")
 
     def arteries(
@@ -59,6 +61,7 @@ class VascularRule:
         if len(chosen) < self.least_marks:
             return []
         odds = read_model(self.model).log_odds(neighbourhoods(image, marks, chosen, spacing_mm, self.neighbours))
+        odds[marks.width_mm[chosen] > self.most_width_mm] = -LIMIT
         sure, every_mm = np.flatnonzero(odds >= self.log_odds), marks.place_mm[chosen]
         place_mm = every_mm[sure]
         borne_out: list[tuple[Course, np.ndarray]] = []

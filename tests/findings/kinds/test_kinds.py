@@ -165,6 +165,14 @@ def test_a_white_lump_is_no_metal():
     assert [mark.kind for mark in found.marks] == [COARSE]
 
 
+@pytest.mark.parametrize(("blur", "kind"), [(0.4, METAL), (3.5, COARSE)])
+def test_a_white_disc_is_metal_if_its_edge_is_sharp(blur, kind):
+    bead = np.zeros((700, 700), np.uint8)
+    cv2.circle(bead, (350, 350), 12, 1, -1)
+    _, found = typed(np.clip(picture() + 1.2 * cv2.GaussianBlur(bead.astype(np.float32), (0, 0), blur), 0, 1), bead)
+    assert [mark.kind for mark in found.marks] == [kind]
+
+
 @pytest.mark.parametrize(("hollow", "kind"), [(True, RIM), (False, COARSE)])
 def test_a_ring_is_a_rim_and_a_disc_is_coarse(hollow, kind):
     body = np.zeros((700, 700), np.uint8)
@@ -202,6 +210,15 @@ def test_a_long_mark_of_a_cluster_near_the_skin_is_no_skin_line():
     mask[360:370, 140:160] = 0
     mask[350:375, 130:134] = 1  # its like is no company
     assert [mark.kind for mark in typed(drawn(mask), mask, breast)[1].marks].count(SKIN_LINE) == 2
+
+
+def test_a_wide_mark_in_an_artery_is_no_plaque():
+    mask = dashes(2)
+    cv2.circle(mask, (350, 350), 7, 1, -1)  # 1 mm
+    labels, found = typed(drawn(mask), mask)
+    kinds = [mark.kind for mark in found.marks]
+    wide = labels[350, 350]
+    assert kinds[wide - 1] != VASCULAR and kinds.count(VASCULAR) >= 0.9 * (len(kinds) - 1)
 
 
 def test_faint_marks_on_an_artery_belong_to_it():
