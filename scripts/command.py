@@ -5,9 +5,7 @@ line `error: ...` last; 3 all images have results, but an analysis of one failed
 typed is evaluated.
 """
 
-import atexit
 import json
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from logging.config import fileConfig
@@ -17,6 +15,7 @@ from typing import Any, NoReturn
 from scripts.archive.options import add_options as add_archive
 from scripts.common.checks import check
 from scripts.common.command_line import Parser
+from scripts.common.interrupt import leave
 
 # The rest is imported where it is used, so that --help answers at once.
 
@@ -276,12 +275,8 @@ def _told(error: BaseException) -> int:
 
 
 def program() -> NoReturn:
-    """`main` as a program. It leaves as soon as all is written: Python would take a second to take torch apart."""
-    status = main()
-    atexit._run_exitfuncs()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(status)
+    """`main` as a program."""
+    leave(main())
 
 
 if __name__ == "__main__":
