@@ -11,6 +11,8 @@ import pytest
 from scripts import command
 from scripts.command import main
 
+ROOT = Path(__file__).parents[1]
+
 
 @pytest.fixture(scope="module")
 def image(phantoms):
@@ -135,3 +137,18 @@ def test_as_a_program_from_another_folder(root, image, tiny_weights, tmp_path):
     assert done.returncode == 0, done.stderr[-2000:]
     assert "mammograms: 100%" in done.stderr  # the bar
     assert (tmp_path / "out" / Path(image).stem / "findings.json").is_file()
+
+
+def test_a_program_leaves_with_its_status_after_all_that_waits_for_its_end():
+    code = "import atexit; from scripts.common.interrupt import leave; "
+    code += "atexit.register(print, 'last'); print('first'); leave(3)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.split()) == (3, ["first", "last"])
+
+
+def test_the_command_as_a_program_gives_the_status_and_the_words_of_main(tmp_path):
+    for words, status in ((["info"], 0), (["verify", str(tmp_path / "none")], 2)):
+        command = [sys.executable, "-m", "scripts.command", *words]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        assert done.returncode == status, done.stderr
+        assert done.stdout.startswith("bundle: ") if status == 0 else done.stderr.splitlines()[-1].startswith("error: ")

@@ -20,7 +20,7 @@ from pydicom.uid import RLELossless
 
 from scripts.common.settings import describe
 from scripts.data.reader.errors import MammogramReadError
-from scripts.data.reader.isolation import end_reading_processes, read, read_isolated
+from scripts.data.reader.isolation import end_reading_processes, read, read_isolated, start_ahead
 from scripts.data.reader.mammogram_reader import Reading, read_mammogram
 from scripts.data.reader.plausible import BYTES_PER_PIXEL
 from scripts.transforms.loading import LoadMammogramd
@@ -249,3 +249,14 @@ print(sum(f"PPid:\\t{{os.getpid()}}\\n" in path.read_text() and "State:\\tZ" not
 """
     ended = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert ended.stdout.strip() == "1"
+
+
+def test_a_process_that_was_started_ahead_reads_the_first_file(scan):
+    end_reading_processes()
+    start_ahead()
+    for thread in threading.enumerate():
+        if thread.name == "start-reader":
+            thread.join(60)
+    ahead = reading_processes()
+    assert len(ahead) == 1 and read_isolated(scan)[0].size
+    assert reading_processes() == ahead
