@@ -73,6 +73,12 @@ class CircleClusters:
             local = np.array([j for j in around if j <= i])
             if local.size < self.least:
                 continue
+            others = local[local != i]
+            beside = np.hypot(*(points_mm[others] - points_mm[i]).T) <= self.diameter_mm / 2
+            if beside.sum() + 1 >= self.least and in_cluster[others].all() and len({sets[j] for j in others}) == 1:
+                in_cluster[i] = True  # in the midst of one cluster: nothing else changes
+                sets.merge(others[0], i)
+                continue
             labels = self.groups(points_mm[local])
             for group in range(labels.max() + 1):
                 members = local[labels == group].tolist()
