@@ -14,7 +14,7 @@ from skimage.morphology import local_maxima, reconstruction
 from skimage.segmentation import watershed
 
 from scripts.common.checks import check_fields
-from scripts.common.objects import label_objects, object_boxes
+from scripts.common.objects import label_objects
 from scripts.findings.forming import Scene, ScoredObjects, keep_objects
 
 _EIGHT = np.ones((3, 3), bool)
@@ -28,17 +28,12 @@ class PeakObjects:
     part the peaks of one component of {map >= floor}; of each basin the piece that holds the peak and reaches
     `share` of its height is the object. Its score is the mean of the map over it (its peak saturates at 1 and ranks
     nothing). All three are in (0, 1].
-
-    MCs that touch may share a basin, for a map near 1 hardly falls between them. Its log odds do: an object is parted
-    where they fall by more than `dip` on every way between peaks whose parts are `least_radius_mm` or more.
     """
 
     map: int = 1  # number of the network's map, from 0 (HDoGReg's second map is that of MCs)
     floor: float = 0.002  # nothing below this is looked at
     share: float = 0.3
     prominence: float = 0.3  # larger values part less
-    dip: float = 0.0  # 0: log odds part nothing
-    least_radius_mm: float = 0.15  # of the largest disc in each part
     own_threshold: ClassVar[float | None] = None
 
     def __post_init__(self) -> None:
@@ -48,40 +43,7 @@ class PeakObjects:
         """See `Objects`."""
         probability = scene.map(self.map)
         labels, scores = peak_objects(probability, self, scene.within, lowest=score_threshold)
-        if self.dip > 0:
-            mm = float(np.sqrt(scene.spacing_mm[0] * scene.spacing_mm[1]))
-            labels, scores = self._parted(
-                labels, scores, scene.logits[self.map], probability, self.least_radius_mm / mm
-            )
         return ScoredObjects(keep_objects(labels, scores, score_threshold), scores, probability)
-
-    def _parted(
-        self, labels: np.ndarray, scores: np.ndarray, logits: np.ndarray, probability: np.ndarray, radius_px: float
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Objects that the log odds part; the part with the highest peak keeps the number, others get new ones."""
-        every = scores.tolist()
-        for number, box in object_boxes(labels).items():
-            if min(side.stop - side.start for side in box) < 2 * radius_px:
-                continue
-            inside = np.pad(labels[box] == number, 1)
-            heights = np.where(inside, np.pad(logits[box], 1), -np.inf)
-            tops, count = _tops(heights, heights - self.dip, inside)
-            if count < 2:
-                continue
-            parts = watershed(-np.where(inside, heights, 0), tops, connectivity=2, mask=inside)
-            wide = [n for n in range(1, count + 1) if _radius(parts == n) >= radius_px]
-            if len(wide) < 2:
-                continue
-            if len(wide) < count:
-                tops = np.where(np.isin(tops, wide), tops, 0)
-                parts = watershed(-np.where(inside, heights, 0), tops, connectivity=2, mask=inside)
-            inner = parts[1:-1, 1:-1]
-            for part in sorted(wide, key=lambda n: -float(heights[parts == n].max()))[1:]:
-                labels[box][inner == part] = len(every)
-                every.append(0.0)
-            for new in (number, *range(len(every) - len(wide) + 1, len(every))):
-                every[new] = float(probability[box][labels[box] == new].mean())
-        return labels, np.array(every, np.float32)
 
 
 def peak_objects(
@@ -123,18 +85,10 @@ def _basins(values: np.ndarray, inside: np.ndarray, prominence: float) -> np.nda
     """Watershed basins of the prominent peaks, 1..n; a small component is one basin."""
     if np.count_nonzero(inside) <= 4:
         return inside.astype(np.int32)
-    tops, count = _tops(values, np.where(inside, values * (1 - prominence), 0), inside)
+    # regional maxima of the map flooded from below, so that only prominent peaks are left (as extended maxima)
+    lowered = np.where(inside, values * (1 - prominence), 0)
+    flooded = reconstruction(lowered, values, method="dilation", footprint=_EIGHT)
+    tops, count = ndimage.label(inside & local_maxima(flooded, connectivity=2), _EIGHT)
     if count <= 1:
         return inside.astype(np.int32)
     return watershed(-values, tops, connectivity=2, mask=inside)
-
-
-def _tops(values: np.ndarray, lowered: np.ndarray, inside: np.ndarray) -> tuple[np.ndarray, int]:
-    """Regional maxima of the map flooded from below, so that only prominent peaks are left (as extended maxima)."""
-    flooded = reconstruction(lowered, values, method="dilation", footprint=_EIGHT)
-    return ndimage.label(inside & local_maxima(flooded, connectivity=2), _EIGHT)
-
-
-def _radius(mask: np.ndarray) -> float:
-    """Of the largest disc in it, px."""
-    return float(cv2.distanceTransform(mask.view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE).max())

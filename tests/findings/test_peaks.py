@@ -1,7 +1,5 @@
 """Objects around the peaks of a map: hand-made spots of known width, height and distance."""
 
-import itertools
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -12,7 +10,6 @@ from skimage.segmentation import watershed
 
 from scripts.common.objects import label_objects
 from scripts.findings import peaks
-from scripts.findings.forming import Scene, keep_objects
 from scripts.findings.peaks import PeakObjects
 
 ROWS, COLS = np.indices((60, 80))
@@ -134,46 +131,3 @@ def test_left_out_are_only_objects_that_score_below_the_lowest_peak(lowest):
     peaks = ndimage.maximum(values, labels, np.arange(1, len(scores)))
     assert list(remaining[1:]) == list(scores[1:][peaks >= lowest])
     np.testing.assert_array_equal(fewer > 0, np.isin(labels, 1 + np.flatnonzero(peaks >= lowest)))
-
-
-def discs(*places, dip=0.0, peak=8.0, mm=0.07):
-    """A scene of discs (row, col, radius) at log odds of `peak`; `dip` less where they meet."""
-    inside = [(ROWS - row) ** 2 + (COLS - col) ** 2 <= radius**2 for row, col, radius in places]
-    logits = np.where(np.any(inside, axis=0), peak, -20.0)
-    for one, other in itertools.pairwise(inside):
-        meet = ndimage.binary_dilation(one) & ndimage.binary_dilation(other) & (logits > 0)
-        logits[meet] = peak - dip
-    return Scene(np.zeros_like(logits, np.float32), np.stack([logits, logits]).astype(np.float32), None, (mm, mm))
-
-
-def test_log_odds_part_discs_that_touch_where_the_map_hardly_falls():
-    scene = discs((30, 30, 4), (30, 38, 4), dip=2.0)  # probabilities of 0.9997 and 0.9975
-    assert scene.map(1)[30, 34] > 0.99
-    assert PeakObjects(dip=0).form(scene, 0).labels.max() == 1
-    assert PeakObjects(dip=2.5).form(scene, 0).labels.max() == 1
-    found = PeakObjects(dip=1.5).form(scene, 0)
-    assert found.labels.max() == 2 and found.labels[30, 28] != found.labels[30, 40]
-    for number in (1, 2):
-        assert found.scores[number] == pytest.approx(scene.map(1)[found.labels == number].mean(), abs=1e-6)
-    np.testing.assert_array_equal(found.labels > 0, PeakObjects(dip=0).form(scene, 0).labels > 0)
-
-
-@pytest.mark.parametrize(("mm", "parted"), [(0.07, 2), (0.03, 1)])
-def test_only_parts_of_some_radius_are_objects(mm, parted):
-    scene = discs((30, 30, 4), (30, 38, 4), dip=2.0, mm=mm)
-    assert PeakObjects(dip=1.5).form(scene, 0).labels.max() == parted
-
-
-def test_a_narrow_part_stays_with_its_neighbour():
-    scene = discs((30, 26, 4), (30, 34, 4), (30, 39, 1), dip=2.0)
-    found = PeakObjects(dip=1.5).form(scene, 0)
-    assert found.labels.max() == 2 and found.labels[30, 40] == found.labels[30, 34]
-
-
-def test_a_threshold_shows_the_parts_that_reach_it():
-    scene = discs((30, 30, 4), (30, 38, 4), dip=2.0)
-    scene.logits[:, :, :36] -= 4.0  # the left disc and the seam: 0.98 and 0.88
-    every, shown = (PeakObjects(dip=1.5).form(scene, threshold) for threshold in (0.0, 0.99))
-    assert every.labels.max() == 2
-    np.testing.assert_array_equal(shown.labels, keep_objects(every.labels, every.scores, 0.99))
-    assert len(np.unique(shown.labels)) == 2
