@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 from monai.losses import DiceLoss
+from scipy.ndimage import binary_closing
 from torch.nn import functional as F
 
-from scripts.training.losses import OHEMLoss, ProximityLoss
+from scripts.training.losses import OHEMLoss, ProximityLoss, seams
 
 
 def logit(probability):
@@ -151,6 +152,22 @@ def test_cross_entropy_with_soft_target_hand_worked():
     loss = ProximityLoss(dice_weight=0.0, bce_weight=2.0, positive_weight=3.0)
     wanted = (3 * 0.5 * -math.log(0.8) + 0.5 * -math.log(0.2) - math.log(0.7)) / 2
     assert loss(logits, target).item() == pytest.approx(2 * wanted, rel=1e-5)
+
+
+def test_seams_are_what_a_closing_fills():
+    mask = np.random.default_rng(0).random((2, 20, 30)) > 0.7
+    inner = (slice(None), slice(None), slice(1, -1), slice(1, -1))  # scipy takes what is outside as background
+    wanted = np.stack([binary_closing(one, np.ones((3, 3))) & ~one for one in mask])[:, None]
+    assert wanted.any() and np.array_equal(seams(torch.tensor(mask[:, None]).float())[inner], wanted[inner])
+
+
+def test_seams_of_the_second_map_weigh_more():
+    mask = torch.tensor([[0, 0, 1, 1, 0, 1, 1, 0, 0, 0]] * 4).float()[None, None]
+    target, logits = torch.cat([mask, mask], 1), torch.zeros(1, 2, 4, 10)
+    terms = {"dice_weight": 0.0, "bce_weight": 1.0}
+    seam, plain = ProximityLoss(**terms, seam_weight=6.0)(logits, target), ProximityLoss(**terms)(logits, target)
+    assert plain.item() == pytest.approx(2 * math.log(2))
+    assert seam.item() - plain.item() == pytest.approx(4 * 5 * math.log(2) / 40, rel=1e-5)  # one column of 4 px
 
 
 def test_terms_add_up():
