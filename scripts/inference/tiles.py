@@ -50,7 +50,7 @@ class Tile(NamedTuple):
 class Tiles:
     """Tiling of whole mammograms."""
 
-    tile_px: int = 1024  # side of a tile (512 in HDoGReg), a multiple of `align_px`
+    tile_px: int = 1536  # side of a tile (512 in HDoGReg), a multiple of `align_px`
     margin_px: int = 128  # dropped on every inner side (128 in HDoGReg; the slim FCN needs 22)
     align_px: int = 32  # tiles start at multiples of it: the network's stride (1 for a full-resolution network)
     batch_size: int = 1  # tiles per forward pass
