@@ -146,6 +146,15 @@ def test_a_program_leaves_with_its_status_after_all_that_waits_for_its_end():
     assert (done.returncode, done.stdout.split()) == (3, ["first", "last"])
 
 
+def test_a_program_leaves_with_its_status_though_nobody_listens():
+    code = "import sys; from scripts.common.interrupt import leave; print('first'); leave(3)"
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, stdout=writing, stderr=subprocess.PIPE, check=False)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (3, b"")
+
+
 def test_the_command_as_a_program_gives_the_status_and_the_words_of_main(tmp_path):
     for words, status in ((["info"], 0), (["verify", str(tmp_path / "none")], 2)):
         command = [sys.executable, "-m", "scripts.command", *words]

@@ -43,6 +43,7 @@ def second_interrupt_leaves() -> Iterator[None]:
 def leave(status: int) -> NoReturn:
     """End this process now that all is written: Python would take a second to take torch's modules apart."""
     atexit._run_exitfuncs()
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError):  # nobody listens any more
+            stream.flush()
     os._exit(status)
