@@ -134,8 +134,7 @@ def _choice(
 
     with imported_later():
         from monai.bundle import ConfigParser
-
-        from scripts.api import Choice
+    from scripts.api import Choice
 
     for file in config:
         try:

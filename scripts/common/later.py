@@ -1,6 +1,6 @@
 """Modules that MONAI and ignite import for a name or two that most runs never use: imported when they are used.
 
-They make half of the time in which `mammo-mc` starts (docs/performance.md).
+They make a third of the time in which `mammo-mc` would start (docs/log/performance.md).
 """
 
 import importlib
