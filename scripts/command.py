@@ -130,11 +130,12 @@ def _choice(
     quiet: bool,
 ) -> tuple[Any, list[str], bool]:
     """The Choice, further config files, and whether progress is shown."""
-    from scripts.common.later import imported_later
+    from scripts.common.later import imported_later, without_collecting
 
-    with imported_later():
-        from monai.bundle import ConfigParser
-    from scripts.api import Choice
+    with without_collecting():
+        with imported_later():
+            from monai.bundle import ConfigParser
+        from scripts.api import Choice
 
     for file in config:
         try:
@@ -160,8 +161,10 @@ def _run(files: Sequence[str], values: Mapping[str, Any]) -> int:
     """Run config files, as `monai.bundle run` does, with keys set to values."""
     from scripts.api import prepared
     from scripts.common.errors import end_with_one_line
+    from scripts.common.later import without_collecting
 
-    workflow = prepared(files, values)
+    with without_collecting():
+        workflow = prepared(files, values)
     end_with_one_line()  # after the logging config, which it adds to
     workflow.run()
     workflow.finalize()

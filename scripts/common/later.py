@@ -3,6 +3,7 @@
 They make a third of the time in which `mammo-mc` would start (docs/log/performance.md).
 """
 
+import gc
 import importlib
 import sys
 from collections.abc import Iterator
@@ -65,3 +66,17 @@ def imported_later() -> Iterator[None]:
         for name, module in stand_ins.items():
             if sys.modules.get(name) is module:
                 del sys.modules[name]
+
+
+@contextmanager
+def without_collecting() -> Iterator[None]:
+    """Python does not look for garbage in this block, of imports or configs: they leave hundreds of thousands of things
+    and hardly any garbage. Nor does it look into them later."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        if enabled:
+            gc.enable()

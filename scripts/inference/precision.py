@@ -1,7 +1,9 @@
 """Number format of the networks' arithmetic, and the form in which a network runs fastest."""
 
 import contextlib
+import logging
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -10,10 +12,14 @@ from torch import nn
 
 from scripts.common.checks import check
 from scripts.common.reimported import is_a
+from scripts.networks.checkpoint import weights_digest
+from scripts.networks.fpn import FPN
+from scripts.networks.int8 import Int8FPN, int8_pays
 from scripts.networks.slim_fcn import SlimFCN
 from scripts.networks.slim_fcn_fused import fuse
 
-PRECISIONS = ("auto", "float32", "bfloat16")
+logger = logging.getLogger(__name__)
+PRECISIONS = ("auto", "float32", "bfloat16", "int8")
 
 
 def check_precision(precision: str) -> str:
@@ -26,9 +32,9 @@ def autocast_dtype(precision: str, device: torch.device) -> torch.dtype | None:
     """The type that matrix products and convolutions are cast to, or None for plain float32.
 
     "auto" is bfloat16 on processors with bf16 instructions (AVX-512 BF16 or AMX) and on GPUs that support it, else
-    float32.
+    float32; so is "int8" for whatever has no 8-bit form (see `InferenceForm`).
     """
-    if check_precision(precision) == "auto":
+    if check_precision(precision) in ("auto", "int8"):
         if device.type == "cuda":
             fast = torch.cuda.is_bf16_supported()
         else:
@@ -56,16 +62,20 @@ class AutocastInferer(SimpleInferer):
 
 
 class InferenceForm:
-    """Turns a network into what inference calls, and says under which arithmetic (`precision`: see `autocast_dtype`).
+    """Turns a network into what inference calls, and says under which arithmetic.
 
-    With `fuse` a slim FCN runs in its form for inference (scripts/networks/slim_fcn_fused.py), made anew when a weight
-    has been written; other networks run as they are.
+    With `fuse` a slim FCN runs in its form for inference (scripts/networks/slim_fcn_fused.py). An FPN runs in 8-bit
+    integers where `int8` names a file that was made of its weights (scripts/networks/int8.py): with `precision` "auto"
+    on processors that are faster with it, with "int8" on all; GPUs take none. Both are made anew when a weight has been
+    written; other networks run as they are. `precision`: see `autocast_dtype`.
     """
 
-    def __init__(self, precision: str = "auto", fuse: bool = True) -> None:
+    def __init__(self, precision: str = "auto", fuse: bool = True, int8: str | Path = "") -> None:
         self.precision, self.fuse = check_precision(precision), fuse
-        self._fused: nn.Module | None = None
-        self._fused_from: tuple[Any, ...] = ()
+        self._int8 = Path(int8) if int8 else None
+        check("int8", int8, self._int8 is not None or precision != "int8", "the file of the network's 8-bit form")
+        self._made: Any = None
+        self._made_from: tuple[Any, ...] = ()
 
     def of(
         self, network: Callable[..., torch.Tensor], device: torch.device
@@ -73,14 +83,32 @@ class InferenceForm:
         """What to call instead of `network`, and the context to call it in."""
         dtype = autocast_dtype(self.precision, device)
         if self.fuse and is_a(network, SlimFCN):
-            return self._fused_form(network, dtype or torch.float32), contextlib.nullcontext()
+            return self._made_of(network, lambda: fuse(network, dtype or torch.float32)), contextlib.nullcontext()
+        if is_a(network, FPN) and self._wants_int8(device):
+            form = self._made_of(network, lambda: self._int8_form(network))
+            if form is not None:
+                return form, contextlib.nullcontext()
         if dtype is None:
             return network, contextlib.nullcontext()
         return network, torch.autocast(device.type, dtype=dtype)
 
-    def _fused_form(self, network: SlimFCN, dtype: torch.dtype) -> nn.Module:
+    def _wants_int8(self, device: torch.device) -> bool:
+        if self._int8 is None or device.type != "cpu":
+            return False
+        return self.precision == "int8" or (self.precision == "auto" and int8_pays() and self._int8.is_file())
+
+    def _int8_form(self, network: nn.Module) -> Int8FPN | None:
+        """The 8-bit form, or None where the file is of other weights (of a network that was trained on, say)."""
+        form = Int8FPN(self._int8 or "")
+        if form.digest == weights_digest(network):
+            return form
+        check("precision", self.precision, self.precision != "int8", f"another one: {self._int8} is of other weights")
+        logger.info("%s is of other weights: the network runs without it", self._int8)
+        return None
+
+    def _made_of(self, network: nn.Module, make: Callable[[], Any]) -> Any:
         weights = network.state_dict(keep_vars=True).values()
-        source = (network, dtype, *((tensor.data_ptr(), tensor._version) for tensor in weights))
-        if self._fused is None or source != self._fused_from:
-            self._fused, self._fused_from = fuse(network, dtype), source
-        return self._fused
+        source = (network, *((tensor.data_ptr(), tensor._version) for tensor in weights))
+        if source != self._made_from:
+            self._made, self._made_from = make(), source
+        return self._made

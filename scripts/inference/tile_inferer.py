@@ -1,6 +1,7 @@
 """Tiled inference with dropped margins: a whole mammogram through a network in bounded memory, without seams."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ class TileInferer(Inferer):
     depend on where the tiles lie.
 
     Args:
-        precision, fuse: see `InferenceForm`.
+        precision, fuse, int8: see `InferenceForm`.
         outside_logit: logit of pixels outside the breast.
         default_spacing_mm: pixel size that the breast mask assumes where the input's metadata holds none.
     """
@@ -37,9 +38,10 @@ class TileInferer(Inferer):
         fuse: bool = True,
         outside_logit: float = -20.0,
         default_spacing_mm: float = 0.07,
+        int8: str | Path = "",
     ) -> None:
         super().__init__()
-        self.tiles, self.form = tiles, InferenceForm(precision, fuse)
+        self.tiles, self.form = tiles, InferenceForm(precision, fuse, int8)
         self.outside_logit, self.default_spacing_mm = outside_logit, default_spacing_mm
 
     def __call__(

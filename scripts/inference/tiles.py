@@ -2,8 +2,8 @@
 
 import itertools
 from collections import defaultdict
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -50,7 +50,7 @@ class Tile(NamedTuple):
 class Tiles:
     """Tiling of whole mammograms."""
 
-    tile_px: int = 1536  # side of a tile (512 in HDoGReg), a multiple of `align_px`
+    tile_px: int = 1536  # side of a tile (512 in HDoGReg), a multiple of `align_px`; of bands the most rows
     margin_px: int = 128  # dropped on every inner side (128 in HDoGReg; the slim FCN needs 22)
     align_px: int = 32  # tiles start at multiples of it: the network's stride (1 for a full-resolution network)
     batch_size: int = 1  # tiles per forward pass
@@ -58,6 +58,7 @@ class Tiles:
     #: Cut every tile down to the breast in its core and `margin_px` around it. No logit changes where the receptive
     #: field fits into the margin (the slim FCN); the FPN's norms see less that is not breast.
     crop: bool = True
+    bands: bool = False  # tiles are bands as wide as the breast, as few and as high as each other, instead of squares
 
     def __post_init__(self) -> None:
         check_fields(self, tile_px="[1, inf)", align_px="[1, inf)", batch_size="[1, inf)")
@@ -89,18 +90,38 @@ class Tiles:
         With `breast`, bool (count, rows, cols), only tiles whose core holds some.
         """
         by_shape: dict[tuple[int, int], list[Tile]] = defaultdict(list)
-        for image, rows, cols in itertools.product(range(count), self.spans(shape[0]), self.spans(shape[1])):
-            tile = Tile(image, rows, cols)
-            if breast is not None:
-                core = breast[image, rows.core, cols.core]
-                if not core.any():
-                    continue
-                in_rows, in_cols = np.flatnonzero(core.any(axis=1)), np.flatnonzero(core.any(axis=0))
-                tile = Tile(image, self._cropped(rows, in_rows), self._cropped(cols, in_cols))
-            by_shape[tile.shape].append(tile)
+        for image in range(count):
+            mask = None if breast is None else breast[image]
+            for rows, cols in self._pairs(shape, mask):
+                tile = Tile(image, rows, cols)
+                if mask is not None:
+                    core = mask[rows.core, cols.core]
+                    if not core.any():
+                        continue
+                    in_rows, in_cols = np.flatnonzero(core.any(axis=1)), np.flatnonzero(core.any(axis=0))
+                    tile = Tile(image, self._cropped(rows, in_rows), self._cropped(cols, in_cols))
+                by_shape[tile.shape].append(tile)
         for tiles in by_shape.values():
             for first in range(0, len(tiles), self.batch_size):
                 yield tiles[first : first + self.batch_size]
+
+    def _pairs(self, shape: tuple[int, int], breast: np.ndarray | None) -> Iterable[tuple[Span, Span]]:
+        """Rows and columns of the tiles of an image, before they are cut down to the breast."""
+        if not self.bands:
+            return itertools.product(self.spans(shape[0]), self.spans(shape[1]))
+        inside = [0, shape[0] - 1] if breast is None else np.flatnonzero(breast.any(axis=1))
+        bands = self._bands(int(inside[0]), int(inside[-1]) + 1, shape[0]) if len(inside) else []
+        return itertools.product(bands, [Span(0, shape[1], 0, shape[1])])
+
+    def _bands(self, first: int, last: int, size_px: int) -> list[Span]:
+        """Rows of bands over [first, last) of `size_px` rows and the margin on both sides."""
+        start = max(first - self.margin_px, 0) // self.align_px * self.align_px
+        length = min(last + self.margin_px, size_px) - start
+        shared, step = 2 * self.margin_px, 1 if self.align_px == 1 else PART_STEP_PX
+        count = max(-(-(length - shared) // (self.tile_px - shared)), 1)
+        height = -(-(length + (count - 1) * shared) // count)  # of one band alone the rows that there are
+        lower = self if count == 1 else replace(self, tile_px=min(-(-height // step) * step, self.tile_px))
+        return [Span(*(start + place for place in span)) for span in lower.spans(length)]
 
     def _cropped(self, span: Span, breast: np.ndarray) -> Span:
         """A span whose core is cut down to the breast (px of the core), and which with `crop` is cut likewise."""

@@ -3,6 +3,7 @@
 A file is read with `weights_only`, so that no code in it runs, and refused where its checksums are wrong.
 """
 
+import hashlib
 import io
 import logging
 import re
@@ -22,6 +23,14 @@ logger = logging.getLogger(__name__)
 
 class WeightsError(ValueError):
     """Weights that are missing, unreadable or another network's; the message names the file and what is wanted."""
+
+
+def weights_digest(network: nn.Module) -> str:
+    """Hash of a network's weights."""
+    digest = hashlib.sha256()
+    for value in network.state_dict().values():
+        digest.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
 
 
 class LoadWeights:

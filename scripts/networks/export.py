@@ -19,12 +19,13 @@ from scripts.common.checks import check
 from scripts.common.files import write_atomically
 from scripts.networks.checkpoint import LoadWeights
 from scripts.networks.fpn import FPN
+from scripts.networks.int8 import save_openvino
 from scripts.networks.slim_fcn import SlimFCN
 
 MAX_SIDE_PX, MAX_BATCH = 16384, 64  # what a torch.export program is told to accept
 SIZES_FILE = "sizes.json"  # inside a .pt2: {"stride_px", "minimum_px"}
 #: Packages that a format is written with (requirements-export.txt).
-NEEDED = {"onnx": ("onnx", "onnxscript"), "openvino": ("onnx", "onnxscript", "openvino")}
+NEEDED = {"onnx": ("onnx", "onnxscript"), "openvino": ("onnx", "onnxscript")}
 Logits = Callable[[torch.Tensor], torch.Tensor]
 
 
@@ -209,12 +210,7 @@ def _write_openvino(network: nn.Module, path: Path) -> Path:
         model = openvino.convert_model(str(graph))
     finally:
         graph.unlink()
-    folder = path.with_suffix(".partial")
-    folder.mkdir(parents=True, exist_ok=True)
-    openvino.save_model(model, str(folder / path.name), compress_to_fp16=False)
-    for suffix in (".bin", ".xml"):  # the .xml last: it is what is opened
-        (folder / path.name).with_suffix(suffix).replace(path.with_suffix(suffix))
-    folder.rmdir()
+    save_openvino(model, path)
     return path
 
 

@@ -38,6 +38,9 @@ class FPN(nn.Module):
             tile's centre, False keeps them fixed to the pixel grid, which tiled inference likes better.
     """
 
+    # BatchNorm cannot train on a single value per channel: one image of 32 x 32 is padded to 2 x 2 values at 1/32
+    stride_px, minimum_px = 32, 64
+
     def __init__(
         self,
         encoder: str = "inception_v4",
@@ -60,8 +63,6 @@ class FPN(nn.Module):
         check("detail_channels", detail_channels, detail_channels >= 0, "0 (off) or more")
         check("input_std", input_std, input_std > 0, "a positive number")
         self.input_mean, self.input_std = float(input_mean), float(input_std)
-        # BatchNorm cannot train on a single value per channel: one image of 32 x 32 is padded to 2 x 2 values at 1/32
-        self.stride_px, self.minimum_px = 32, 64
         self.encoder = make_encoder(encoder, in_channels)
         load_encoder_weights(self.encoder, encoder, encoder_weights)
         self.decoder = FPNDecoder(self.encoder.out_channels, pyramid_channels, segmentation_channels, align_corners)
@@ -85,17 +86,22 @@ class FPN(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Logits [B, out_channels, H, W] of images in [0, 1], [B, in_channels, H, W], any size."""
         rows, cols = x.shape[2], x.shape[3]
-        x = self._scaled_and_extended(x)
+        return self.aligned(self.extended(x))[:, :, :rows, :cols]
+
+    def aligned(self, x: torch.Tensor) -> torch.Tensor:
+        """The same of images whose sides are multiples of 32 px, and 64 at least."""
+        x = (x - self.input_mean) / self.input_std
         merged = self.dropout(self.decoder(self.encoder(x)))
         if self.detail is not None:
             merged = self.detail(x, merged)
-        return self.segmentation_head(merged)[:, :, :rows, :cols]
+        return self.segmentation_head(merged)
 
-    def _scaled_and_extended(self, x: torch.Tensor) -> torch.Tensor:
+    @classmethod
+    def extended(cls, x: torch.Tensor) -> torch.Tensor:
+        """Images of any size extended by replication to sides that `aligned` takes."""
         rows, cols = x.shape[2], x.shape[3]
-        x = (x - self.input_mean) / self.input_std
-        extra_rows = max(-rows % self.stride_px, self.minimum_px - rows)
-        extra_cols = max(-cols % self.stride_px, self.minimum_px - cols)
+        extra_rows = max(-rows % cls.stride_px, cls.minimum_px - rows)
+        extra_cols = max(-cols % cls.stride_px, cls.minimum_px - cols)
         if extra_rows > 0 or extra_cols > 0:
             x = F.pad(x, [0, extra_cols, 0, extra_rows], mode="replicate")
         return x
@@ -108,7 +114,7 @@ class FPN(nn.Module):
         """
         if self.detail is None or self.detail.upsample.align_corners:
             return self(x)[:, :, rows, cols]
-        x = self._scaled_and_extended(x)
+        x = (self.extended(x) - self.input_mean) / self.input_std
         merged = self.dropout(self.decoder(self.encoder(x)))
         seen = [_seen(part, size) for part, size in zip((rows, cols), x.shape[2:], strict=True)]
         coarse = [slice(part.start // BRANCH_STRIDE, part.stop // BRANCH_STRIDE) for part in seen]

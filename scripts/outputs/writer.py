@@ -16,7 +16,7 @@ from scripts.common.checks import check
 from scripts.common.files import PARTIAL
 from scripts.common.identity import Identity
 from scripts.outputs.dicom.tracking import with_tracking_uids
-from scripts.outputs.dicom.writers import DICOM_WRITERS, is_dicom_input
+from scripts.outputs.dicom.writers import DICOM_WRITERS, import_ahead, is_dicom_input
 from scripts.outputs.failures import FAILURE_FILE, write_failure
 from scripts.outputs.label_maps import write_instances, write_map, write_mask
 from scripts.outputs.nrrd import write_instances_nrrd, write_mask_nrrd
@@ -73,6 +73,8 @@ class FindingsWriter:
 
     def attach(self, engine: Engine) -> None:
         """Register with an evaluator, before the run report."""
+        if set(self.outputs) & set(DICOM_WRITERS):
+            engine.add_event_handler(Events.STARTED, import_ahead)
         engine.add_event_handler(Events.ITERATION_STARTED, self._clear)
         engine.add_event_handler(IterationEvents.MODEL_COMPLETED, self)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._record_failure)

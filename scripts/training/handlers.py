@@ -1,6 +1,5 @@
 """Handlers of a training run: seeds per epoch, resuming, metrics table, publishing the best weights."""
 
-import hashlib
 import json
 import logging
 import random
@@ -20,7 +19,7 @@ from scripts.common.ranks import from_first, is_first, rank, wait
 from scripts.common.settings import describe
 from scripts.common.stage import try_lock
 from scripts.common.tables import read_csv, write_csv
-from scripts.networks.checkpoint import WeightsError, bare, not_finite, read_file, write_file
+from scripts.networks.checkpoint import WeightsError, bare, not_finite, read_file, weights_digest, write_file
 from scripts.training.ranks import epoch_seed
 
 logger = logging.getLogger(__name__)
@@ -118,7 +117,7 @@ class TrainingState:
 
     def attach(self, engine: Engine) -> None:
         """Register with a trainer; must be the last handler, so that it sees each epoch's final state."""
-        self._untrained = _digest_of(self.objects["network"])  # the engine holds none yet
+        self._untrained = weights_digest(self.objects["network"])  # the engine holds none yet
         engine.add_event_handler(Events.STARTED, self._load)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._save)
         for end in (Events.COMPLETED, Events.TERMINATE, Events.EXCEPTION_RAISED):
@@ -162,7 +161,7 @@ class TrainingState:
         try:
             state = read_file(self.path)
             wait()  # until all have read it
-            if self._other_images(state) and _digest_of(self.objects["network"]) != self._untrained:
+            if self._other_images(state) and weights_digest(self.objects["network"]) != self._untrained:
                 kept = self.path.with_suffix(f".previous{self.path.suffix}")
                 if is_first():
                     self.path.replace(kept)
@@ -212,14 +211,6 @@ IMAGES = ".dataset.images"  # end of a fingerprint's key
 
 def _differing(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     return [key for key in dict.fromkeys([*new, *old]) if old.get(key, "absent") != new.get(key, "absent")]
-
-
-def _digest_of(network: torch.nn.Module) -> str:
-    """Hash of a network's weights."""
-    digest = hashlib.sha256()
-    for value in network.state_dict().values():
-        digest.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
 
 
 #: Parts of MONAI's engines that say what a run is made of; their data loader is looked at besides.

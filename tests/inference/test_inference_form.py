@@ -39,5 +39,5 @@ def test_other_networks_run_as_they_are():
 
 
 def test_an_unknown_precision_is_refused():
-    with pytest.raises(ValueError, match="precision: got 'int8'; want one of auto, float32, bfloat16"):
-        InferenceForm("int8")
+    with pytest.raises(ValueError, match="precision: got 'int4'; want one of auto, float32, bfloat16, int8"):
+        InferenceForm("int4")

@@ -70,6 +70,36 @@ def test_cores_partition_the_axis(size, tiles, margin, align):
     assert len(spans) == 1 or spans[-1].stop - spans[-1].start > tile - align
 
 
+@settings(max_examples=200, deadline=None)
+@given(st.data(), st.integers(4, 40), st.integers(0, 30), st.sampled_from([1, 4, 32]))
+def test_bands_hold_every_pixel_of_the_breast_once(data, steps, margin, align):
+    tile = steps * align
+    assume((tile - 2 * margin) // align > 0)
+    shape = data.draw(st.tuples(st.integers(1, 600), st.integers(1, 90)))
+    first, last = sorted(data.draw(st.tuples(*2 * [st.integers(0, shape[0] - 1)])))
+    breast = np.zeros((1, *shape), bool)
+    breast[0, first : last + 1, : data.draw(st.integers(1, shape[1]))] = True
+    kept = np.zeros(shape, int)
+    bands = [tile for batch in Tiles(tile, margin, align, bands=True).batches(1, shape, breast) for tile in batch]
+    for _, rows, cols in bands:
+        kept[rows.core, cols.core] += 1
+        assert rows.start % align == 0 and rows.stop - rows.start <= tile
+        assert rows.start == 0 or rows.core_start - rows.start >= margin
+        assert rows.stop == shape[0] or rows.stop - rows.core_stop >= margin
+    np.testing.assert_array_equal(kept, breast[0])
+    least = -(-(last + 1 - first) // (tile - 2 * margin)) if tile < last + 1 - first else 1
+    assert len(bands) <= least + 1 + 2 * margin // (tile - 2 * margin)
+
+
+def test_bands_are_alike_high_and_as_wide_as_the_breast():
+    breast = np.zeros((1, 3000, 2000), bool)
+    breast[0, 200:2600, :900] = True
+    breast[0, 1200:1500, :1500] = True
+    tiles = [tile for batch in Tiles(1024, 128, bands=True).batches(1, (3000, 2000), breast) for tile in batch]
+    assert sorted(tile.rows[:2] for tile in tiles) == [(64, 960), (704, 1600), (1344, 2240), (1856, 2728)]
+    assert sorted(tile.cols.stop for tile in tiles) == [1152, 1152, 1664, 1664]
+
+
 def test_spans_of_the_paper():
     spans = Tiles(tile_px=512, margin_px=128, align_px=32).spans(2560)
     assert spans[0] == (0, 512, 0, 384)
@@ -196,13 +226,14 @@ def test_breast_only_computes_less_and_gives_the_same_inside():
     assert sum(shape[0] for shape in counting.shapes) < sum(shape[0] for shape in all_of_it.shapes)
 
 
-def test_cropped_tiles_of_a_strided_network_compute_less_and_give_the_same():
+@pytest.mark.parametrize("bands", [False, True])
+def test_cropped_tiles_of_a_strided_network_compute_less_and_give_the_same(bands):
     network, image = StridedNetwork(), breast_image(900, 700)[None, None]
     arguments = {"tile_px": 512, "margin_px": 16, "align_px": 4}
     wanted = inferer_of(**arguments)(image, network)
     plain = sum(np.prod(shape) for shape in network.shapes)
     network.shapes.clear()
-    found = inferer_of(**arguments, crop=True)(image, network)
+    found = inferer_of(**arguments, crop=True, bands=bands)(image, network)
     torch.testing.assert_close(found, wanted, rtol=0, atol=1e-5)
     assert sum(np.prod(shape) for shape in network.shapes) < 0.8 * plain
     assert all(side % 4 == 0 for shape in network.shapes for side in shape[2:])
@@ -283,7 +314,8 @@ def test_network_that_changes_the_size_is_refused(images):
         ({"margin_px": -1}, "margin_px: got -1"),
         ({"tile_px": 500}, "tile_px: got 500; want a multiple of align_px = 32"),
         ({"batch_size": 0}, "batch_size: got 0"),
-        ({"precision": "int8"}, "precision: got 'int8'"),
+        ({"precision": "int4"}, "precision: got 'int4'"),
+        ({"precision": "int8"}, "int8: got ''; want the file of the network's 8-bit form"),
     ],
 )
 def test_bad_arguments_are_refused(arguments, message):

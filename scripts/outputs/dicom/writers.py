@@ -1,8 +1,9 @@
 """The DICOM outputs as `FindingsWriter` takes them: name -> (file, function (path, item) -> path).
 
-highdicom is imported when the first of them is written, not before: it takes a second.
+highdicom is imported when the first of them is written, or `import_ahead` says so: it takes a second.
 """
 
+import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,15 @@ from typing import Any
 from scripts.outputs.dicom.mammogram import is_dicom_input
 
 __all__ = ["DICOM_WRITERS", "is_dicom_input"]
+
+
+def import_ahead() -> None:
+    """Import highdicom in a thread of its own, while a network works on the first image."""
+
+    def load() -> None:
+        from scripts.outputs.dicom import seg  # noqa: F401
+
+    threading.Thread(target=load, name="import-highdicom", daemon=True).start()
 
 
 def write_segmentation(path: Path, item: Mapping[str, Any]) -> Path:
