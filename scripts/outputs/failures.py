@@ -9,15 +9,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-
-from scripts.common.files import write_json, write_png
+from scripts.common.files import write_json
 from scripts.common.identity import Identity
 from scripts.common.outcomes import FAILED, NOT_ATTEMPTED
+from scripts.outputs.canvas import Canvas, write_drawing
 from scripts.outputs.dicom.writers import FAILED_DICOM_WRITERS
-from scripts.outputs.pictures import PNG_COMPRESSION, WARNING_COLOUR
+from scripts.outputs.pictures import WARNING_COLOUR
 
 logger = logging.getLogger(__name__)
 
@@ -69,16 +66,16 @@ def write_failure(
 
 def write_failed_picture(path: Path, record: Mapping[str, Any]) -> Path:
     """A picture that says FAILED or NOT ATTEMPTED, and why."""
-    figure = Figure(figsize=(13, 9), dpi=75, facecolor="black")
-    canvas = FigureCanvasAgg(figure)
+    canvas = Canvas(13, 9, dpi=75)
     status = str(record["status"])
-    reason = textwrap.fill(f"{record['stage']}: {record['reason']}", 90, max_lines=12)
-    for height, size, colour, words in (
-        (0.72, 48, WARNING_COLOUR, status.upper()),
-        (0.60, 16, "white", record["image_id"]),
-        (0.52, 13, "white", ABOUT[status]),
-        (0.46, 11, "#c8c8c8", reason),
+    reason = textwrap.shorten(f"{record['stage']}: {record['reason']}", 1000)
+    left, y = 0.06 * canvas.box.right, 0.26 * canvas.box.bottom
+    for size, colour, words in (
+        (48, WARNING_COLOUR, status.upper()),
+        (16, "white", record["image_id"]),
+        (13, "white", ABOUT[status]),
+        (11, "#c8c8c8", reason),
     ):
-        figure.text(0.06, height, words, color=colour, fontsize=size, va="top", parse_math=False)
-    canvas.draw()
-    return write_png(path, np.asarray(canvas.buffer_rgba())[..., :3].copy(), PNG_COMPRESSION)
+        told = canvas.wrapped(words, size, canvas.box.right - 2 * left)
+        y = canvas.words(told, left, y, colour, size).bottom + canvas.px(16)
+    return write_drawing(path, canvas.finished())

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from scripts.common.checks import check, check_fields
-from scripts.common.files import write_json, write_png
+from scripts.common.files import write_json
 from scripts.data.reader.mammogram_reader import AS_SHOWN, Reading
 from scripts.findings.clusters import CircleClusters, ClusterRule
 from scripts.findings.follow_up.change import Intervals
@@ -20,15 +20,14 @@ from scripts.findings.follow_up.matching import MatchingRule
 from scripts.findings.follow_up.regions import Region, read_region
 from scripts.findings.follow_up.registration import ElastixRegistration, Registration
 from scripts.findings.presets import OperatingPoints
+from scripts.outputs.canvas import write_drawing
 from scripts.outputs.dicom.writers import write_follow_up
-from scripts.outputs.follow_up_picture import draw_follow_up
 from scripts.outputs.follow_up_report import (
     build_follow_up_report,
     build_region_report,
     statistics_table,
     write_traces,
 )
-from scripts.outputs.pictures import PNG_COMPRESSION
 
 logger = logging.getLogger(__name__)
 SR_NAME = "follow_up_sr.dcm"
@@ -66,6 +65,8 @@ class FollowUp:
 
     def run(self) -> dict[str, Any]:
         """Compare, write and log; the report. Exams that cannot be compared end the process with status 1."""
+        from scripts.outputs.follow_up_picture import draw_follow_up  # here, as Matplotlib takes its time
+
         prior = read_exam(self.prior, self.reading, self.prior_image)
         current = read_exam(self.current, self.reading, self.current_image)
         given = [
@@ -85,7 +86,7 @@ class FollowUp:
         (folder / SR_NAME).unlink(missing_ok=True)  # of an earlier run
         write_traces(folder / "follow_up.csv", report, prior, current)
         shown = regions[0][1:] if regions else (None, None)
-        write_png(folder / "follow_up.png", draw_follow_up(prior, current, comparison, shown), PNG_COMPRESSION)
+        write_drawing(folder / "follow_up.png", draw_follow_up(prior, current, comparison, shown))
         if comparison.status != REGIONS_ONLY and write_follow_up(folder / SR_NAME, prior, current, report) is None:
             logger.warning("no %s: it wants two DICOM mammograms, and instances.nii.gz of both", SR_NAME)
         path = write_json(folder / "follow_up.json", report)

@@ -1,36 +1,28 @@
 """Pictures of findings: the overlay that one shows a colleague, and the slim FCN's blue-to-red heat map."""
 
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
-from matplotlib import colormaps
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.collections import EllipseCollection
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.patches import Polygon, Rectangle
-from matplotlib.patheffects import withStroke
 from scipy.spatial import cKDTree
-from skimage.measure import block_reduce
 
-from scripts.common.calcification_kinds import COARSE, INDIVIDUAL, METAL, RIM, SKIN_LINE, VASCULAR
-from scripts.common.files import write_png
-from scripts.common.objects import Microcalcification
+from scripts.common.calcification_kinds import COARSE, EXCLUDED, INDIVIDUAL, METAL, RIM, SKIN_LINE, VASCULAR
+from scripts.common.objects import Box as Part
+from scripts.common.objects import Microcalcification, object_boxes
 from scripts.common.tensors import Spacing, plane, spacing_of
 from scripts.findings.cluster_findings import ClusterFinding
+from scripts.outputs.canvas import Box, Canvas, View, write_drawing
 from scripts.outputs.report import failed_analyses
 
-PNG_COMPRESSION = 3  # twice as fast as the usual 6, and the pictures get no larger
 MC_COLOUR = "#ffb000"
 REGION_COLOUR = "#4cc9f0"
 CLUSTER_COLOUR = "#7ae582"
 WARNING_COLOUR = "#ff2d2d"  # of what failed
 #: kind -> colour and line style of its ring, so that kinds differ without colour, too: excluded ones are dotted
-KIND_STYLES: dict[str, tuple[str, Any]] = {
+KIND_STYLES: dict[str, tuple[str, str]] = {
     INDIVIDUAL: (MC_COLOUR, "-"),
     COARSE: ("#ff6d3a", "--"),
     RIM: ("#ffe45e", "-."),
@@ -39,6 +31,7 @@ KIND_STYLES: dict[str, tuple[str, Any]] = {
     SKIN_LINE: ("#c8c8c8", ":"),
 }
 MOST_HULLS = 12  # that are numbered; more would cover the picture
+FINER = 4  # steps of outlines to a pixel
 
 
 def write_picture(path: Path, item: Mapping[str, Any]) -> Path:
@@ -60,12 +53,12 @@ def write_picture(path: Path, item: Mapping[str, Any]) -> Path:
     if failed := failed_analyses(report):
         more["warning"] = f"INCOMPLETE: {', '.join(failed)} failed"
     pixels = draw_overlay(plane(image), found.labels, found.marks, spacing_mm=spacing, title=title, **more)
-    return write_png(path, pixels, PNG_COMPRESSION)
+    return write_drawing(path, pixels)
 
 
 def write_heat_map(path: Path, item: Mapping[str, Any]) -> Path:
     """The slim FCN's blue-to-red heat map of one image, PNG."""
-    return write_png(path, heat_map(plane(item["map"]).astype(np.float32)), PNG_COMPRESSION)
+    return write_drawing(path, heat_map(plane(item["map"]).astype(np.float32)))
 
 
 def densest_regions(
@@ -115,7 +108,7 @@ def draw_overlay(
     measured objects; `kinds` are theirs (all individual MCs without), `counted` says which the regions are chosen by.
     The whole view is cropped to the breast, bool (rows, cols), plus a rim, when given and not empty.
     `regions` says how many of the side `region_mm` are magnified; a `warning` is written across the whole view. The
-    picture is uint8 (height, width, 3) RGB, about 13 x 9 inches.
+    picture is uint8 (height, width, 3) RGB, 13 x 9 inches.
     """
     rows, cols = image.shape
     side = max(16, min(round(region_mm / spacing_mm[0]), rows, cols))
@@ -123,118 +116,44 @@ def draw_overlay(
     is_counted = np.ones(len(findings), bool) if counted is None else np.asarray(counted)
     mcs = [mc for mc, counts in zip(findings, is_counted, strict=True) if counts]
     corners = densest_regions(mcs, (rows, cols), side, regions)
-    figure = Figure(figsize=(13, 9), dpi=dpi, facecolor="black", layout="constrained")
-    canvas = FigureCanvasAgg(figure)
-    grid = figure.add_gridspec(max(regions, 1), 3, width_ratios=[2.1, 1, 1])
-    whole = figure.add_subplot(grid[:, 0])
-    low, high = display_window(image, breast)
-    view, extent = _whole_view(image, breast, max(round(3 / spacing_mm[0]), 1), round(12 * dpi))
-    whole.imshow(view, cmap="gray", vmin=low, vmax=high, extent=extent, aspect=spacing_mm[0] / spacing_mm[1])
-    ring = 0.9 / spacing_mm[0]
-    handles = _draw_rings(whole, findings, kinds, ring, spacing_mm)
-    handles += _draw_hulls(whole, clusters, ring)
+    parts = [(slice(row, min(row + side, rows)), slice(col, min(col + side, cols))) for row, col in corners]
+    canvas = Canvas(13, 9, dpi)
+    gap = canvas.px(7)
+    panels = _panels(canvas, len(parts), gap)
+    end = panels[0][0].left if panels else canvas.box.right  # of the column of the whole view
+    column = Box(gap, gap, end - gap, canvas.box.bottom - gap)
+    below = canvas.words(canvas.wrapped(title, 11, column.right - gap), gap, gap, "white", 11).bottom + gap
+    above = column.bottom
     if clusters or set(kinds) - {INDIVIDUAL}:
-        style: dict[str, Any] = {"fontsize": 9, "labelcolor": "white", "frameon": False, "handlelength": 3}
-        figure.legend(handles=handles, loc="outside lower left", ncols=4, **style)  # beside what it must not cover
-    _draw_scale(whole, 20.0, spacing_mm)
-    whole.set_title(title, color="white", fontsize=11, loc="left", wrap=True, parse_math=False)
-    if not mcs:
-        note: dict[str, Any] = {"color": MC_COLOUR, "ha": "center", "transform": whole.transAxes, "fontsize": 12}
-        whole.text(0.5, 0.02, "no microcalcification found", **note)
+        above = _draw_legend(canvas, column, kinds, len(clusters)) - gap
+    rim_px = [round(3 / mm) + 1 for mm in spacing_mm]
+    whole = View.fitted(*_shown_part(image.shape, breast, rim_px), spacing_mm, column._replace(top=below, bottom=above))
+    canvas.show(whole, image, *display_window(image, breast))
+    _draw_rings(canvas, whole, findings, kinds)
+    canvas.scale_bar(whole, 20.0)
     if warning:
-        across: dict[str, Any] = {"color": WARNING_COLOUR, "va": "top", "transform": whole.transAxes, "fontsize": 14}
-        whole.text(0.02, 0.98, warning, **across, parse_math=False).set_in_layout(False)
-    for i, (row, col) in enumerate(corners):
-        name = "ABCDEFGH"[i % 8]
-        whole.add_patch(Rectangle((col, row), side, side, fill=False, edgecolor=REGION_COLOUR, linewidth=1))
-        is_high = row - extent[3] < 0.04 * (extent[2] - extent[3])  # above it is the title
-        at: dict[str, Any] = {"va": "top" if is_high else "bottom", "color": REGION_COLOUR, "fontsize": 11}
-        letter = whole.text(col + 0.3 * ring, row + (0.6 if is_high else -0.6) * ring, name, **at)
-        letter.set_path_effects([withStroke(linewidth=3, foreground="black")])
-        letter.set_in_layout(False)
-        part = (slice(row, row + side), slice(col, col + side))
-        vmin, vmax = np.percentile(image[part], (1, 99.9))
-        shown = sum(row <= mc.row < row + side and col <= mc.col < col + side for mc in mcs)
+        told = canvas.wrapped(warning, 14, column.right - whole.box.left - gap)
+        canvas.words(told, whole.box.left + gap, whole.box.top + gap, WARNING_COLOUR, 14, is_outlined=True)
+    if not mcs:
+        x, y = (whole.box.left + whole.box.right) / 2, whole.box.bottom - canvas.px(20)
+        canvas.words("no microcalcification found", x, y, MC_COLOUR, 12, (0.5, 1), is_outlined=True)
+    for name, part, spaces in zip(cycle("ABCDEFGH"), parts, panels, strict=False):
+        _draw_region(canvas, whole, part, name)
+        shown = sum(_is_in(mc, part) for mc in mcs)
+        sides = dict.fromkeys(f"{(s.stop - s.start) * mm:.0f}" for s, mm in zip(part, spacing_mm, strict=True))
         titles = (
-            (f"{name}: {side * spacing_mm[0]:.0f} mm", REGION_COLOUR),
+            (f"{name}: {' x '.join(sides)} mm", REGION_COLOUR),
             (f"{shown} MC{'s' * (shown != 1)}", MC_COLOUR),
         )
-        for column, (words, colour) in enumerate(titles, start=1):
-            axis = figure.add_subplot(grid[i, column])
-            axis.imshow(image[part], cmap="gray", vmin=vmin, vmax=max(vmax, vmin + 1e-3), interpolation="bicubic")
-            axis.set_title(words, color=colour, fontsize=9, loc="left")
-            _draw_scale(axis, 2.0, spacing_mm)
-        _draw_outlines(axis, labels[part], kinds, is_counted)
-    for axis in figure.axes:
-        axis.set_axis_off()
-        axis.xaxis.set_visible(False)  # else the layout measures ticks that are not drawn
-        axis.yaxis.set_visible(False)
-    canvas.draw()
-    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
-
-
-def _draw_rings(
-    axes: Axes, findings: Sequence[Microcalcification], kinds: Sequence[str], ring: float, spacing_mm: Spacing
-) -> list[Line2D]:
-    """A ring around every mark in the colour of its kind; entries of the legend."""
-    handles = []
-    for kind, (colour, line) in KIND_STYLES.items():
-        own = [mc for mc, name in zip(findings, kinds, strict=True) if name == kind]
-        if not own:
-            continue
-        widths = [2 * max(ring, 0.75 * mc.equivalent_diameter_mm / spacing_mm[0]) for mc in own]
-        style: dict[str, Any] = {"facecolors": "none", "edgecolors": colour, "linestyles": line, "linewidths": 1.0}
-        places = [(mc.col, mc.row) for mc in own]
-        style |= {"offsets": places, "offset_transform": axes.transData, "units": "xy"}
-        rings = EllipseCollection(widths, widths, 0, **style)
-        rings.set_in_layout(False)
-        axes.add_collection(rings, autolim=False)
-        name = f"{kind}: {len(own)}" + (" (not counted)" if line == ":" else "")
-        handles.append(Line2D([], [], color=colour, linestyle=line, linewidth=1.5, label=name))
-    return handles
-
-
-def _draw_outlines(axes: Axes, labels: np.ndarray, kinds: Sequence[str], is_counted: np.ndarray) -> None:
-    """Outlines of the marks of a region in the colours of their kinds, those that are not counted dotted."""
-    kind_of = np.array(["", *kinds])
-    for counts in (True, False):
-        chosen = np.concatenate([[False], is_counted == counts])
-        for kind, (colour, _) in KIND_STYLES.items():
-            shown = (chosen & (kind_of == kind))[labels]
-            if shown.any():
-                line = {"linewidths": 1.0} if counts else {"linewidths": 0.7, "linestyles": ":"}
-                axes.contour(shown, levels=[0.5], colors=colour, **line)
-
-
-def _draw_hulls(axes: Axes, clusters: Sequence[ClusterFinding], ring: float) -> list[Line2D]:
-    """Outline of every cluster; the first ones with number, MCs and distribution; the entry of the legend."""
-    for finding in clusters:
-        hull = np.array(finding.cluster.hull_px)
-        axes.add_patch(Polygon(hull[:, ::-1], fill=False, edgecolor=CLUSTER_COLOUR, linewidth=1.4))
-        if finding.cluster.id <= MOST_HULLS:
-            words = f"{finding.cluster.id}: {len(finding.cluster.members)} {finding.distribution.name}"
-            at: dict[str, Any] = {"color": CLUSTER_COLOUR, "fontsize": 9, "clip_on": True}
-            is_right = hull[:, 1].mean() > sum(axes.get_xlim()) / 2  # so that the words stay in the picture
-            is_low = hull[:, 0].max() > 0.95 * max(axes.get_ylim())
-            at |= {"ha": "right" if is_right else "left", "va": "bottom" if is_low else "top"}
-            col = hull[:, 1].max() if is_right else hull[:, 1].min()
-            text = axes.text(col, hull[:, 0].min() - ring if is_low else hull[:, 0].max() + ring, words, **at)
-            text.set_path_effects([withStroke(linewidth=2, foreground="black")])
-            text.set_in_layout(False)
-    words = f"clusters: {len(clusters)} (number: MCs, distribution)"
-    return [Line2D([], [], color=CLUSTER_COLOUR, linewidth=1.5, label=words)] if clusters else []
-
-
-def _draw_scale(axes: Axes, length_mm: float, spacing_mm: Spacing) -> None:
-    """A bar of a length in the lower left corner."""
-    left, right, bottom, top = *axes.get_xlim(), *axes.get_ylim()
-    col, row = left + 0.03 * (right - left), bottom + 0.03 * (top - bottom)
-    outline = [withStroke(linewidth=3, foreground="black")]
-    axes.plot([col, col + length_mm / spacing_mm[1]], [row, row], color="white", linewidth=2, path_effects=outline)
-    words: dict[str, Any] = {"color": "white", "fontsize": 8, "va": "bottom", "path_effects": outline}
-    axes.text(col, row + 0.01 * (top - bottom), f"{length_mm:g} mm", **words)
-    axes.set_xlim(left, right)
-    axes.set_ylim(bottom, top)
+        low, high = np.percentile(image[part], (1, 99.9))
+        for (words, colour), space in zip(titles, spaces, strict=True):
+            view = View.fitted(*part, spacing_mm, space)
+            canvas.words(words, view.box.left, view.box.top - canvas.px(1), colour, 9, (0, 1))
+            canvas.show(view, image, float(low), float(max(high, low + 1e-3)))
+            canvas.scale_bar(view, 2.0)
+        _draw_outlines(canvas, view, labels, kinds, is_counted)
+    _draw_hulls(canvas, whole, clusters, column)
+    return canvas.finished()
 
 
 def display_window(image: np.ndarray, breast: np.ndarray | None) -> tuple[float, float]:
@@ -250,24 +169,100 @@ def heat_map(probability: np.ndarray, longest_px: int = 2000) -> np.ndarray:
     no MC is lost. The result is uint8 (height, width, 3) RGB.
     """
     step = max(1, -(-max(probability.shape) // longest_px))
-    blocks = block_reduce(probability, step, np.max)
-    return (colormaps["jet"](np.clip(blocks, 0, 1))[..., :3] * 255).round().astype(np.uint8)
+    for axis, length in enumerate(probability.shape):
+        probability = np.maximum.reduceat(probability, np.arange(0, length, step), axis=axis)
+    levels = (np.clip(probability, 0, 1) * 255).round().astype(np.uint8)
+    return cv2.cvtColor(cv2.applyColorMap(levels, cv2.COLORMAP_JET), cv2.COLOR_BGR2RGB)
 
 
-def _whole_view(
-    image: np.ndarray, breast: np.ndarray | None, rim_px: int, longest_px: int
-) -> tuple[np.ndarray, tuple[float, float, float, float]]:
-    """The breast's box and a rim (without a breast the whole image), reduced by averaging to at most `longest_px`.
+def _panels(canvas: Canvas, rows: int, gap: float) -> list[list[Box]]:
+    """Spaces of the magnified regions, below their titles: two in each row, at the right of a canvas."""
+    head, right = canvas.px(13), canvas.box.right
+    side = min((canvas.box.bottom - gap) / max(rows, 1) - gap - head, right / 4 - gap)
+    lefts = (right - 2 * (side + gap), right - (side + gap))
+    tops = (gap + head + i * (head + side + gap) for i in range(rows))
+    return [[Box(left, top, left + side, top + side) for left in lefts] for top in tops]
 
-    Also its (left, right, bottom, top) in px of the image, as `imshow` takes them.
-    """
-    shown = np.ones(image.shape, bool) if breast is None or not breast.any() else breast
-    inside = (np.flatnonzero(shown.any(axis)) for axis in (1, 0))
-    spans = zip(inside, image.shape, strict=True)
-    rows, cols = (slice(max(int(i[0]) - rim_px, 0), min(int(i[-1]) + rim_px, size)) for i, size in spans)
-    part = image[rows, cols]
-    step = -(-max(part.shape) // longest_px)
-    if step > 1:
-        size = tuple(max(1, round(length / step)) for length in part.shape[::-1])
-        part = cv2.resize(part, size, interpolation=cv2.INTER_AREA)
-    return part, (cols.start - 0.5, cols.stop - 0.5, rows.stop - 0.5, rows.start - 0.5)
+
+def _draw_legend(canvas: Canvas, column: Box, kinds: Sequence[str], clusters: int) -> float:
+    """Lines and names of the kinds and of clusters at the bottom of a column; gives the top of it, px."""
+    numbers = {kind: kinds.count(kind) for kind in KIND_STYLES if kind in kinds}
+    entries = [
+        (f"{kind}: {number}" + (" (not counted)" if kind in EXCLUDED else ""), *KIND_STYLES[kind])
+        for kind, number in numbers.items()
+    ]
+    if clusters:
+        entries.append((f"clusters: {clusters} (number: MCs, distribution)", CLUSTER_COLOUR, "-"))
+    line, space, height = canvas.px(26), canvas.px(6), canvas.px(13)
+    places, x, row = [], column.left, 0
+    for text, *_ in entries:
+        width = line + space + canvas.width(text, 9)
+        if x > column.left and x + width > column.right:
+            x, row = column.left, row + 1
+        places.append((x, row))
+        x += width + 3 * space
+    top = column.bottom - (row + 1) * height
+    for (text, colour, style), (x, row) in zip(entries, places, strict=True):
+        y = top + (row + 0.5) * height
+        canvas.line(np.array([(x, y), (x + line, y)]), colour, 1.5, style)
+        canvas.words(text, x + line + space, y, "white", 9, (0, 0.5))
+    return top
+
+
+def _draw_rings(canvas: Canvas, whole: View, findings: Sequence[Microcalcification], kinds: Sequence[str]) -> None:
+    """A ring around every mark in the colour and line of its kind."""
+    places = whole.places([(mc.row, mc.col) for mc in findings])
+    for place, mc, kind in zip(places, findings, kinds, strict=True):
+        radius_mm = max(0.9, 0.75 * mc.equivalent_diameter_mm)
+        colour, style = KIND_STYLES[kind]
+        canvas.ring(place, radius_mm * whole.px_per_mm, colour, 1.0, style)
+
+
+def _draw_region(canvas: Canvas, whole: View, part: Part, name: str) -> None:
+    """The outline of a region in the whole view, and its letter."""
+    first, end = whole.places([[span.start - 0.5 for span in part], [span.stop - 0.5 for span in part]])
+    outline = Box(*first, *end)
+    canvas.frame(outline, REGION_COLOUR, 1.0)
+    canvas.words_beside(name, outline, whole.box, REGION_COLOUR, 11, ("above", "below", "right", "left"), along=0.0)
+
+
+def _draw_outlines(
+    canvas: Canvas, view: View, labels: np.ndarray, kinds: Sequence[str], is_counted: np.ndarray
+) -> None:
+    """Outlines of the marks of a view in the colours of their kinds, those that are not counted dotted and thinner."""
+    part = labels[view.rows, view.cols]
+    for number, (rows, cols) in object_boxes(part).items():
+        mask = np.pad((part[rows, cols] == number).astype(np.uint8) * 255, 1)
+        finer = cv2.resize(mask, None, fx=FINER, fy=FINER, interpolation=cv2.INTER_LINEAR)
+        contours, _ = cv2.findContours((finer > 127).astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
+        first = view.rows.start + rows.start - 1, view.cols.start + cols.start - 1
+        width, style = (1.0, "-") if is_counted[number - 1] else (0.7, ":")
+        for contour in contours:
+            points = (contour[:, 0, ::-1] + 0.5) / FINER - 0.5 + first
+            canvas.line(view.places(points), KIND_STYLES[kinds[number - 1]][0], width, style, closed=True)
+
+
+def _draw_hulls(canvas: Canvas, whole: View, clusters: Sequence[ClusterFinding], column: Box) -> None:
+    """Outline of every cluster; the first ones with number, MCs and distribution, inside the column."""
+    hulls = [whole.places(finding.cluster.hull_px) for finding in clusters]
+    for hull in hulls:
+        canvas.line(hull, CLUSTER_COLOUR, 1.4, closed=True)
+    space, rim = column._replace(top=whole.box.top, bottom=whole.box.bottom), canvas.px(3)
+    for finding, hull in zip(clusters, hulls, strict=True):
+        if finding.cluster.id <= MOST_HULLS:
+            words = f"{finding.cluster.id}: {len(finding.cluster.members)} {finding.distribution.name}"
+            canvas.words_beside(words, Box(*(hull.min(0) - rim), *(hull.max(0) + rim)), space, CLUSTER_COLOUR, 9)
+
+
+def _shown_part(shape: tuple[int, int], breast: np.ndarray | None, rim_px: Sequence[int]) -> Part:
+    """The breast's box and a rim of so many (rows, cols); without a breast the whole image."""
+    if breast is None or not breast.any():
+        return slice(0, shape[0]), slice(0, shape[1])
+    inside = (np.flatnonzero(breast.any(axis)) for axis in (1, 0))
+    spans = zip(inside, shape, rim_px, strict=True)
+    rows, cols = (slice(max(int(i[0]) - rim, 0), min(int(i[-1]) + rim, size)) for i, size, rim in spans)
+    return rows, cols
+
+
+def _is_in(mc: Microcalcification, part: Part) -> bool:
+    return all(span.start <= place < span.stop for span, place in zip(part, (mc.row, mc.col), strict=True))

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from scipy.spatial import ConvexHull, QhullError
-from scipy.stats import chi2
+from scipy.special import gammaincinv
 
 from scripts.common.checks import check_fields
 from scripts.common.objects import Microcalcification, summarise
@@ -57,9 +57,9 @@ def hull_area_cm2(findings: Sequence[Microcalcification]) -> float | None:
 
 def poisson_limits(count: int) -> tuple[float, float]:
     """Exact 95 % interval of the mean of a Poisson count (Garwood, Biometrika 28:437, 1936)."""
-    tail = (1 - _CONFIDENCE) / 2
-    low = chi2.ppf(tail, 2 * count) / 2 if count else 0.0
-    return float(low), float(chi2.ppf(1 - tail, 2 * count + 2) / 2)
+    tail = (1 - _CONFIDENCE) / 2  # quantiles of the gamma distribution: half of those of chi-square
+    low = gammaincinv(count, tail) if count else 0.0
+    return float(low), float(gammaincinv(count + 1, 1 - tail))
 
 
 def count_change(prior: int, current: int, both: int = 0) -> Change:
