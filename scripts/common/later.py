@@ -13,6 +13,7 @@ from typing import Any
 
 #: Module, and who asks for it.
 SLOW = (
+    "matplotlib",
     "matplotlib.pyplot",  # monai.utils.jupyter_utils
     "scipy.signal",  # monai.data.ultrasound_confidence_map
     "sklearn",  # monai.metrics.embedding_collapse, and its parts:
@@ -58,6 +59,8 @@ def imported_later() -> Iterator[None]:
     """What is imported in this block gets those of the `SLOW` modules that are not there yet when it uses them."""
     stand_ins = {name: _Module(name) for name in SLOW if name not in sys.modules}
     for name, module in stand_ins.items():
+        if (parent := stand_ins.get(name.rpartition(".")[0])) is not None:
+            setattr(parent, name.rpartition(".")[2], module)  # as an import does
         module.__file__ = f"<{name}, imported when it is used>"
     sys.modules.update(stand_ins)
     try:

@@ -1,5 +1,8 @@
 """Pictures: regions found greedily, colours where they belong, empty findings."""
 
+import subprocess
+import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,6 +14,8 @@ from scripts.common.objects import label_objects, measure_objects
 from scripts.outputs.canvas import Box, Canvas, _font, write_drawing
 from scripts.outputs.failures import write_failed_picture
 from scripts.outputs.pictures import KIND_STYLES, densest_regions, draw_overlay, heat_map
+
+ROOT = Path(__file__).parents[2]
 
 
 def found(mask):
@@ -188,6 +193,15 @@ def test_a_failure_is_told_with_the_longest_of_names(tmp_path):
 def test_a_picture_is_written_as_it_was_drawn(tmp_path):
     picture = np.random.default_rng(0).integers(0, 256, (30, 20, 3), np.uint8)
     np.testing.assert_array_equal(np.asarray(Image.open(write_drawing(tmp_path / "a" / "b.png", picture))), picture)
+
+
+def test_writing_results_imports_no_matplotlib():
+    code = "import sys\nfrom scripts.common.later import imported_later\n"
+    code += "with imported_later():\n    import monai.bundle, monai.handlers\n"
+    code += "import scripts.outputs.writer, scripts.outputs.study.studies, scripts.outputs.follow_up\n"
+    code += "loaded = {'matplotlib', 'scipy.stats'} & {name for name in sys.modules}\nassert not loaded, loaded"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_the_heat_map_runs_from_blue_to_red_and_loses_no_peak():
