@@ -108,6 +108,7 @@ RULES: tuple[Run | Left, ...] = (
     Left(
         r"make follow-up.*|.*run (follow_up|region) .*", "needs ITK, make follow-up", "tests/outputs/test_follow_up.py"
     ),
+    Left(r".*quantizing .*", "needs requirements-export.txt", "tests/networks/test_int8.py"),
     Left(r".*exporting .*|.*bench\.exports .*", "needs requirements-export.txt", "tests/networks/test_export.py"),
     Left(r".*monai[-_]label.*|curl .*127.*", "needs MONAI Label, make test-server", "tests/server/test_monai_label.py"),
     Run(r"python -m monai\.bundle verify_net_in_out .*", "--device cpu"),

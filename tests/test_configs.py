@@ -28,7 +28,16 @@ COMBINATIONS = [
     ["train.json", "data_insertion.json"],
     ["train.json", "data_insertion.json", "hdogreg_recipe.json"],
     ["train.json", "data_insertion.json", "data_mixture.json"],
-    ["train.json", "data_insertion.json", "hdogreg_recipe.json", "data_mixture.json", "hdogreg_second_recipe.json"],
+    [
+        *("train.json", "data_insertion.json", "data_mixture.json", "hdogreg_recipe.json"),
+        *("second_wave.json", "hdogreg_second_recipe.json"),
+    ],
+    [
+        *("train.json", "slim_fcn_train.json", "data_insertion.json", "data_mixture.json", "slim_fcn_recipe.json"),
+        *("second_wave.json", "slim_fcn_second_recipe.json"),
+    ],
+    ["train.json", "data_insertion.json", "data_mixture.json", "quantize.json"],
+    ["train.json", "data_generic.json", "quantize.json"],
     ["train.json", "hdogreg_paper_train.json", "data_insertion.json"],
     ["train.json", "slim_fcn_train.json", "data_insertion.json", "slim_fcn_recipe.json"],
     ["train.json", "baseline_deeplab_v3_train.json", "data_insertion.json", "deeplab_v3_recipe.json"],

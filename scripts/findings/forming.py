@@ -61,4 +61,6 @@ def keep_objects(labels: np.ndarray, scores: np.ndarray, threshold: float) -> np
     """Labels without the objects whose score is below a threshold; labels and scores as in `ScoredObjects`."""
     keep = scores >= threshold
     keep[0] = False
+    if keep[1:].all():
+        return labels
     return np.where(keep, np.arange(keep.size), 0).astype(labels.dtype)[labels]

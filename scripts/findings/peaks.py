@@ -54,11 +54,17 @@ def peak_objects(
     Objects are restricted to `within`, bool (rows, cols). Those whose peak, and so whose score, is below `lowest` are
     left out: less work where they would be dropped.
     """
+    if within is not None and within.any():  # only where it is: less memory
+        box = tuple(slice(int(i[0]), int(i[-1]) + 1) for i in (np.flatnonzero(within.any(axis)) for axis in (1, 0)))
+        if within[box].size < within.size:
+            whole = np.zeros(probability.shape, np.int32)
+            whole[box], inner = peak_objects(probability[box], rule, within[box], lowest)
+            return whole, inner
     mask = (probability >= rule.floor) & (True if within is None else within)
     components, count = label_objects(mask)
     labels = np.zeros(probability.shape, np.int32)
     scores = [0.0]
-    values = np.where(mask, probability, 0).astype(np.float32)
+    values = np.where(mask, probability, 0).astype(np.float32, copy=False)
     is_high = np.bincount(components[mask & (values >= lowest)], minlength=count + 1) > 0
     is_top = mask & (values == cv2.dilate(values, _EIGHT.view(np.uint8)))  # no neighbour exceeds it
     tops = np.bincount(components[is_top], minlength=count + 1)

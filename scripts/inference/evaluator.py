@@ -1,5 +1,6 @@
 """Running over many images: an evaluator that survives a bad one, and computes the next while results are written."""
 
+import contextlib
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -26,11 +27,14 @@ class LookAhead:
     Each batch comes with the result of `compute` under `AHEAD`, or with the exception that it raised. While a batch
     is in the user's hands, the next one is read and computed; nothing further, so that memory stays bounded.
 
-    The loader's batches are dictionaries; those that hold `FAILURE` are passed on as they are.
+    The loader's batches are dictionaries; those that hold `FAILURE` are passed on as they are. `prepare` is called
+    while the first one is read.
     """
 
-    def __init__(self, loader: Iterable[Any], compute: Callable[[Any], Any]) -> None:
-        self.loader, self.compute = loader, compute
+    def __init__(
+        self, loader: Iterable[Any], compute: Callable[[Any], Any], prepare: Callable[[], Any] | None = None
+    ) -> None:
+        self.loader, self.compute, self.prepare = loader, compute, prepare
 
     def __len__(self) -> int:
         return len(self.loader)  # type: ignore[arg-type]
@@ -39,6 +43,8 @@ class LookAhead:
         with ThreadPoolExecutor(1, thread_name_prefix="look-ahead") as pool:
             batches = iter(self.loader)
             ahead = pool.submit(self._next, batches)
+            if self.prepare is not None:
+                self.prepare()
             while (batch := ahead.result()) is not None:
                 ahead = pool.submit(self._next, batches)
                 yield batch
@@ -65,7 +71,7 @@ class TolerantEvaluator(SupervisedEvaluator):
     def __init__(self, *args: Any, prefetch: bool = False, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if prefetch:
-            self.data_loader: Any = LookAhead(self.data_loader, self._forward)
+            self.data_loader: Any = LookAhead(self.data_loader, self._forward, self._prepare)
 
     def run(self, *args: Any, **kwargs: Any) -> None:
         """Run over all images; Ctrl-C ends it in order, a second one at once. None are left: nothing happens."""
@@ -94,6 +100,13 @@ class TolerantEvaluator(SupervisedEvaluator):
             logger.debug("processing failed", exc_info=True)
             engine.state.output = []
         return engine.state.output
+
+    def _prepare(self) -> None:
+        """Let an inferer that can (`TileInferer`) bring the network into its form; an error shows with the images."""
+        prepare = getattr(self.inferer, "prepare", None)
+        if prepare is not None:
+            with contextlib.suppress(Exception):
+                prepare(self.network.eval(), self.state.device)
 
     def _forward(self, batchdata: Any) -> dict[str, Any]:
         """The network's part of an iteration: {"image", "label", "pred"} and the breast masks."""

@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -74,6 +75,7 @@ class InferenceForm:
         self.precision, self.fuse = check_precision(precision), fuse
         self._int8 = Path(int8) if int8 else None
         check("int8", int8, self._int8 is not None or precision != "int8", "the file of the network's 8-bit form")
+        self._lock = threading.Lock()  # several threads may want it at once
         self._made: Any = None
         self._made_from: tuple[Any, ...] = ()
 
@@ -109,6 +111,7 @@ class InferenceForm:
     def _made_of(self, network: nn.Module, make: Callable[[], Any]) -> Any:
         weights = network.state_dict(keep_vars=True).values()
         source = (network, *((tensor.data_ptr(), tensor._version) for tensor in weights))
-        if source != self._made_from:
-            self._made, self._made_from = make(), source
-        return self._made
+        with self._lock:
+            if source != self._made_from:
+                self._made, self._made_from = make(), source
+            return self._made

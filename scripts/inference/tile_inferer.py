@@ -44,6 +44,10 @@ class TileInferer(Inferer):
         self.tiles, self.form = tiles, InferenceForm(precision, fuse, int8)
         self.outside_logit, self.default_spacing_mm = outside_logit, default_spacing_mm
 
+    def prepare(self, network: Callable[..., torch.Tensor], device: torch.device) -> None:
+        """Bring a network into the form that it runs in, which the first call would do."""
+        self.form.of(network, device)
+
     def __call__(
         self,
         inputs: torch.Tensor,

@@ -50,15 +50,15 @@ class Tile(NamedTuple):
 class Tiles:
     """Tiling of whole mammograms."""
 
-    tile_px: int = 1536  # side of a tile (512 in HDoGReg), a multiple of `align_px`; of bands the most rows
-    margin_px: int = 128  # dropped on every inner side (128 in HDoGReg; the slim FCN needs 22)
+    tile_px: int = 768  # side of a tile (512 in HDoGReg), a multiple of `align_px`; of bands the most rows
+    margin_px: int = 64  # dropped on every inner side (128 in HDoGReg; the slim FCN needs 22)
     align_px: int = 32  # tiles start at multiples of it: the network's stride (1 for a full-resolution network)
     batch_size: int = 1  # tiles per forward pass
     breast_only: bool = True  # skip tiles without breast and blank what is not breast
     #: Cut every tile down to the breast in its core and `margin_px` around it. No logit changes where the receptive
     #: field fits into the margin (the slim FCN); the FPN's norms see less that is not breast.
     crop: bool = True
-    bands: bool = False  # tiles are bands as wide as the breast, as few and as high as each other, instead of squares
+    bands: bool = True  # tiles are bands as wide as the breast, as few and as high as each other, instead of squares
 
     def __post_init__(self) -> None:
         check_fields(self, tile_px="[1, inf)", align_px="[1, inf)", batch_size="[1, inf)")

@@ -28,6 +28,11 @@ class WorkingGridInferer(Inferer):
         super().__init__()
         self.inferer, self.grid, self.default_spacing_mm = inferer, grid, default_spacing_mm
 
+    def prepare(self, network: Callable[..., torch.Tensor], device: torch.device) -> None:
+        """See `TileInferer.prepare`."""
+        if hasattr(self.inferer, "prepare"):
+            self.inferer.prepare(network, device)
+
     def __call__(
         self,
         inputs: torch.Tensor,

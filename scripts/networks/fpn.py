@@ -15,6 +15,9 @@ from scripts.networks.encoders import make_encoder
 from scripts.networks.fpn_decoder import DetailPath, FPNDecoder
 from scripts.networks.weights import load_encoder_weights
 
+#: The network computes on sides that are multiples of the one, and at least the other: BatchNorm cannot train on a
+#: single value per channel, so that an image of 32 x 32 is extended to 2 x 2 values at 1/32.
+STRIDE_PX, MINIMUM_PX = 32, 64
 BRANCH_STRIDE = 4
 #: What the full-resolution path sees around a pixel is 10 px; rounded up to a multiple of `BRANCH_STRIDE`.
 DETAIL_MARGIN_PX = 16
@@ -38,9 +41,6 @@ class FPN(nn.Module):
             tile's centre, False keeps them fixed to the pixel grid, which tiled inference likes better.
     """
 
-    # BatchNorm cannot train on a single value per channel: one image of 32 x 32 is padded to 2 x 2 values at 1/32
-    stride_px, minimum_px = 32, 64
-
     def __init__(
         self,
         encoder: str = "inception_v4",
@@ -63,6 +63,7 @@ class FPN(nn.Module):
         check("detail_channels", detail_channels, detail_channels >= 0, "0 (off) or more")
         check("input_std", input_std, input_std > 0, "a positive number")
         self.input_mean, self.input_std = float(input_mean), float(input_std)
+        self.stride_px, self.minimum_px = STRIDE_PX, MINIMUM_PX
         self.encoder = make_encoder(encoder, in_channels)
         load_encoder_weights(self.encoder, encoder, encoder_weights)
         self.decoder = FPNDecoder(self.encoder.out_channels, pyramid_channels, segmentation_channels, align_corners)
@@ -86,7 +87,7 @@ class FPN(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Logits [B, out_channels, H, W] of images in [0, 1], [B, in_channels, H, W], any size."""
         rows, cols = x.shape[2], x.shape[3]
-        return self.aligned(self.extended(x))[:, :, :rows, :cols]
+        return self.aligned(extended(x))[:, :, :rows, :cols]
 
     def aligned(self, x: torch.Tensor) -> torch.Tensor:
         """The same of images whose sides are multiples of 32 px, and 64 at least."""
@@ -96,16 +97,6 @@ class FPN(nn.Module):
             merged = self.detail(x, merged)
         return self.segmentation_head(merged)
 
-    @classmethod
-    def extended(cls, x: torch.Tensor) -> torch.Tensor:
-        """Images of any size extended by replication to sides that `aligned` takes."""
-        rows, cols = x.shape[2], x.shape[3]
-        extra_rows = max(-rows % cls.stride_px, cls.minimum_px - rows)
-        extra_cols = max(-cols % cls.stride_px, cls.minimum_px - cols)
-        if extra_rows > 0 or extra_cols > 0:
-            x = F.pad(x, [0, extra_cols, 0, extra_rows], mode="replicate")
-        return x
-
     def part(self, x: torch.Tensor, rows: slice, cols: slice) -> torch.Tensor:
         """The logits of a part within the image: the same as `forward(x)[:, :, rows, cols]`, with less work.
 
@@ -114,13 +105,23 @@ class FPN(nn.Module):
         """
         if self.detail is None or self.detail.upsample.align_corners:
             return self(x)[:, :, rows, cols]
-        x = (self.extended(x) - self.input_mean) / self.input_std
+        x = (extended(x) - self.input_mean) / self.input_std
         merged = self.dropout(self.decoder(self.encoder(x)))
         seen = [_seen(part, size) for part, size in zip((rows, cols), x.shape[2:], strict=True)]
         coarse = [slice(part.start // BRANCH_STRIDE, part.stop // BRANCH_STRIDE) for part in seen]
         detailed = self.detail(_cut(x, seen), _cut(merged, coarse))
         inner = [slice(part.start - w.start, part.stop - w.start) for part, w in zip((rows, cols), seen, strict=True)]
         return self.segmentation_head(detailed[:, :, inner[0], inner[1]])
+
+
+def extended(x: torch.Tensor, stride_px: int = STRIDE_PX, minimum_px: int = MINIMUM_PX) -> torch.Tensor:
+    """Images [B, C, H, W] extended by replication, at the bottom and right, to sides that `FPN.aligned` takes."""
+    rows, cols = x.shape[2], x.shape[3]
+    extra_rows = max(-rows % stride_px, minimum_px - rows)
+    extra_cols = max(-cols % stride_px, minimum_px - cols)
+    if extra_rows > 0 or extra_cols > 0:
+        x = F.pad(x, [0, extra_cols, 0, extra_rows], mode="replicate")
+    return x
 
 
 def _seen(part: slice, size: int) -> slice:

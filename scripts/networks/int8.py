@@ -15,7 +15,7 @@ from torch.utils.data import Dataset
 
 from scripts.common.checks import check, check_number
 from scripts.networks.checkpoint import LoadWeights, weights_digest
-from scripts.networks.fpn import FPN
+from scripts.networks.fpn import FPN, extended
 
 logger = logging.getLogger(__name__)
 #: Where a model's file holds the digest of the weights that it was made of.
@@ -25,6 +25,12 @@ DIGEST_KEY = ("microcalcifications", "weights")
 def int8_pays() -> bool:
     """Whether this processor has instructions for 8-bit products (VNNI): without, other arithmetic is as fast."""
     return torch.cpu._is_vnni_supported()
+
+
+def int8_beside(weights: str | Path) -> Path:
+    """Where the 8-bit form of weights lies: "model_int8.xml" beside "model.pt"."""
+    path = Path(weights)
+    return path.with_name(f"{path.stem}_int8.xml")
 
 
 class Int8FPN:
@@ -51,9 +57,9 @@ class Int8FPN:
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """The logits, on the processor."""
         rows, cols = x.shape[2:]
-        extended = FPN.extended(x.float()).contiguous().numpy()
+        images = extended(x.float()).contiguous().numpy()
         with self._lock:
-            logits = torch.from_numpy(self._request.infer([extended])[0].copy())
+            logits = torch.from_numpy(self._request.infer([images])[0].copy())
         return logits[:, :, :rows, :cols]
 
 
@@ -61,40 +67,38 @@ class Quantizer:
     """Makes the 8-bit form of an FPN's weights by NNCF (requirements-export.txt), with ranges taken from images.
 
     Args:
-        network: an FPN.
-        load_weights: fills it.
-        dataset: items with an "image" [1, rows, cols] in [0, 1] whose sides are multiples of 32; the first `count` are
-            looked at.
-        path: the .xml to write, beside it the .bin.
+        weights: the .pt; the form is put beside it (see `int8_beside`).
+        count: images that are looked at.
     """
 
-    def __init__(
-        self, network: nn.Module, load_weights: LoadWeights, dataset: Dataset, path: str | Path, count: int = 96
-    ) -> None:
-        check("network", type(network).__name__, isinstance(network, FPN), "FPN")
+    def __init__(self, weights: str | Path, count: int = 96) -> None:
         check_number("count", count, "[1, inf)", whole=True)
         check("nncf", None, find_spec("nncf") is not None, "it with pip install -r requirements-export.txt")
-        self.network, self.load_weights, self.dataset = network, load_weights, dataset
-        self.path, self.count = Path(path), count
+        self.weights, self.count = Path(weights), count
 
-    def write(self) -> Path:
-        """Load the weights, quantize them and write the files."""
+    def write(self, network: FPN, dataset: Dataset) -> Path:
+        """Load the weights, quantize them and write the files.
+
+        `dataset` has items with an "image" [1, rows, cols] in [0, 1], sides multiples of 32; the first `count`, or as
+        many as there are, are looked at.
+        """
         import nncf
         import openvino
 
-        self.load_weights.load(self.network)
-        network = _Aligned(self.network.cpu().eval()).eval()
+        check("network", type(network).__name__, isinstance(network, FPN), "FPN")
+        LoadWeights(self.weights).load(network)
+        aligned = _Aligned(network.cpu().eval()).eval()
         with torch.no_grad():
-            model = openvino.convert_model(network, example_input=torch.rand(1, 1, 256, 256))
+            model = openvino.convert_model(aligned, example_input=torch.rand(1, 1, 256, 256))
         model.reshape([-1, 1, -1, -1])
-        images = [self.dataset[index]["image"][None].numpy() for index in range(self.count)]
-        model = nncf.quantize(
-            model, nncf.Dataset(images), subset_size=len(images), preset=nncf.QuantizationPreset.MIXED
-        )
-        model.set_rt_info(weights_digest(self.network), list(DIGEST_KEY))
-        save_openvino(model, self.path)
-        logger.info("%s written, of %d images", self.path, len(images))
-        return self.path
+        images = [dataset[index]["image"][None].numpy() for index in range(min(self.count, len(dataset)))]
+        mixed = nncf.QuantizationPreset.MIXED  # activations around 0, too
+        model = nncf.quantize(model, nncf.Dataset(images), subset_size=len(images), preset=mixed)
+        model.set_rt_info(weights_digest(network), list(DIGEST_KEY))
+        path = int8_beside(self.weights)
+        save_openvino(model, path)
+        logger.info("%s written, of %d images", path, len(images))
+        return path
 
 
 class _Aligned(nn.Module):

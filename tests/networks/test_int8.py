@@ -94,20 +94,19 @@ def test_a_file_that_is_no_network_is_named(tmp_path, file, content):
         Int8FPN(path)
 
 
-def test_without_nncf_the_command_to_get_it_is_told(network, tmp_path, monkeypatch):
+def test_without_nncf_the_command_to_get_it_is_told(monkeypatch):
     monkeypatch.setattr(int8, "find_spec", lambda name: None)
     with pytest.raises(ValueError, match=r"nncf: got None; want it with pip install -r requirements-export\.txt"):
-        Quantizer(network, None, [], tmp_path / "model_int8.xml")
+        Quantizer("model.pt")
 
 
-def test_a_form_is_made_of_weights_and_images(tmp_path, root):
+def test_a_form_is_made_of_weights_and_images(tmp_path, root, network):
     pytest.importorskip("nncf", reason="needs requirements-export.txt")
-    from scripts.networks.checkpoint import LoadWeights
-
     images, places = spots(320, 320)
-    dataset = [{"image": image} for image in images]
-    made = Quantizer(shipped(root), LoadWeights(root / "models" / "model.pt"), dataset, tmp_path / "form.xml", 2)
-    run = Int8FPN(made.write())
-    assert run.digest == weights_digest(shipped(root))
+    torch.save(network.state_dict(), tmp_path / "mine.pt")
+    fresh = FPN(**network.arguments)
+    file = Quantizer(tmp_path / "mine.pt").write(fresh, [{"image": image} for image in images])
+    run = Int8FPN(file)
+    assert run.digest == weights_digest(network)
     assert min(run(images)[0, 1, row, col] for row, col in places) > 0
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["form.bin", "form.xml"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mine.pt", "mine_int8.bin", "mine_int8.xml"]

@@ -14,10 +14,14 @@ __all__ = ["DICOM_WRITERS", "is_dicom_input"]
 
 
 def import_ahead() -> None:
-    """Import highdicom in a thread of its own, while a network works on the first image."""
+    """Import highdicom, and have it read its tables, in a thread of its own, while a network works on an image."""
 
     def load() -> None:
+        from highdicom import _standard_utils
+
         from scripts.outputs.dicom import seg  # noqa: F401
+
+        _standard_utils.get_module_attribute_map()  # cached; else it is read when the first file is written
 
     threading.Thread(target=load, name="import-highdicom", daemon=True).start()
 
