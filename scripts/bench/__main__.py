@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from scripts.bench.commands import command_section, run_command
+from scripts.bench.commands import command_section, run_command, untrained_weights
 from scripts.bench.findings import findings_section
 from scripts.bench.floors import machine_speed, speed_section, stage_section
 from scripts.bench.growth import SWEEPS, growth_sections
@@ -20,7 +20,7 @@ from scripts.bench.picture import growth_picture
 from scripts.bench.references import bench_candidates, bench_network, plain_map, shipped_map
 from scripts.bench.report import Row, Section, as_json, as_markdown, machine
 from scripts.bench.scoring import scoring_section
-from scripts.bench.stages import HDOGREG, METHODS, ROOT, SLIM_FCN, stage_times
+from scripts.bench.stages import HDOGREG, METHODS, PAPER, ROOT, SLIM_FCN, stage_times
 from scripts.bench.training import RECIPES, training_rows, training_section
 from scripts.common.files import write_json
 from scripts.common.tables import write_text
@@ -67,10 +67,13 @@ def sections(args: argparse.Namespace, files: list[str], folder: str) -> Iterato
             yield in_fresh_process(bench_network, *both)
     if "command" in parts:
         rows: list[Row] = []
-        for method, count in ((HDOGREG, 1), (HDOGREG, len(files)), (SLIM_FCN, min(3, len(files)))):
+        for method, count in ((HDOGREG, 1), (HDOGREG, len(files)), (SLIM_FCN, len(files))):
             logger.info("command: %s, %d image(s)", method.name, count)
             place = f"{folder}/command_{len(rows)}"
             rows.append(run_command(method, files[:count], place, weights[method.name]))
+        logger.info("command: %s, 1 image", PAPER.name)
+        untrained = untrained_weights(PAPER, Path(folder, "untrained.pt"))
+        rows.append(run_command(PAPER, files[:1], f"{folder}/command_paper", untrained))
         yield command_section(rows)
     if "training" in parts:
         rows, backgrounds = list[Row](), args.background_dir or str(Path(files[0]).parent)

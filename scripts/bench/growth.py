@@ -112,7 +112,7 @@ def image_rows(method: Method, files: Sequence[str], folder: str, weights: str |
     for ahead in ("True", "False"):
         for count in sorted({min(n, len(files)) for n in (1, 5)}):
             place = f"{folder}/run_{ahead}_{count}"
-            row = run_command(method, files[:count], place, weights, (f"--{PREFETCH}", ahead))
+            row = run_command(method, files[:count], place, weights, ("--set", f"{PREFETCH}={ahead.lower()}"))
             rows.append({PREFETCH: ahead, **row})
     return rows
 

@@ -35,6 +35,9 @@ HDOGREG_CANDIDATES = Method(
     "HDoGReg, objects from candidates", ("configs/inference.json", "configs/hdogreg_candidates.json")
 )
 SLIM_FCN = Method("slim FCN", ("configs/inference.json", "configs/slim_fcn_inference.json"))
+PAPER = Method(
+    "HDoGReg, the authors' settings", ("configs/inference.json", "configs/hdogreg_paper_inference.json")
+)  # its weights are not shipped
 METHODS = (HDOGREG, HDOGREG_CANDIDATES, SLIM_FCN)
 PREFETCH = "evaluator::prefetch"  # config key: read and write beside the network of the next image
 

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from scripts.bench import __main__ as command
-from scripts.bench.commands import run_command
+from scripts.bench.commands import command_section, run_command, untrained_weights
 from scripts.bench.growth import growth_sections
 from scripts.bench.measure import Stopwatch
 from scripts.bench.outputs import outputs_section
@@ -15,6 +15,7 @@ from scripts.bench.scoring import scoring_section
 from scripts.bench.stages import (
     HDOGREG,
     HDOGREG_CANDIDATES,
+    PAPER,
     SLIM_FCN,
     STAGES,
     StagedMethod,
@@ -52,11 +53,19 @@ def test_flops_are_those_of_the_convolutions(tiny_weights, tmp_path):
 
 def test_stages_give_what_the_command_gives(file, tiny_weights, tmp_path):
     weights = weights_of(HDOGREG, tiny_weights)
-    row = run_command(HDOGREG, [file], tmp_path / "run", weights, ("--score_threshold", "0.05", "--device", "cpu"))
+    row = run_command(HDOGREG, [file], tmp_path / "run", weights, ("--score-threshold", "0.05", "--device", "cpu"))
     staged, watch = StagedMethod(HDOGREG._replace(changes=(("score_threshold", 0.05),)), tmp_path, weights), Stopwatch()
     watch.start_run()
     assert len(staged.run(file, watch)["analysis"].counted) == row["MCs"]
     assert row["images in the run"] == 1 and row["s per image"] > 0 and row["start-up s"] > 0
+    assert row["command to results s"] == pytest.approx(row["s per image"] + row["start-up s"])
+
+
+def test_the_authors_settings_are_timed_untrained(file, tmp_path):
+    row = run_command(PAPER, [file], tmp_path / "run", untrained_weights(PAPER, tmp_path / "untrained.pt"))
+    assert row["MCs"] == 0 and row["images in the run"] == 1
+    rows = [dict(row, **{"s per image": row["s per image"] / 4}), row]
+    assert [r["times faster than the authors' settings"] for r in command_section(rows).rows] == [4, 1]
 
 
 def test_scoring_is_timed():
