@@ -42,17 +42,8 @@ def run_command(
     words = [word for file in method.files[1:] for word in ("--config", file)]  # the first is the command's own
     words += [word for key, value in method.changes for word in ("--set", f"{key}={json.dumps(value)}")]
     words += ["--weights", weights] if weights else []
-    command = [
-        sys.executable,
-        "-m",
-        "scripts.command",
-        "segment",
-        str(source),
-        str(output),
-        "--quiet",
-        *words,
-        *options,
-    ]
+    words = [str(source), str(output), "--quiet", *words, *options]
+    command = [sys.executable, "-m", "scripts.command", "segment", *words]
     start, before = time.perf_counter(), os.times()
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=dict(os.environ))
     wall, after = time.perf_counter() - start, os.times()
