@@ -50,8 +50,10 @@ def lay_out(app: Path, methods: list[str], preset: str) -> list[str]:
         (model / "models").mkdir(exist_ok=True)
         if not (model / "models" / "model.pt").exists():
             shutil.copy(ROOT / "models" / weights, model / "models" / "model.pt")
-        for file in ("operating_points.json", "model_int8.xml", "model_int8.bin"):  # its 8-bit form suits model.pt only
-            shutil.copy(ROOT / "models" / file, model / "models")
+        shutil.copy(ROOT / "models" / "operating_points.json", model / "models")
+        if method == "hdogreg":
+            for file in (ROOT / "models").glob("model_int8.*"):
+                shutil.copy(file, model / "models")
         changes = {"weights": WEIGHTS}
         if not any('"score_threshold"' in Path(file).read_text(encoding="utf-8") for file in _files(overlays[0])):
             changes |= {"displayable_configs": {"preset": preset}, "preset": "@displayable_configs::preset"}

@@ -176,7 +176,6 @@ SPARED = {
     "shifted_sections",
     "phantoms",
     "benchmark",
-    "gallery_file",
 }
 SPARED |= {"bundle_root", "seed", "datalist_file", "data_note", "operating_points", "source"}
 

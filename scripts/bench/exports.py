@@ -93,7 +93,7 @@ def caller(
         return ExportedNetwork(path, threads)
     with tempfile.TemporaryDirectory() as folder:
         network = StagedMethod(METHODS[method], folder, weights).network.cpu()
-    run, arithmetic = InferenceForm("float32" if form == PLAIN else "auto", form != PLAIN).of(
+    run, arithmetic = InferenceForm("float32" if form == PLAIN else "auto", form != PLAIN, weights).of(
         network, torch.device("cpu")
     )
 

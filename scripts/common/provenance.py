@@ -15,7 +15,7 @@ try:
 except ImportError:  # Windows
     resource = None  # type: ignore[assignment]
 
-PACKAGES = ("monai", "torch", "numpy", "pydicom", "scikit-image", "opencv-python-headless")
+PACKAGES = ("monai", "torch", "numpy", "pydicom", "scikit-image", "opencv-python-headless", "openvino")
 
 
 def package_versions() -> dict[str, str]:

@@ -13,9 +13,8 @@ from torch import nn
 
 from scripts.common.checks import check
 from scripts.common.reimported import is_a
-from scripts.networks.checkpoint import weights_digest
 from scripts.networks.fpn import FPN
-from scripts.networks.int8 import Int8FPN, int8_pays
+from scripts.networks.int8 import Int8FPN, OtherWeightsError, int8_beside, int8_pays
 from scripts.networks.slim_fcn import SlimFCN
 from scripts.networks.slim_fcn_fused import fuse
 
@@ -24,7 +23,7 @@ PRECISIONS = ("auto", "float32", "bfloat16", "int8")
 
 
 def check_precision(precision: str) -> str:
-    """The precision, if it is known; else a ValueError."""
+    """The precision, if it is known; else a ValueError. "int8" is for inference on processors (`InferenceForm`)."""
     check("precision", precision, precision in PRECISIONS, f"one of {', '.join(PRECISIONS)}")
     return precision
 
@@ -33,9 +32,9 @@ def autocast_dtype(precision: str, device: torch.device) -> torch.dtype | None:
     """The type that matrix products and convolutions are cast to, or None for plain float32.
 
     "auto" is bfloat16 on processors with bf16 instructions (AVX-512 BF16 or AMX) and on GPUs that support it, else
-    float32; so is "int8" for whatever has no 8-bit form (see `InferenceForm`).
+    float32.
     """
-    if check_precision(precision) in ("auto", "int8"):
+    if check_precision(precision) == "auto":
         if device.type == "cuda":
             fast = torch.cuda.is_bf16_supported()
         else:
@@ -54,6 +53,7 @@ class AutocastInferer(SimpleInferer):
     def __init__(self, precision: str = "auto") -> None:
         super().__init__()
         self.precision = check_precision(precision)
+        check("precision", precision, precision != "int8", "another one: 8-bit integers are for inference")
 
     def __call__(self, inputs: torch.Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Forward pass; inputs [B, C, rows, cols]."""
@@ -66,47 +66,61 @@ class InferenceForm:
     """Turns a network into what inference calls, and says under which arithmetic.
 
     With `fuse` a slim FCN runs in its form for inference (scripts/networks/slim_fcn_fused.py). An FPN runs in 8-bit
-    integers where `int8` names a file that was made of its weights (scripts/networks/int8.py): with `precision` "auto"
-    on processors that are faster with it, with "int8" on all; GPUs take none. Both are made anew when a weight has been
-    written; other networks run as they are. `precision`: see `autocast_dtype`.
+    integers where a form of its weights lies beside the file `weights` (scripts/networks/int8.py): with `precision`
+    "auto" on processors that are faster with it, with "int8" on all; GPUs and other networks take none. Both are made
+    anew when a weight has been written; other networks run as they are. `precision`: see `autocast_dtype`.
     """
 
-    def __init__(self, precision: str = "auto", fuse: bool = True, int8: str | Path = "") -> None:
+    def __init__(self, precision: str = "auto", fuse: bool = True, weights: str | Path | None = None) -> None:
         self.precision, self.fuse = check_precision(precision), fuse
-        self._int8 = Path(int8) if int8 else None
-        check("int8", int8, self._int8 is not None or precision != "int8", "the file of the network's 8-bit form")
+        self._int8 = int8_beside(weights) if weights else None
         self._lock = threading.Lock()  # several threads may want it at once
         self._made: Any = None
         self._made_from: tuple[Any, ...] = ()
+        self._arithmetic = ""
+
+    @property
+    def arithmetic(self) -> str:
+        """What networks ran in last: int8, bfloat16 or float32; "" before."""
+        return self._arithmetic
 
     def of(
         self, network: Callable[..., torch.Tensor], device: torch.device
     ) -> tuple[Any, contextlib.AbstractContextManager[Any]]:
         """What to call instead of `network`, and the context to call it in."""
+        if is_a(network, FPN) and (form := self._int8_form(network, device)) is not None:
+            self._arithmetic = "int8"
+            return form, contextlib.nullcontext()
+        check(
+            "precision", self.precision, self.precision != "int8", "auto: this network on this device has no such form"
+        )
         dtype = autocast_dtype(self.precision, device)
+        self._arithmetic = str(dtype or torch.float32).removeprefix("torch.")
         if self.fuse and is_a(network, SlimFCN):
             return self._made_of(network, lambda: fuse(network, dtype or torch.float32)), contextlib.nullcontext()
-        if is_a(network, FPN) and self._wants_int8(device):
-            form = self._made_of(network, lambda: self._int8_form(network))
-            if form is not None:
-                return form, contextlib.nullcontext()
         if dtype is None:
             return network, contextlib.nullcontext()
         return network, torch.autocast(device.type, dtype=dtype)
 
-    def _wants_int8(self, device: torch.device) -> bool:
-        if self._int8 is None or device.type != "cpu":
-            return False
-        return self.precision == "int8" or (self.precision == "auto" and int8_pays() and self._int8.is_file())
+    def _int8_form(self, network: FPN, device: torch.device) -> Int8FPN | None:
+        """The 8-bit form, or None where it is not wanted, or the file is of other weights (of a training, say)."""
+        path, is_asked = self._int8, self.precision == "int8"
+        if path is None or device.type != "cpu":
+            return None
+        if not (is_asked or (self.precision == "auto" and int8_pays() and path.is_file())):
+            return None
 
-    def _int8_form(self, network: nn.Module) -> Int8FPN | None:
-        """The 8-bit form, or None where the file is of other weights (of a network that was trained on, say)."""
-        form = Int8FPN(self._int8 or "")
-        if form.digest == weights_digest(network):
-            return form
-        check("precision", self.precision, self.precision != "int8", f"another one: {self._int8} is of other weights")
-        logger.info("%s is of other weights: the network runs without it", self._int8)
-        return None
+        def make() -> Int8FPN | None:
+            try:
+                return Int8FPN(path, network)
+            except OtherWeightsError as error:
+                if is_asked:
+                    raise
+                logger.info("%s: the network runs without it", error)
+                return None
+
+        form: Int8FPN | None = self._made_of(network, make)
+        return form
 
     def _made_of(self, network: nn.Module, make: Callable[[], Any]) -> Any:
         weights = network.state_dict(keep_vars=True).values()

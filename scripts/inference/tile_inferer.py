@@ -26,7 +26,7 @@ class TileInferer(Inferer):
     depend on where the tiles lie.
 
     Args:
-        precision, fuse, int8: see `InferenceForm`.
+        precision, fuse, weights: see `InferenceForm`.
         outside_logit: logit of pixels outside the breast.
         default_spacing_mm: pixel size that the breast mask assumes where the input's metadata holds none.
     """
@@ -38,11 +38,16 @@ class TileInferer(Inferer):
         fuse: bool = True,
         outside_logit: float = -20.0,
         default_spacing_mm: float = 0.07,
-        int8: str | Path = "",
+        weights: str | Path | None = None,
     ) -> None:
         super().__init__()
-        self.tiles, self.form = tiles, InferenceForm(precision, fuse, int8)
+        self.tiles, self.form = tiles, InferenceForm(precision, fuse, weights)
         self.outside_logit, self.default_spacing_mm = outside_logit, default_spacing_mm
+
+    @property
+    def arithmetic(self) -> str:
+        """What the network ran in: see `InferenceForm.arithmetic`."""
+        return self.form.arithmetic
 
     def prepare(self, network: Callable[..., torch.Tensor], device: torch.device) -> None:
         """Bring a network into the form that it runs in, which the first call would do."""

@@ -116,7 +116,8 @@ class Tiles:
     def _bands(self, first: int, last: int, size_px: int) -> list[Span]:
         """Rows of bands over [first, last) of `size_px` rows and the margin on both sides."""
         start = max(first - self.margin_px, 0) // self.align_px * self.align_px
-        length = min(last + self.margin_px, size_px) - start
+        length = -(-(last + self.margin_px - start) // self.align_px) * self.align_px
+        length = min(length, size_px - start)
         shared, step = 2 * self.margin_px, 1 if self.align_px == 1 else PART_STEP_PX
         count = max(-(-(length - shared) // (self.tile_px - shared)), 1)
         height = -(-(length + (count - 1) * shared) // count)  # of one band alone the rows that there are

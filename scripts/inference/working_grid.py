@@ -28,6 +28,11 @@ class WorkingGridInferer(Inferer):
         super().__init__()
         self.inferer, self.grid, self.default_spacing_mm = inferer, grid, default_spacing_mm
 
+    @property
+    def arithmetic(self) -> str:
+        """See `TileInferer.arithmetic`; "" where the inferer does not tell."""
+        return str(getattr(self.inferer, "arithmetic", ""))
+
     def prepare(self, network: Callable[..., torch.Tensor], device: torch.device) -> None:
         """See `TileInferer.prepare`."""
         if hasattr(self.inferer, "prepare"):

@@ -3,7 +3,9 @@
 `Quantizer` makes the file of given weights (configs/quantize.json), `Int8FPN` runs it.
 """
 
+import hashlib
 import logging
+import sys
 import threading
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,12 +16,18 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from scripts.common.checks import check, check_number
+from scripts.common.errors import one_line
+from scripts.common.files import sha256_of
 from scripts.networks.checkpoint import LoadWeights, weights_digest
 from scripts.networks.fpn import FPN, extended
 
 logger = logging.getLogger(__name__)
-#: Where a model's file holds the digest of the weights that it was made of.
-DIGEST_KEY = ("microcalcifications", "weights")
+#: Where a model's .xml holds the hashes of the network that it was made of, and of its .bin.
+OURS, NETWORK, BIN = "microcalcifications", "network", "bin"
+
+
+class OtherWeightsError(ValueError):
+    """An 8-bit form that was made of other weights."""
 
 
 def int8_pays() -> bool:
@@ -33,31 +41,59 @@ def int8_beside(weights: str | Path) -> Path:
     return path.with_name(f"{path.stem}_int8.xml")
 
 
+def int8_digest(network: FPN) -> str:
+    """Hash of what an 8-bit form is made of: the weights, and those arguments of the network that change its output."""
+    about = [network.input_mean, network.input_std, network.arguments["align_corners"]]
+    return hashlib.sha256(f"{weights_digest(network)} {about}".encode()).hexdigest()
+
+
+def import_openvino() -> Any:
+    """OpenVINO, which would otherwise tell Google Analytics, from a fork of this process, that it was imported."""
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # its own stand-in is taken then
+    import openvino
+
+    return openvino
+
+
 class Int8FPN:
     """Calls a file of `Quantizer` as one calls the network: [B, 1, H, W] in [0, 1] to float32 logits [B, maps, H, W].
 
+    What is not in 8 bits is in float32, so that results do not depend on the processor's other instructions.
+
     Args:
-        path: the .xml; its .bin lies beside it. ValueError where OpenVINO cannot read it.
+        path: the .xml; its .bin lies beside it.
+        network: the FPN that it must have been made of; OtherWeightsError where it was not.
         threads: that OpenVINO may take; None: as many as PyTorch.
+
+    Raises:
+        ValueError: there is no such file, it cannot be read, or the .bin is not this .xml's.
     """
 
-    def __init__(self, path: str | Path, threads: int | None = None) -> None:
-        import openvino
-
-        options = {"INFERENCE_NUM_THREADS": threads or torch.get_num_threads(), "ENABLE_CPU_PINNING": False}
+    def __init__(self, path: str | Path, network: FPN, threads: int | None = None) -> None:
+        path = Path(path)
+        remedy = "want the files of `run quantizing`, or --precision bfloat16"
+        if not path.is_file():
+            raise ValueError(f"{path}: does not exist; {remedy}")
+        options: dict[str, Any] = {"INFERENCE_NUM_THREADS": threads or torch.get_num_threads()}
+        options |= {"ENABLE_CPU_PINNING": False, "INFERENCE_PRECISION_HINT": "f32", "CPU_RUNTIME_CACHE_CAPACITY": 64}
+        core = import_openvino().Core()
         try:
-            core = openvino.Core()
             model = core.read_model(str(path))
-            self.digest = str(model.get_rt_info(list(DIGEST_KEY)).value) if model.has_rt_info(list(DIGEST_KEY)) else ""
-            self._request = core.compile_model(model, "CPU", options).create_infer_request()
+            told = [str(model.get_rt_info([OURS, key]).value) for key in (NETWORK, BIN)]
+            if told[0] == int8_digest(network):
+                self._request = core.compile_model(model, "CPU", options).create_infer_request()
         except RuntimeError as error:
-            raise ValueError(f"{path}: cannot be read as a network of OpenVINO: {str(error).strip()}") from error
+            raise ValueError(f"{path}: cannot be read ({one_line(error, 200)}); {remedy}") from error
+        if told[0] != int8_digest(network):
+            raise OtherWeightsError(f"{path}: is of other weights or another network; {remedy}")
+        if told[1] != sha256_of(path.with_suffix(".bin")):
+            raise ValueError(f"{path}: its .bin is not the one that it was written with; {remedy}")
         self._lock = threading.Lock()  # a request takes one image at a time
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """The logits, on the processor."""
         rows, cols = x.shape[2:]
-        images = extended(x.float()).contiguous().numpy()
+        images = extended(x.detach().float()).contiguous().numpy()
         with self._lock:
             logits = torch.from_numpy(self._request.infer([images])[0].copy())
         return logits[:, :, :rows, :cols]
@@ -82,8 +118,8 @@ class Quantizer:
         `dataset` has items with an "image" [1, rows, cols] in [0, 1], sides multiples of 32; the first `count`, or as
         many as there are, are looked at.
         """
+        openvino = import_openvino()
         import nncf
-        import openvino
 
         check("network", type(network).__name__, isinstance(network, FPN), "FPN")
         LoadWeights(self.weights).load(network)
@@ -94,7 +130,7 @@ class Quantizer:
         images = [dataset[index]["image"][None].numpy() for index in range(min(self.count, len(dataset)))]
         mixed = nncf.QuantizationPreset.MIXED  # activations around 0, too
         model = nncf.quantize(model, nncf.Dataset(images), subset_size=len(images), preset=mixed)
-        model.set_rt_info(weights_digest(network), list(DIGEST_KEY))
+        model.set_rt_info(int8_digest(network), [OURS, NETWORK])
         path = int8_beside(self.weights)
         save_openvino(model, path)
         logger.info("%s written, of %d images", path, len(images))
@@ -111,12 +147,15 @@ class _Aligned(nn.Module):
 
 
 def save_openvino(model: Any, path: Path) -> None:
-    """Write a model of OpenVINO, .xml and .bin; what is there is replaced when both are done."""
-    import openvino
+    """Write a model of OpenVINO, .xml and .bin; what is there is replaced when both are done.
 
-    folder = path.with_suffix(".partial")
+    The .xml says which .bin belongs to it, as two files cannot be replaced at once.
+    """
+    openvino, folder = import_openvino(), path.with_suffix(".partial")
     folder.mkdir(parents=True, exist_ok=True)
-    openvino.save_model(model, str(folder / path.name), compress_to_fp16=False)
+    for _ in range(2):  # the second time with the hash of what the first one wrote
+        openvino.save_model(model, str(folder / path.name), compress_to_fp16=False)
+        model.set_rt_info(sha256_of((folder / path.name).with_suffix(".bin")), [OURS, BIN])
     for suffix in (".bin", ".xml"):  # the .xml last: it is what is opened
         (folder / path.name).with_suffix(suffix).replace(path.with_suffix(suffix))
     folder.rmdir()

@@ -4,11 +4,11 @@ A mask, a segmentation or a table of it would look like "nothing found": there i
 """
 
 import logging
-import textwrap
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from scripts.common.errors import one_line
 from scripts.common.files import write_json
 from scripts.common.identity import Identity
 from scripts.common.outcomes import FAILED, NOT_ATTEMPTED
@@ -68,7 +68,7 @@ def write_failed_picture(path: Path, record: Mapping[str, Any]) -> Path:
     """A picture that says FAILED or NOT ATTEMPTED, and why."""
     canvas = Canvas(13, 9, dpi=75)
     status = str(record["status"])
-    reason = textwrap.shorten(f"{record['stage']}: {record['reason']}", 1000)
+    reason = one_line(f"{record['stage']}: {record['reason']}", 1000)
     left, y = 0.06 * canvas.box.right, 0.26 * canvas.box.bottom
     for size, colour, words in (
         (48, WARNING_COLOUR, status.upper()),

@@ -74,7 +74,7 @@ class RunReport:
         self.earlier: list[dict[str, Any]] = []  # of other inputs
         self.pending: dict[str, None] = {}  # names of the images that are still to be done
         self.started = self.last = time.perf_counter()
-        self.state, self.unwritten = "", ""
+        self.state, self.unwritten, self.arithmetic = "", "", ""
         self.bar = tqdm(disable=True)
         self.journal = Journal(self.path.parent)
         self._lock: TextIO | None = None
@@ -88,9 +88,13 @@ class RunReport:
     def attach(self, engine: Engine) -> None:
         """Register with an evaluator, as its last handler."""
         engine.add_event_handler(Events.STARTED, lambda engine: self.start(engine.state.epoch_length))
-        engine.add_event_handler(Events.ITERATION_COMPLETED, lambda engine: self.add(self.entry_of(engine.state)))
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self._completed)
         engine.add_event_handler(Events.COMPLETED, lambda engine: self.end())
         engine.add_event_handler(Events.EXCEPTION_RAISED, self._raised)
+
+    def _completed(self, engine: Any) -> None:
+        self.arithmetic = str(getattr(getattr(engine, "inferer", None), "arithmetic", ""))
+        self.add(self.entry_of(engine.state))
 
     def known(self, items: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
         """What an earlier run tells of these files, by image_id: entries to be kept if they hold (`is_done`)."""
@@ -269,7 +273,7 @@ class RunReport:
             "peak_memory_mb": peak_memory_mb(),
         }
         lasting = {"inputs": self.inputs, "settings": self.settings, "settings_sha256": digest_of(self.settings)}
-        lasting |= {"weights": self.weights, "versions": self.versions}
+        lasting |= {"weights": self.weights, "arithmetic": self.arithmetic, "versions": self.versions}
         names = {entry["image_id"] for entry in images}
         lasting |= {"images": images, "not_attempted": [entry["image_id"] for entry in pending]}
         lasting |= {"earlier_images": [entry for entry in self.earlier if entry.get("image_id") not in names]}

@@ -1,16 +1,21 @@
 """The 8-bit form of the shipped weights: whose it is, what it gives, and when it is not used."""
 
 import logging
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from monai.bundle import ConfigParser
 
-from scripts.inference.precision import InferenceForm
+from scripts.inference.precision import AutocastInferer, InferenceForm
 from scripts.networks import int8
-from scripts.networks.checkpoint import weights_digest
 from scripts.networks.fpn import FPN
-from scripts.networks.int8 import Int8FPN, Quantizer
+from scripts.networks.int8 import Int8FPN, OtherWeightsError, Quantizer, int8_beside
 
 CPU = torch.device("cpu")
 
@@ -23,8 +28,13 @@ def shipped(root):
 
 
 @pytest.fixture(scope="module")
-def file(root):
-    return root / "models" / "model_int8.xml"
+def weights(root):
+    return root / "models" / "model.pt"
+
+
+@pytest.fixture(scope="module")
+def file(weights):
+    return int8_beside(weights)
 
 
 @pytest.fixture(scope="module")
@@ -45,15 +55,40 @@ def spots(rows, cols):
     return images.clamp(0, 1), places
 
 
-def test_the_shipped_form_is_of_the_shipped_weights(file, network):
-    assert Int8FPN(file).digest == weights_digest(network)
+def test_the_shipped_config_runs_the_shipped_form(root, network, monkeypatch):
+    monkeypatch.setattr("scripts.inference.precision.int8_pays", lambda: True)
+    monkeypatch.chdir(root)
+    parser = ConfigParser()
+    parser.read_config("configs/inference.json")
+    inferer = parser.get_parsed_content("inferer")
+    assert isinstance(inferer.inferer.form.of(network, CPU)[0], Int8FPN) and inferer.arithmetic == "int8"
+
+
+def test_making_it_tells_nobody(root, tmp_path):
+    """OpenVINO's converter would post that it was imported, from a fork; a hook that sees every connection is told."""
+    code = """
+import sys
+sys.addaudithook(lambda name, about: name in ("socket.connect", "socket.getaddrinfo", "os.fork") and print(name, about))
+import torch
+from scripts.networks.fpn import FPN
+from scripts.networks.int8 import Int8FPN
+sizes = {"pyramid_channels": 128, "segmentation_channels": 64, "detail_channels": 16}
+network = FPN("residual", out_channels=2, align_corners=False, **sizes)
+network.load_state_dict(torch.load("models/model.pt", weights_only=True))
+Int8FPN("models/model_int8.xml", network)
+"""
+    told = subprocess.run(
+        [sys.executable, "-c", code], cwd=root, env=os.environ | {"HOME": str(tmp_path)}, capture_output=True, text=True
+    )
+    assert (told.returncode, told.stdout) == (0, ""), told.stderr
+    assert not list(tmp_path.iterdir())
 
 
 def test_it_finds_what_float32_finds_at_any_size(file, network):
     images, places = spots(333, 310)
     with torch.no_grad():
         wanted = network(images).sigmoid()
-    found = Int8FPN(file, threads=1)(images).sigmoid()
+    found = Int8FPN(file, network, threads=1)(images).sigmoid()
     assert found.dtype == torch.float32 and found.shape == wanted.shape == (2, 2, 333, 310)
     for row, col in places:
         near = (slice(row - 2, row + 3), slice(col - 2, col + 3))
@@ -62,36 +97,63 @@ def test_it_finds_what_float32_finds_at_any_size(file, network):
     assert abs((found[:, 1] > 0.5).sum() - (wanted[:, 1] > 0.5).sum()) < 0.15 * (wanted[:, 1] > 0.5).sum()
 
 
-def test_it_is_used_where_it_pays_and_never_on_a_gpu(file, network, monkeypatch):
+def test_it_is_used_where_it_pays_and_never_on_a_gpu(weights, network, monkeypatch):
     for pays in (True, False):
         monkeypatch.setattr("scripts.inference.precision.int8_pays", lambda pays=pays: pays)
-        assert isinstance(InferenceForm("auto", int8=file).of(network, CPU)[0], Int8FPN) == pays
-        assert isinstance(InferenceForm("int8", int8=file).of(network, CPU)[0], Int8FPN)
-        assert InferenceForm("int8", int8=file).of(network, torch.device("cuda"))[0] is network
-    assert InferenceForm("bfloat16", int8=file).of(network, CPU)[0] is network
-    assert InferenceForm("auto", int8=file.with_name("none.xml")).of(network, CPU)[0] is network
+        form = InferenceForm("auto", weights=weights)
+        assert isinstance(form.of(network, CPU)[0], Int8FPN) == pays == (form.arithmetic == "int8")
+        assert isinstance(InferenceForm("int8", weights=str(weights)).of(network, CPU)[0], Int8FPN)
+    for form, device in (("bfloat16", CPU), ("float32", CPU), ("auto", torch.device("cuda"))):
+        assert InferenceForm(form, weights=weights).of(network, device)[0] is network
+    for none in (weights.with_name("none.pt"), "", None):
+        assert InferenceForm("auto", weights=none).of(network, CPU)[0] is network
 
 
-def test_other_weights_do_without_it(root, file, monkeypatch, caplog):
+def test_where_it_cannot_be_had_asking_for_it_is_an_error(weights, network):
+    for other, device in ((network, torch.device("cuda")), (torch.nn.Conv2d(1, 1, 3), CPU)):
+        with pytest.raises(
+            ValueError, match="precision: got 'int8'; want auto: this network on this device has no such"
+        ):
+            InferenceForm("int8", weights=weights).of(other, device)
+    with pytest.raises(ValueError, match=r"none_int8\.xml: does not exist; want the files of `run quantizing`"):
+        InferenceForm("int8", weights=weights.with_name("none.pt")).of(network, CPU)
+    with pytest.raises(ValueError, match="precision: got 'int8'; want another one: 8-bit integers are for inference"):
+        AutocastInferer("int8")
+
+
+@pytest.mark.parametrize("change", ["weights", "input_mean"])
+def test_other_networks_do_without_it(change, root, weights, monkeypatch, caplog):
     monkeypatch.setattr("scripts.inference.precision.int8_pays", lambda: True)
-    network, form = shipped(root), InferenceForm("auto", int8=file)
-    assert isinstance(form.of(network, CPU)[0], Int8FPN)
-    with torch.no_grad():
-        network.segmentation_head[0].bias.add_(1)  # as training does
+    network, form = shipped(root), InferenceForm("auto", weights=weights)
+    if change == "weights":
+        assert isinstance(form.of(network, CPU)[0], Int8FPN)
+        with torch.no_grad():
+            network.segmentation_head[0].bias.add_(1)  # as training does
+    else:
+        network.input_mean = 0.4
     with caplog.at_level(logging.INFO):
         assert form.of(network, CPU)[0] is network
         assert form.of(network, CPU)[0] is network  # and is told once
     assert caplog.text.count("is of other weights") == 1
-    with pytest.raises(ValueError, match=r"precision: got 'int8'; want another one: .*model_int8\.xml is of other"):
-        InferenceForm("int8", int8=file).of(network, CPU)
+    with pytest.raises(OtherWeightsError, match=r"model_int8\.xml: is of other weights"):
+        InferenceForm("int8", weights=weights).of(network, CPU)
 
 
 @pytest.mark.parametrize("content", [b"", b"<net/>", b"no graph at all", None])
-def test_a_file_that_is_no_network_is_named(tmp_path, file, content):
+def test_a_file_that_is_no_network_is_named(tmp_path, file, network, content):
     path = tmp_path / "model_int8.xml"
     path.write_bytes(file.read_bytes() if content is None else content)  # None: its .bin is missing
-    with pytest.raises(ValueError, match=r"model_int8\.xml: cannot be read as a network of OpenVINO"):
-        Int8FPN(path)
+    with pytest.raises(ValueError, match=r"model_int8\.xml: cannot be read .*; want the files of `run quantizing`"):
+        Int8FPN(path, network)
+
+
+def test_a_bin_of_another_form_is_refused(tmp_path, file, network):
+    path = Path(shutil.copy(file, tmp_path))
+    content = bytearray(file.with_suffix(".bin").read_bytes())
+    content[len(content) // 2] ^= 1
+    path.with_suffix(".bin").write_bytes(content)
+    with pytest.raises(ValueError, match=r"model_int8\.xml: its \.bin is not the one that it was written with"):
+        Int8FPN(path, network)
 
 
 def test_without_nncf_the_command_to_get_it_is_told(monkeypatch):
@@ -106,7 +168,6 @@ def test_a_form_is_made_of_weights_and_images(tmp_path, root, network):
     torch.save(network.state_dict(), tmp_path / "mine.pt")
     fresh = FPN(**network.arguments)
     file = Quantizer(tmp_path / "mine.pt").write(fresh, [{"image": image} for image in images])
-    run = Int8FPN(file)
-    assert run.digest == weights_digest(network)
+    run = Int8FPN(file, network)
     assert min(run(images)[0, 1, row, col] for row, col in places) > 0
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mine.pt", "mine_int8.bin", "mine_int8.xml"]

@@ -3,6 +3,7 @@
 highdicom is imported when the first of them is written, or `import_ahead` says so: it takes a second.
 """
 
+import contextlib
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -17,11 +18,12 @@ def import_ahead() -> None:
     """Import highdicom, and have it read its tables, in a thread of its own, while a network works on an image."""
 
     def load() -> None:
-        from highdicom import _standard_utils
+        with contextlib.suppress(Exception):  # it shows when the first file is written
+            from highdicom import _standard_utils
 
-        from scripts.outputs.dicom import seg  # noqa: F401
+            from scripts.outputs.dicom import seg  # noqa: F401
 
-        _standard_utils.get_module_attribute_map()  # cached; else it is read when the first file is written
+            _standard_utils.get_module_attribute_map()  # cached; else it is read when the first file is written
 
     threading.Thread(target=load, name="import-highdicom", daemon=True).start()
 
