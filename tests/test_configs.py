@@ -306,3 +306,10 @@ def test_shipped_weights_fit_their_network_and_the_zoos_limit(configs, name, ove
     parser.read_config([str(configs / config) for config in ("inference.json", overlay) if config])
     network = parser.get_parsed_content("network_def")
     network.load_state_dict(torch.load(path, weights_only=True), strict=True)
+
+
+def test_calcified_arteries_are_background_to_the_slim_fcn(configs):
+    parser = ConfigParser()
+    parser.read_config([str(configs / name) for name in ("train.json", "slim_fcn_train.json")])
+    target = parser.get_parsed_content("target")({"label": torch.tensor([[[0, 1, 2, 3]]], dtype=torch.uint8)})["label"]
+    assert target.dtype == torch.float32 and target.tolist() == [[[0, 1, 2, 0]]]

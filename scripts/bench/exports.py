@@ -92,9 +92,10 @@ def caller(
     if path is not None:
         return ExportedNetwork(path, threads)
     with tempfile.TemporaryDirectory() as folder:
-        network = StagedMethod(METHODS[method], folder, weights).network.cpu()
-    run, arithmetic = InferenceForm("float32" if form == PLAIN else "auto", form != PLAIN, weights).of(
-        network, torch.device("cpu")
+        staged = StagedMethod(METHODS[method], folder, weights)
+    own = staged.parser.get_parsed_content("inferer").inferer.form
+    run, arithmetic = (InferenceForm("float32", fuse=False) if form == PLAIN else own).of(
+        staged.network.cpu(), torch.device("cpu")
     )
 
     def logits(x: torch.Tensor) -> torch.Tensor:

@@ -91,9 +91,8 @@ class InferenceForm:
         if is_a(network, FPN) and (form := self._int8_form(network, device)) is not None:
             self._arithmetic = "int8"
             return form, contextlib.nullcontext()
-        check(
-            "precision", self.precision, self.precision != "int8", "auto: this network on this device has no such form"
-        )
+        if self.precision == "int8":
+            raise ValueError("precision: got 'int8'; want auto: this network on this device has no such form")
         dtype = autocast_dtype(self.precision, device)
         self._arithmetic = str(dtype or torch.float32).removeprefix("torch.")
         if self.fuse and is_a(network, SlimFCN):

@@ -2,6 +2,7 @@
 
 import itertools
 import sys
+import time
 
 import pytest
 
@@ -52,13 +53,13 @@ def test_flops_are_those_of_the_convolutions(tiny_weights, tmp_path):
 
 
 def test_stages_give_what_the_command_gives(file, tiny_weights, tmp_path):
-    weights = weights_of(HDOGREG, tiny_weights)
+    weights, start = weights_of(HDOGREG, tiny_weights), time.perf_counter()
     row = run_command(HDOGREG, [file], tmp_path / "run", weights, ("--score-threshold", "0.05", "--device", "cpu"))
+    assert row["s per image"] < row["command to results s"] < time.perf_counter() - start
     staged, watch = StagedMethod(HDOGREG._replace(changes=(("score_threshold", 0.05),)), tmp_path, weights), Stopwatch()
     watch.start_run()
     assert len(staged.run(file, watch)["analysis"].counted) == row["MCs"]
     assert row["images in the run"] == 1 and row["s per image"] > 0 and row["start-up s"] > 0
-    assert row["command to results s"] == pytest.approx(row["s per image"] + row["start-up s"])
 
 
 def test_the_authors_settings_are_timed_untrained(file, tmp_path):

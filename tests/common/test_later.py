@@ -67,3 +67,19 @@ def test_a_wrong_name_of_a_module_is_told_when_it_is_used():
         name()
     with pytest.raises(AttributeError):
         getattr(_Module("json"), "__wrapped__")  # noqa: B009 - the name is of Python's own, and no stand-in has it
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_garbage_is_collected_again_after_the_block(enabled):
+    code = f"""
+import gc
+from scripts.common.later import without_collecting
+gc.enable() if {enabled} else gc.disable()
+try:
+    with without_collecting():
+        assert not gc.isenabled()
+        raise OSError
+except OSError:
+    assert gc.isenabled() is {enabled} and gc.get_freeze_count() > 0
+"""
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0

@@ -131,3 +131,18 @@ def test_left_out_are_only_objects_that_score_below_the_lowest_peak(lowest):
     peaks = ndimage.maximum(values, labels, np.arange(1, len(scores)))
     assert list(remaining[1:]) == list(scores[1:][peaks >= lowest])
     np.testing.assert_array_equal(fewer > 0, np.isin(labels, 1 + np.flatnonzero(peaks >= lowest)))
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.sampled_from([0.0, 0.1, 0.4]))
+def test_a_breast_in_part_of_the_image_changes_nothing(seed, lowest):
+    """Objects are formed in the box of `within`: as if everything outside of it were 0."""
+    rng = np.random.default_rng(seed)
+    probability = ndimage.gaussian_filter(rng.random((60, 80)) ** 6, 1.2).astype(np.float32) * 2
+    within = np.zeros((60, 80), bool)
+    (top, bottom), (left, right) = (np.sort(rng.integers(0, size, 2)) for size in (60, 80))
+    within[top : bottom + 1, left : right + 1] = rng.random((bottom + 1 - top, right + 1 - left)) > 0.1
+    labels, scores = peak_objects(probability, within=within, lowest=lowest)
+    wanted, values = peak_objects(np.where(within, probability, 0), lowest=lowest)
+    np.testing.assert_array_equal(labels, wanted)
+    np.testing.assert_array_equal(scores, values)

@@ -33,6 +33,37 @@ def test_the_next_batch_is_computed_meanwhile_and_no_further_one():
     loader.close()
 
 
+def test_what_is_to_be_prepared_is_prepared_once_while_the_first_batch_is_read():
+    reading, prepared = threading.Event(), []
+
+    def batches():
+        assert reading.wait(5)  # set by what is prepared: it does not wait for the first batch
+        yield from ({"x": i} for i in range(3))
+
+    loader = LookAhead(batches(), lambda batch: batch["x"], lambda: (prepared.append(1), reading.set()))
+    assert [batch[AHEAD] for batch in loader] == [0, 1, 2] and prepared == [1]
+
+
+def test_an_error_in_preparing_shows_with_the_images():
+    class Broken(SimpleInferer):
+        def prepare(self, network, device):
+            raise ValueError("no form")
+
+    images = [{"image": MetaTensor(torch.ones(1, 4, 4), meta={"filename_or_obj": name})} for name in ("a", "b")]
+    inferer = Broken()
+    evaluator = TolerantEvaluator(
+        device=torch.device("cpu"),
+        val_data_loader=DataLoader(Dataset(images), batch_size=1),
+        network=torch.nn.Identity(),
+        inferer=inferer,
+        prefetch=True,
+    )
+    done = []
+    evaluator.add_event_handler(Events.ITERATION_COMPLETED, lambda engine: done.append(engine.state.failure))
+    evaluator.run()
+    assert done == [None, None]  # preparing is no more than a head start
+
+
 def test_errors_travel_with_their_batch_and_failures_are_not_computed():
     def compute(batch):
         if batch["x"] == 1:

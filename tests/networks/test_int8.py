@@ -156,6 +156,13 @@ def test_a_bin_of_another_form_is_refused(tmp_path, file, network):
         Int8FPN(path, network)
 
 
+def test_without_openvino_it_does_not_pay(monkeypatch):
+    monkeypatch.setattr("torch.cpu._is_vnni_supported", lambda: True)
+    assert int8.int8_pays()
+    monkeypatch.setattr(int8, "find_spec", lambda name: None)
+    assert not int8.int8_pays()
+
+
 def test_without_nncf_the_command_to_get_it_is_told(monkeypatch):
     monkeypatch.setattr(int8, "find_spec", lambda name: None)
     with pytest.raises(ValueError, match=r"nncf: got None; want it with pip install -r requirements-export\.txt"):
