@@ -55,14 +55,14 @@ class ProximityLoss(nn.Module):
 
     Dice: 1 - (2 * sum(P * Q) + 1) / (sum(P) + sum(Q) + 1) over the whole batch, with P = sigmoid(logits) and Q the
     proximity map; this is MONAI's ``DiceLoss``. The defaults are the paper. Pixels with target 2 (ignore) count in
-    neither term, which MONAI's ``DiceCELoss`` does not offer. Further maps, MCs and arteries, have the same terms.
+    neither term, which MONAI's ``DiceCELoss`` does not offer. Further maps, MCs and their cores, have the same terms.
 
     Args:
         bce_weight: weight of the cross-entropy term (mean over the pixels that are not ignored).
         positive_weight: factor on the part of the cross-entropy that pulls up, target * -log P.
         object_weight: weight of the second map's loss.
         object_positive_weight: ``positive_weight`` of the second map.
-        artery_weight: weight of the third map's loss, where there is one (its ``positive_weight`` is 1).
+        core_weight: weight of the third map's loss, where there is one (its ``positive_weight`` is 1).
         seam_weight: factor on the cross-entropy of the second map at seams, the background a pixel wide between MCs
             that touch (the idea of arXiv 1505.04597, eq. 2); 1 is none.
     """
@@ -74,28 +74,28 @@ class ProximityLoss(nn.Module):
         positive_weight: float = 1.0,
         object_weight: float = 1.0,
         object_positive_weight: float = 1.0,
-        artery_weight: float = 0.5,
+        core_weight: float = 1.0,
         seam_weight: float = 1.0,
     ) -> None:
         super().__init__()
         weights = {"dice_weight": dice_weight, "bce_weight": bce_weight, "positive_weight": positive_weight}
         weights |= {"object_weight": object_weight, "object_positive_weight": object_positive_weight}
-        weights |= {"artery_weight": artery_weight, "seam_weight": seam_weight}
+        weights |= {"core_weight": core_weight, "seam_weight": seam_weight}
         for name, value in weights.items():
             check_number(name, value)
         check("dice_weight, bce_weight", (dice_weight, bce_weight), dice_weight + bce_weight > 0, "one above 0")
         self.dice_weight, self.bce_weight = float(dice_weight), float(bce_weight)
-        self.map_weights = (1.0, float(object_weight), float(artery_weight))
+        self.map_weights = (1.0, float(object_weight), float(core_weight))
         self.positive_weights = (float(positive_weight), float(object_positive_weight), 1.0)
         self.seam_weight = float(seam_weight)
         self.dice = DiceLoss(sigmoid=True, batch=True, smooth_nr=1.0, smooth_dr=1.0, ignore_index=IGNORE)
 
     def forward(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        """Scalar loss of logits [B, 1 to 3, H, W]; target alike: proximity map, MC mask, artery mask; 2 is ignored."""
+        """Scalar loss of logits [B, 1 to 3, H, W]; target alike: proximity map, MC mask, MC cores; 2 is ignored."""
         _require_same_shape(logits, target)
         maps = logits.shape[1]
         if maps > len(self.map_weights):
-            raise ValueError(f"logits: got {maps} maps; want 1 (proximity), 2 (and the MC mask) or 3 (and arteries)")
+            raise ValueError(f"logits: got {maps} maps; want 1 (proximity), 2 (and the MC mask) or 3 (and cores)")
         logits, target = logits.float(), target.float()
         loss = logits.new_zeros(())
         for channel in range(maps):

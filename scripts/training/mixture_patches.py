@@ -35,8 +35,11 @@ class MixturePatches(InsertionPatches):
     coarse_share: float = 0.25  # of patches lose the detail that larger pixels would not show, ...
     coarse_range: Range = (1.2, 2.0)  # ... larger by this factor
     detectability: Detectability = field(default_factory=Detectability)
+    first_wave_share: float = 0.0  # of patches are the base class's, with its labels: fainter MCs are labelled there
 
     def _insert(self, rng: np.random.Generator, image: Array, known: Array, shape_seed: int) -> tuple[Array, Array]:
+        if self.first_wave_share and rng.random() < self.first_wave_share:
+            return super()._insert(rng, image, known, shape_seed)
         inside = cv2.GaussianBlur(image, (0, 0), 3.0) > self.air_level
         allowed = inside & (known == BACKGROUND)
         image = draw_lookalikes(image, sample_lookalikes(rng, allowed, local_noise(image), self.lookalikes))

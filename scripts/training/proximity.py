@@ -1,10 +1,11 @@
-"""Proximity map: the regression target of HDoGReg (arXiv 2102.00754, eq. 7-9)."""
+"""Targets made of a label: the proximity map of HDoGReg (arXiv 2102.00754, eq. 7-9), and the cores of MCs."""
 
 import numpy as np
 from scipy import ndimage
 
 from scripts.common.checks import check
 from scripts.common.labels import MC
+from scripts.common.objects import label_objects
 
 
 def proximity_map(label: np.ndarray, radius_px: float = 10.0, alpha: float = 1.0) -> np.ndarray:
@@ -40,3 +41,27 @@ def proximity_map(label: np.ndarray, radius_px: float = 10.0, alpha: float = 1.0
         closeness = np.expm1(alpha * closeness) / np.expm1(alpha)  # exact for small alpha, too
     proximity[window] = closeness
     return proximity
+
+
+def core_mask(label: np.ndarray, depth: float = 0.6) -> np.ndarray:
+    """The inmost part of every MC: pixels whose distance to what is not MC reaches ``depth`` of the MC's largest one.
+
+    MCs are the 8-connected parts of the label, so that touching ones (a seam of one pixel apart) have a core each,
+    further apart than their outlines are. MCs two pixels thin are all core. What lies beyond the label is unknown and
+    limits nothing.
+
+    Args:
+        label: (rows, cols); pixels equal to 1 are MC.
+        depth: in (0, 1]; larger ones give smaller cores.
+
+    Returns:
+        bool (rows, cols).
+    """
+    check("depth", depth, 0 < depth <= 1, "a share in (0, 1]")
+    objects, count = label_objects(label == MC)
+    if count == 0:
+        return np.zeros(label.shape, bool)
+    distance_px = ndimage.distance_transform_edt(objects > 0)
+    largest_px = np.zeros(count + 1)
+    np.maximum.at(largest_px, objects.ravel(), distance_px.ravel())
+    return (objects > 0) & (distance_px >= depth * largest_px[objects])

@@ -10,11 +10,11 @@ from monai.data import MetaTensor
 from monai.transforms import MapTransform, RandomizableTransform
 
 from scripts.common.checks import check
-from scripts.common.labels import ARTERY, IGNORE, MC
+from scripts.common.labels import IGNORE, MC
 from scripts.common.resampling import WorkingGrid, resample, resample_label, resampled_size, warp_label
 from scripts.common.tensors import Data, plane, spacing_of
 from scripts.training.augment import Warp, brightness, clahe, gamma, warp_image
-from scripts.training.proximity import proximity_map
+from scripts.training.proximity import core_mask, proximity_map
 
 
 class WorkingGridd(MapTransform):
@@ -44,16 +44,16 @@ class ProximityTargetd(MapTransform):
     """Turn label masks into proximity maps (HDoGReg eq. 7-9), float32 [maps, rows, cols]; 2 (ignore) stays 2.
 
     Args:
-        keys: labels {0, 1, 2, 3 = artery}; only 1 attracts.
+        keys: labels {0, 1, 2, 3 = artery, background here}; only 1 attracts.
         radius_px: xi.
         alpha: decay; 0 is the limit 1 - r / xi.
-        maps: 1 is the proximity map alone (the paper); 2 adds the MC mask itself as a second map, 3 the mask of
-            calcified arteries as a third, which are background in the others.
+        maps: 1 is the proximity map alone (the paper); 2 adds the MC mask itself as a second map, 3 the MCs' cores
+            (`core_mask`) as a third, which part MCs that touch.
     """
 
     def __init__(self, keys: KeysCollection, radius_px: float = 10.0, alpha: float = 1.0, maps: int = 2) -> None:
         super().__init__(keys)
-        check("maps", maps, maps in (1, 2, 3), "1 (proximity), 2 (and MC mask) or 3 (and artery mask)")
+        check("maps", maps, maps in (1, 2, 3), "1 (proximity), 2 (and MC mask) or 3 (and MC cores)")
         self.radius_px, self.alpha, self.maps = radius_px, alpha, maps
 
     def __call__(self, data: Mapping[Hashable, Any]) -> Data:
@@ -62,11 +62,10 @@ class ProximityTargetd(MapTransform):
         for key in self.keys:
             label = plane(item[key])
             target = proximity_map(label, self.radius_px, self.alpha)
-            target[label == IGNORE] = IGNORE
-            masks = [(label == value).astype(np.float32) for value in (MC, ARTERY)][: self.maps - 1]
-            for mask in masks:
-                mask[label == IGNORE] = IGNORE
-            item[key] = torch.from_numpy(np.stack([target, *masks]))
+            masks = [label == MC, core_mask(label)][: self.maps - 1]
+            maps = np.stack([target, *masks]).astype(np.float32, copy=False)
+            maps[:, label == IGNORE] = IGNORE
+            item[key] = torch.from_numpy(maps)
         return item
 
 
