@@ -14,7 +14,7 @@ from skimage.morphology import local_maxima, reconstruction
 from skimage.segmentation import watershed
 
 from scripts.common.checks import check_fields
-from scripts.common.objects import label_objects
+from scripts.common.objects import label_objects, object_boxes
 from scripts.findings.forming import Scene, ScoredObjects, keep_objects
 
 _EIGHT = np.ones((3, 3), bool)
@@ -28,21 +28,30 @@ class PeakObjects:
     part the peaks of one component of {map >= floor}; of each basin the piece that holds the peak and reaches
     `share` of its height is the object. Its score is the mean of the map over it (its peak saturates at 1 and ranks
     nothing). All three are in (0, 1].
+
+    Where the network has a map of the MCs' cores (`core_mask` in scripts/training/proximity.py), watersheds of it part
+    each object once more: the cores of MCs that touch lie further apart than their outlines.
     """
 
     map: int = 1  # number of the network's map, from 0 (HDoGReg's second map is that of MCs)
     floor: float = 0.002  # nothing below this is looked at
     share: float = 0.3
     prominence: float = 0.3  # larger values part less
+    cores: int | None = None  # number of the map of MCs' cores; None: there is none
+    core_floor: float = 0.1  # nothing below this is a core
+    core_prominence: float = 0.3  # as `prominence`, of the cores
     own_threshold: ClassVar[float | None] = None
 
     def __post_init__(self) -> None:
-        check_fields(self, floor="(0, 1]", share="(0, 1]", prominence="(0, 1]")
+        names = ("floor", "share", "prominence", "core_floor", "core_prominence")
+        check_fields(self, **dict.fromkeys(names, "(0, 1]"))
 
     def form(self, scene: Scene, score_threshold: float) -> ScoredObjects:
         """See `Objects`."""
         probability = scene.map(self.map)
         labels, scores = peak_objects(probability, self, scene.within, lowest=score_threshold)
+        if self.cores is not None:
+            labels, scores = part_by_cores(labels, scores, probability, scene.map(self.cores), self)
         return ScoredObjects(keep_objects(labels, scores, score_threshold), scores, probability)
 
 
@@ -87,14 +96,46 @@ def peak_objects(
     return labels, np.array(scores, np.float32)
 
 
-def _basins(values: np.ndarray, inside: np.ndarray, prominence: float) -> np.ndarray:
-    """Watershed basins of the prominent peaks, 1..n; a small component is one basin."""
+def part_by_cores(
+    labels: np.ndarray, scores: np.ndarray, probability: np.ndarray, cores: np.ndarray, rule: PeakObjects
+) -> tuple[np.ndarray, np.ndarray]:
+    """Objects parted between their cores: labels and scores as of `peak_objects`.
+
+    A part with the highest core keeps the object's number, the others get new ones; each has its own mean of the map.
+    """
+    result, found = labels.copy(), scores.tolist()
+    for number, box in object_boxes(labels).items():
+        inside = np.pad(labels[box] == number, 1)
+        depths = np.where(inside, np.pad(cores[box], 1), 0)
+        seen = depths >= rule.core_floor
+        if np.count_nonzero(seen) < 2:
+            continue
+        parts = _basins(depths, inside, rule.core_prominence, seen)
+        count = int(parts.max())
+        if count < 2:
+            continue
+        own, values = parts[1:-1, 1:-1], probability[box]
+        first = int(parts.flat[int(depths.argmax())])
+        for part in range(1, count + 1):
+            mean = float(values[own == part].mean())
+            if part == first:
+                found[number] = mean
+            else:
+                result[box][own == part] = len(found)
+                found.append(mean)
+    return result, np.array(found, np.float32)
+
+
+def _basins(values: np.ndarray, inside: np.ndarray, prominence: float, tops_in: np.ndarray | None = None) -> np.ndarray:
+    """Watershed basins of the prominent peaks, 1..n, of those in `tops_in` if given; a small component is one basin."""
     if np.count_nonzero(inside) <= 4:
         return inside.astype(np.int32)
     # regional maxima of the map flooded from below, so that only prominent peaks are left (as extended maxima)
     lowered = np.where(inside, values * (1 - prominence), 0)
     flooded = reconstruction(lowered, values, method="dilation", footprint=_EIGHT)
-    tops, count = ndimage.label(inside & local_maxima(flooded, connectivity=2), _EIGHT)
+    tops, count = ndimage.label(
+        (inside if tops_in is None else tops_in) & local_maxima(flooded, connectivity=2), _EIGHT
+    )
     if count <= 1:
         return inside.astype(np.int32)
     return watershed(-values, tops, connectivity=2, mask=inside)

@@ -14,7 +14,7 @@ from torch import nn
 from scripts.common.checks import check
 from scripts.common.reimported import is_a
 from scripts.networks.fpn import FPN
-from scripts.networks.int8 import Int8FPN, OtherWeightsError, int8_beside, int8_pays
+from scripts.networks.int8 import Int8Network, OtherWeightsError, int8_beside, int8_pays
 from scripts.networks.slim_fcn import SlimFCN
 from scripts.networks.slim_fcn_fused import fuse
 
@@ -65,10 +65,11 @@ class AutocastInferer(SimpleInferer):
 class InferenceForm:
     """Turns a network into what inference calls, and says under which arithmetic.
 
-    With `fuse` a slim FCN runs in its form for inference (scripts/networks/slim_fcn_fused.py). An FPN runs in 8-bit
-    integers where a form of its weights lies beside the file `weights` (scripts/networks/int8.py): with `precision`
-    "auto" on processors that are faster with it, with "int8" on all; GPUs and other networks take none. Both are made
-    anew when a weight has been written; other networks run as they are. `precision`: see `autocast_dtype`.
+    An FPN or a slim FCN runs in 8-bit integers where a form of its weights lies beside the file `weights`
+    (scripts/networks/int8.py): with `precision` "auto" on processors that are faster with it, with "int8" on all; GPUs
+    and other networks take none. Else, with `fuse`, a slim FCN runs in its form for inference
+    (scripts/networks/slim_fcn_fused.py). Both are made anew when a weight has been written; other networks run as they
+    are. `precision`: see `autocast_dtype`.
     """
 
     def __init__(self, precision: str = "auto", fuse: bool = True, weights: str | Path | None = None) -> None:
@@ -88,7 +89,7 @@ class InferenceForm:
         self, network: Callable[..., torch.Tensor], device: torch.device
     ) -> tuple[Any, contextlib.AbstractContextManager[Any]]:
         """What to call instead of `network`, and the context to call it in."""
-        if is_a(network, FPN) and (form := self._int8_form(network, device)) is not None:
+        if (is_a(network, FPN) or is_a(network, SlimFCN)) and (form := self._int8_form(network, device)) is not None:
             self._arithmetic = "int8"
             return form, contextlib.nullcontext()
         if self.precision == "int8":
@@ -101,7 +102,7 @@ class InferenceForm:
             return network, contextlib.nullcontext()
         return network, torch.autocast(device.type, dtype=dtype)
 
-    def _int8_form(self, network: FPN, device: torch.device) -> Int8FPN | None:
+    def _int8_form(self, network: nn.Module, device: torch.device) -> Int8Network | None:
         """The 8-bit form, or None where it is not wanted, or the file is of other weights (of a training, say)."""
         path, is_asked = self._int8, self.precision == "int8"
         if path is None or device.type != "cpu":
@@ -109,16 +110,16 @@ class InferenceForm:
         if not (is_asked or (self.precision == "auto" and int8_pays() and path.is_file())):
             return None
 
-        def make() -> Int8FPN | None:
+        def make() -> Int8Network | None:
             try:
-                return Int8FPN(path, network)
+                return Int8Network(path, network)
             except OtherWeightsError as error:
                 if is_asked:
                     raise
                 logger.info("%s: the network runs without it", error)
                 return None
 
-        form: Int8FPN | None = self._made_of(network, make)
+        form: Int8Network | None = self._made_of(network, make)
         return form
 
     def _made_of(self, network: nn.Module, make: Callable[[], Any]) -> Any:

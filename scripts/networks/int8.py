@@ -1,6 +1,6 @@
-"""An FPN in 8-bit integers, as OpenVINO runs it: half the time of bfloat16 on processors with VNNI instructions.
+"""A network in 8-bit integers, as OpenVINO runs it: half the time of bfloat16 on processors with VNNI instructions.
 
-`Quantizer` makes the file of given weights (configs/quantize.json), `Int8FPN` runs it.
+`Quantizer` makes the file of given weights (configs/quantize.json), `Int8Network` runs it.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ from scripts.common.checks import check, check_number
 from scripts.common.errors import one_line
 from scripts.common.files import sha256_of
 from scripts.networks.checkpoint import LoadWeights, weights_digest
-from scripts.networks.fpn import FPN, extended
+from scripts.networks.fpn import extended
 
 logger = logging.getLogger(__name__)
 #: Where a model's .xml holds the hashes of the network that it was made of, and of its .bin.
@@ -41,9 +41,9 @@ def int8_beside(weights: str | Path) -> Path:
     return path.with_name(f"{path.stem}_int8.xml")
 
 
-def int8_digest(network: FPN) -> str:
+def int8_digest(network: Any) -> str:
     """Hash of what an 8-bit form is made of: the weights, and those arguments of the network that change its output."""
-    about = [network.input_mean, network.input_std, network.arguments["align_corners"]]
+    about = [network.input_mean, network.input_std, network.arguments.get("align_corners")]
     return hashlib.sha256(f"{weights_digest(network)} {about}".encode()).hexdigest()
 
 
@@ -55,21 +55,21 @@ def import_openvino() -> Any:
     return openvino
 
 
-class Int8FPN:
+class Int8Network:
     """Calls a file of `Quantizer` as one calls the network: [B, 1, H, W] in [0, 1] to float32 logits [B, maps, H, W].
 
     What is not in 8 bits is in float32, so that results do not depend on the processor's other instructions.
 
     Args:
         path: the .xml; its .bin lies beside it.
-        network: the FPN that it must have been made of; OtherWeightsError where it was not.
+        network: the FPN or slim FCN that it must have been made of; OtherWeightsError where it was not.
         threads: that OpenVINO may take; None: as many as PyTorch.
 
     Raises:
         ValueError: there is no such file, it cannot be read, or the .bin is not this .xml's.
     """
 
-    def __init__(self, path: str | Path, network: FPN, threads: int | None = None) -> None:
+    def __init__(self, path: str | Path, network: Any, threads: int | None = None) -> None:
         path = Path(path)
         remedy = "want the files of `run quantizing`, or --precision bfloat16"
         if not path.is_file():
@@ -88,19 +88,21 @@ class Int8FPN:
             raise OtherWeightsError(f"{path}: is of other weights or another network; {remedy}")
         if told[1] != sha256_of(path.with_suffix(".bin")):
             raise ValueError(f"{path}: its .bin is not the one that it was written with; {remedy}")
+        self._is_aligned = hasattr(network, "aligned")  # takes sides of some multiples only
         self._lock = threading.Lock()  # a request takes one image at a time
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """The logits, on the processor."""
         rows, cols = x.shape[2:]
-        images = extended(x.detach().float()).contiguous().numpy()
+        images = x.detach().float()
+        images = (extended(images) if self._is_aligned else images).contiguous().numpy()
         with self._lock:
             logits = torch.from_numpy(self._request.infer([images])[0].copy())
         return logits[:, :, :rows, :cols]
 
 
 class Quantizer:
-    """Makes the 8-bit form of an FPN's weights by NNCF (requirements-export.txt), with ranges taken from images.
+    """Makes the 8-bit form of an FPN's or a slim FCN's weights by NNCF (requirements-export.txt); ranges from images.
 
     Args:
         weights: the .pt; the form is put beside it (see `int8_beside`).
@@ -112,7 +114,7 @@ class Quantizer:
         check("nncf", None, find_spec("nncf") is not None, "it with pip install -r requirements-export.txt")
         self.weights, self.count = Path(weights), count
 
-    def write(self, network: FPN, dataset: Dataset) -> Path:
+    def write(self, network: nn.Module, dataset: Dataset) -> Path:
         """Load the weights, quantize them and write the files.
 
         `dataset` has items with an "image" [1, rows, cols] in [0, 1], sides multiples of 32; the first `count`, or as
@@ -121,7 +123,6 @@ class Quantizer:
         openvino = import_openvino()
         import nncf
 
-        check("network", type(network).__name__, isinstance(network, FPN), "FPN")
         LoadWeights(self.weights).load(network)
         aligned = _Aligned(network.cpu().eval()).eval()
         with torch.no_grad():
@@ -129,7 +130,9 @@ class Quantizer:
         model.reshape([-1, 1, -1, -1])
         images = [dataset[index]["image"][None].numpy() for index in range(min(self.count, len(dataset)))]
         mixed = nncf.QuantizationPreset.MIXED  # activations around 0, too
-        model = nncf.quantize(model, nncf.Dataset(images), subset_size=len(images), preset=mixed)
+        exact = nncf.IgnoredScope(patterns=[r".*\.block1\..*"], validate=False)  # it sees more than 256 grey levels
+        options = {"subset_size": len(images), "preset": mixed, "ignored_scope": exact}
+        model = nncf.quantize(model, nncf.Dataset(images), **options)
         model.set_rt_info(int8_digest(network), [OURS, NETWORK])
         path = int8_beside(self.weights)
         save_openvino(model, path)
@@ -138,12 +141,13 @@ class Quantizer:
 
 
 class _Aligned(nn.Module):
-    def __init__(self, network: FPN) -> None:
+    def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
+        self.call = getattr(network, "aligned", network)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.network.aligned(x)
+        return self.call(x)
 
 
 def save_openvino(model: Any, path: Path) -> None:

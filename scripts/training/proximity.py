@@ -59,8 +59,8 @@ def core_mask(label: np.ndarray, depth: float = 0.6) -> np.ndarray:
     """
     check("depth", depth, 0 < depth <= 1, "a share in (0, 1]")
     objects, count = label_objects(label == MC)
-    if count == 0:
-        return np.zeros(label.shape, bool)
+    if count == 0 or objects.all():
+        return objects > 0
     distance_px = ndimage.distance_transform_edt(objects > 0)
     largest_px = np.zeros(count + 1)
     np.maximum.at(largest_px, objects.ravel(), distance_px.ravel())

@@ -10,6 +10,7 @@ from skimage.segmentation import watershed
 
 from scripts.common.objects import label_objects
 from scripts.findings import peaks
+from scripts.findings.forming import Scene
 from scripts.findings.peaks import PeakObjects
 
 ROWS, COLS = np.indices((60, 80))
@@ -146,3 +147,41 @@ def test_a_breast_in_part_of_the_image_changes_nothing(seed, lowest):
     wanted, values = peak_objects(np.where(within, probability, 0), lowest=lowest)
     np.testing.assert_array_equal(labels, wanted)
     np.testing.assert_array_equal(scores, values)
+
+
+def two_in_one():
+    """One long object of the map, 0.8, in logits, and two cores in it, 0.9 and 0.6, 0.2 between and 0.05 elsewhere."""
+    probability, cores = np.full((30, 60), 1e-6), np.full((30, 60), 0.05)
+    probability[10:16, 10:40] = 0.8
+    cores[12:14, 12:38] = 0.2
+    cores[12:14, 14:20], cores[12:14, 28:36] = 0.9, 0.6
+    maps = np.stack([probability, cores])
+    return Scene(np.zeros((30, 60), np.float32), np.log(maps / (1 - maps)).astype(np.float32), None, (0.07, 0.07))
+
+
+def test_cores_part_an_object_and_each_part_has_its_own_score():
+    scene, rule = two_in_one(), {"map": 0, "cores": 1}
+    scene.logits[0, 10:16, 30:40] = np.log(0.6 / 0.4)
+    whole = PeakObjects(map=0).form(scene, 0.0)
+    assert whole.labels.max() == 1
+    made = PeakObjects(**rule).form(scene, 0.0)
+    np.testing.assert_array_equal(made.labels > 0, whole.labels > 0)
+    assert made.labels[12, 15] == 1 and made.labels[12, 30] == 2  # the highest core keeps the number
+    means = [scene.map(0)[made.labels == number].mean() for number in (1, 2)]
+    np.testing.assert_allclose(made.scores[1:], means, rtol=1e-6)
+    assert made.scores[1] > 0.75 and made.scores[2] < 0.7
+    assert PeakObjects(**rule).form(scene, 0.7).labels.max() == 1  # a part below the threshold is dropped
+
+
+@pytest.mark.parametrize("rule", [{"core_prominence": 0.7}, {"core_floor": 0.7}, {"cores": None}])
+def test_shallow_low_or_no_cores_part_nothing(rule):
+    made = PeakObjects(**{"map": 0, "cores": 1} | rule).form(two_in_one(), 0.0)
+    assert made.labels.max() == 1 and len(made.scores) == 2
+
+
+def test_cores_of_another_object_part_nothing():
+    scene = two_in_one()
+    scene.logits[0, :, 24:26] = -20  # two objects of the map, a core in each
+    made, plain = (PeakObjects(map=0, cores=cores).form(scene, 0.0) for cores in (1, None))
+    np.testing.assert_array_equal(made.labels, plain.labels)
+    np.testing.assert_array_equal(made.scores, plain.scores)

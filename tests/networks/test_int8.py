@@ -15,7 +15,7 @@ from monai.bundle import ConfigParser
 from scripts.inference.precision import AutocastInferer, InferenceForm
 from scripts.networks import int8
 from scripts.networks.fpn import FPN
-from scripts.networks.int8 import Int8FPN, OtherWeightsError, Quantizer, int8_beside
+from scripts.networks.int8 import Int8Network, OtherWeightsError, Quantizer, int8_beside
 
 CPU = torch.device("cpu")
 
@@ -61,7 +61,7 @@ def test_the_shipped_config_runs_the_shipped_form(root, network, monkeypatch):
     parser = ConfigParser()
     parser.read_config("configs/inference.json")
     inferer = parser.get_parsed_content("inferer")
-    assert isinstance(inferer.inferer.form.of(network, CPU)[0], Int8FPN) and inferer.arithmetic == "int8"
+    assert isinstance(inferer.inferer.form.of(network, CPU)[0], Int8Network) and inferer.arithmetic == "int8"
 
 
 def test_making_it_tells_nobody(root, tmp_path):
@@ -71,11 +71,11 @@ import sys
 sys.addaudithook(lambda name, about: name in ("socket.connect", "socket.getaddrinfo", "os.fork") and print(name, about))
 import torch
 from scripts.networks.fpn import FPN
-from scripts.networks.int8 import Int8FPN
+from scripts.networks.int8 import Int8Network
 sizes = {"pyramid_channels": 128, "segmentation_channels": 64, "detail_channels": 16}
 network = FPN("residual", out_channels=2, align_corners=False, **sizes)
 network.load_state_dict(torch.load("models/model.pt", weights_only=True))
-Int8FPN("models/model_int8.xml", network)
+Int8Network("models/model_int8.xml", network)
 """
     told = subprocess.run(
         [sys.executable, "-c", code], cwd=root, env=os.environ | {"HOME": str(tmp_path)}, capture_output=True, text=True
@@ -88,7 +88,7 @@ def test_it_finds_what_float32_finds_at_any_size(file, network):
     images, places = spots(333, 310)
     with torch.no_grad():
         wanted = network(images).sigmoid()
-    found = Int8FPN(file, network, threads=1)(images).sigmoid()
+    found = Int8Network(file, network, threads=1)(images).sigmoid()
     assert found.dtype == torch.float32 and found.shape == wanted.shape == (2, 2, 333, 310)
     for row, col in places:
         near = (slice(row - 2, row + 3), slice(col - 2, col + 3))
@@ -101,8 +101,8 @@ def test_it_is_used_where_it_pays_and_never_on_a_gpu(weights, network, monkeypat
     for pays in (True, False):
         monkeypatch.setattr("scripts.inference.precision.int8_pays", lambda pays=pays: pays)
         form = InferenceForm("auto", weights=weights)
-        assert isinstance(form.of(network, CPU)[0], Int8FPN) == pays == (form.arithmetic == "int8")
-        assert isinstance(InferenceForm("int8", weights=str(weights)).of(network, CPU)[0], Int8FPN)
+        assert isinstance(form.of(network, CPU)[0], Int8Network) == pays == (form.arithmetic == "int8")
+        assert isinstance(InferenceForm("int8", weights=str(weights)).of(network, CPU)[0], Int8Network)
     for form, device in (("bfloat16", CPU), ("float32", CPU), ("auto", torch.device("cuda"))):
         assert InferenceForm(form, weights=weights).of(network, device)[0] is network
     for none in (weights.with_name("none.pt"), "", None):
@@ -126,7 +126,7 @@ def test_other_networks_do_without_it(change, root, weights, monkeypatch, caplog
     monkeypatch.setattr("scripts.inference.precision.int8_pays", lambda: True)
     network, form = shipped(root), InferenceForm("auto", weights=weights)
     if change == "weights":
-        assert isinstance(form.of(network, CPU)[0], Int8FPN)
+        assert isinstance(form.of(network, CPU)[0], Int8Network)
         with torch.no_grad():
             network.segmentation_head[0].bias.add_(1)  # as training does
     else:
@@ -144,7 +144,7 @@ def test_a_file_that_is_no_network_is_named(tmp_path, file, network, content):
     path = tmp_path / "model_int8.xml"
     path.write_bytes(file.read_bytes() if content is None else content)  # None: its .bin is missing
     with pytest.raises(ValueError, match=r"model_int8\.xml: cannot be read .*; want the files of `run quantizing`"):
-        Int8FPN(path, network)
+        Int8Network(path, network)
 
 
 def test_a_bin_of_another_form_is_refused(tmp_path, file, network):
@@ -153,7 +153,7 @@ def test_a_bin_of_another_form_is_refused(tmp_path, file, network):
     content[len(content) // 2] ^= 1
     path.with_suffix(".bin").write_bytes(content)
     with pytest.raises(ValueError, match=r"model_int8\.xml: its \.bin is not the one that it was written with"):
-        Int8FPN(path, network)
+        Int8Network(path, network)
 
 
 def test_without_openvino_it_does_not_pay(monkeypatch):
@@ -175,6 +175,6 @@ def test_a_form_is_made_of_weights_and_images(tmp_path, root, network):
     torch.save(network.state_dict(), tmp_path / "mine.pt")
     fresh = FPN(**network.arguments)
     file = Quantizer(tmp_path / "mine.pt").write(fresh, [{"image": image} for image in images])
-    run = Int8FPN(file, network)
+    run = Int8Network(file, network)
     assert min(run(images)[0, 1, row, col] for row, col in places) > 0
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mine.pt", "mine_int8.bin", "mine_int8.xml"]

@@ -6,6 +6,7 @@ import torch
 
 from scripts.data.cache import LEVELS
 from scripts.simulation.insertion.mixtures import MixtureSettings
+from scripts.training.insertion_patches import SHAPE_SEEDS
 from scripts.training.losses import ProximityLoss
 from scripts.training.mixture_patches import MixturePatches
 from scripts.transforms import ProximityTargetd
@@ -56,22 +57,38 @@ def test_known_labels_stay():
         assert (patches.make(entry, 1)["label"] == 2).all()
 
 
-def test_the_third_map_is_the_arteries():
+def test_a_share_is_drawn_and_labelled_as_in_the_first_wave():
+    """At a share of 1 the patches are those of the base class; faint MCs are labelled there, not ignored."""
+    wave = {"patch_px": 96, "patches_per_epoch": 4, "with_mcs_share": 1.0, "spacing_range_mm": (0.05, 0.14)}
+    second = MixturePatches(**wave, first_wave_share=1.0)
+    for entry in second.entries([Waves], "training", 0):
+        rng = np.random.default_rng([0, 1, entry["index"]])
+        image, known, _ = second._background(rng, [Waves])
+        rng.random()  # the share
+        wanted = super(MixturePatches, second)._insert(rng, image, known, SHAPE_SEEDS["training"])
+        ours = second.make(entry, 1)
+        assert ours["label"].sum() == wanted[1].sum() and set(ours["label"].unique().tolist()) <= {0, 1, 2}
+        assert ours["image"].sum().item() == pytest.approx(wanted[0].sum(), rel=1e-5)
+
+
+def test_the_third_map_is_the_cores():
     label = torch.zeros(1, 30, 30, dtype=torch.uint8)
-    label[0, 5, 5], label[0, 20:, 3:6], label[0, 0, 29] = 1, 3, 2
+    label[0, 4:9, 4:9], label[0, 20:, 3:6], label[0, 0, 29] = 1, 3, 2
     three = ProximityTargetd("label", maps=3)({"label": label})["label"]
     two = ProximityTargetd("label", maps=2)({"label": label})["label"]
     assert three.shape == (3, 30, 30)
     torch.testing.assert_close(three[:2], two)
     assert not two[:, 20:, 3:6].any()  # of the MC maps an artery is background
-    assert torch.equal(three[2] == 1, label[0] == 3) and (three[:, 0, 29] == 2).all()
+    core = torch.zeros(30, 30, dtype=torch.bool)
+    core[5:8, 5:8] = True
+    assert torch.equal(three[2] == 1, core) and (three[:, 0, 29] == 2).all()
     with pytest.raises(ValueError, match="maps"):
         ProximityTargetd("label", maps=4)
 
 
 def test_the_third_map_has_its_weight_in_the_loss():
     logits, target = torch.randn(2, 3, 16, 16), torch.rand(2, 3, 16, 16)
-    parts = {weight: ProximityLoss(bce_weight=1.0, artery_weight=weight)(logits, target) for weight in (0.0, 0.5, 1.0)}
+    parts = {weight: ProximityLoss(bce_weight=1.0, core_weight=weight)(logits, target) for weight in (0.0, 0.5, 1.0)}
     torch.testing.assert_close(parts[0.0], ProximityLoss(bce_weight=1.0)(logits[:, :2], target[:, :2]))
     torch.testing.assert_close(parts[1.0] - parts[0.5], parts[0.5] - parts[0.0])
     assert parts[1.0] > parts[0.0]

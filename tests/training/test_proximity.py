@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import ndimage
 
-from scripts.training.proximity import proximity_map
+from scripts.training.proximity import core_mask, proximity_map
 
 
 def brute_force(label, xi, alpha):
@@ -93,3 +94,38 @@ def test_the_same_label_gives_the_same_bits_wherever_it_lies_in_memory():
         moved[:] = label
         maps.add(proximity_map(moved).tobytes())
     assert len(maps) == 1
+
+
+def test_cores_by_hand():
+    """A square of 5 px: distances to its outside are 1, 2, 3 from the edge inwards. A line of 2 px is all core."""
+    label = np.zeros((20, 30), np.uint8)
+    label[2:7, 2:7] = label[10:12, 3:20] = 1
+    wanted = np.zeros(label.shape, bool)
+    wanted[3:6, 3:6] = wanted[10:12, 3:20] = True
+    np.testing.assert_array_equal(core_mask(label, 0.6), wanted)  # 2 / 3 reaches 0.6, 1 / 3 does not
+    wanted[3:6, 3:6], wanted[4, 4] = False, True
+    np.testing.assert_array_equal(core_mask(label, 0.7), wanted)
+    np.testing.assert_array_equal(core_mask(label, 0.01), label == 1)
+
+
+def test_cores_of_touching_mcs_lie_apart_and_ignored_ones_have_none():
+    rows, cols = np.indices((21, 40))
+    label = (np.hypot(rows - 10, cols - 10) <= 4).astype(np.uint8)
+    second = (np.hypot(rows - 10, cols - 19) <= 4) & ~ndimage.binary_dilation(label, np.ones((3, 3)))
+    label[second] = 1
+    label[8:12, 30:34] = 2
+    objects, count = ndimage.label(label == 1, np.ones((3, 3)))
+    cores, core_count = ndimage.label(core_mask(label), np.ones((3, 3)))
+    assert count == core_count == 2 and not core_mask(label)[:, 28:].any()
+    gaps = [ndimage.distance_transform_edt(parts != 1)[parts == 2].min() for parts in (objects, cores)]
+    assert gaps[0] == 2 and gaps[1] >= 4  # of one pixel between, and more
+
+
+def test_what_lies_beyond_the_patch_limits_no_core():
+    label = np.zeros((12, 12), np.uint8)
+    label[:4, :] = 1
+    np.testing.assert_array_equal(core_mask(label, 0.9), np.arange(12)[:, None] * np.ones(12) < 1)  # distances 4, 3, ..
+    assert core_mask(np.ones((5, 5), np.uint8)).all()
+    assert not core_mask(np.zeros((5, 5), np.uint8)).any()
+    with pytest.raises(ValueError, match="depth"):
+        core_mask(label, 0.0)
