@@ -15,6 +15,7 @@ from scripts.common.tensors import row_spacing_of
 from scripts.inference.precision import InferenceForm
 from scripts.inference.tiles import Tile, Tiles, part_with_cores
 from scripts.networks.fpn import FPN
+from scripts.networks.int8 import Int8Network
 
 PROBE_PX = 64
 
@@ -95,6 +96,8 @@ class TileInferer(Inferer):
                     _paste_core(logits, tile, output, *part)
             if logits is None:  # no breast: one small tile tells the number of maps
                 logits = self._blank(images, run(images[:1, :, :PROBE_PX, :PROBE_PX], *args, **kwargs).shape[1])
+        if isinstance(run, Int8Network):
+            run.rest()
         if masks is not None:
             outside = torch.from_numpy(~masks).to(logits.device)
             logits.masked_fill_(outside[:, None], self.outside_logit)

@@ -81,7 +81,8 @@ class Int8Network:
             model = core.read_model(str(path))
             told = [str(model.get_rt_info([OURS, key]).value) for key in (NETWORK, BIN)]
             if told[0] == int8_digest(network):
-                self._request = core.compile_model(model, "CPU", options).create_infer_request()
+                self._model = core.compile_model(model, "CPU", options)
+                self._request = self._model.create_infer_request()
         except RuntimeError as error:
             raise ValueError(f"{path}: cannot be read ({one_line(error, 200)}); {remedy}") from error
         if told[0] != int8_digest(network):
@@ -99,6 +100,11 @@ class Int8Network:
         with self._lock:
             logits = torch.from_numpy(self._request.infer([images])[0].copy())
         return logits[:, :, :rows, :cols]
+
+    def rest(self) -> None:
+        """Give the memory of the feature maps back, until the next call."""
+        with self._lock:
+            self._model.release_memory()
 
 
 class Quantizer:

@@ -4,6 +4,7 @@
       datalist.json            validation and testing, with MCs
       plain.json               the same backgrounds as they are (label "": known to hold no MC)
       shift_<name>.json        testing (`shifted_sections`): `BenchmarkSettings.shifts`, its pixel sizes, monochrome1
+      presentations.json       the sections that are shifted: each image as it is and under every shift
       phantoms.json, phantoms/ generated mammograms, validation and testing
       images/ labels/ records/ MG DICOM, PNG {0, 1, 2 = ignore}, JSON (one record per MC)
       objects/                 where the settings number MCs (`MixtureBenchmark`): uint16 PNG, number of the record
@@ -124,6 +125,9 @@ def freeze_benchmark(
         sources.append({"file": Path(item["image"]).name, "section": section, "sha256": sha256_of(item["image"])})
         for name, entry in writer.versions(section, str(item["image_id"]), background, section in shifted_sections):
             lists.setdefault(name, {}).setdefault(section, []).append(entry)
+    if both := [section for section in sections if section in shifted_sections]:  # as they are and under every shift
+        versions = [entries for name, entries in lists.items() if name != "plain"]
+        lists["presentations"] = {section: [e for entries in versions for e in entries[section]] for section in both}
     for name, entries in lists.items():
         write_datalist(root / f"{name}.json", name, "Simulated MCs in real mammograms", entries)
     if phantoms:

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy import ndarray as Array
 
-from scripts.common.labels import ARTERY, BACKGROUND
+from scripts.common.labels import BACKGROUND
 from scripts.common.resampling import resample
 from scripts.simulation.insertion.detectability import Detectability, label_detectable
 from scripts.simulation.insertion.domain import apply_domain, sample_domain
@@ -21,7 +21,7 @@ from scripts.training.insertion_patches import InsertionPatches
 
 @dataclass(frozen=True)
 class MixturePatches(InsertionPatches):
-    """Patches of normal mammograms with a mixture of findings; calcified arteries have the label 3.
+    """Patches of normal mammograms with a mixture of findings; calcified arteries and metal are background.
 
     MCs are labelled by their d' in the patch as it is in the end. Of the base class, `insertion`, its rates and blur
     are replaced by `mixture`; `with_mcs_share` is that of patches with MCs, clips and arteries may be in all.
@@ -64,5 +64,4 @@ class MixturePatches(InsertionPatches):
         if made.records:
             count = len(made.records)
             label, _ = label_detectable(result, shown(made.without), made.objects, count, self.detectability)
-        label[made.artery & (label == BACKGROUND)] = ARTERY
         return result, np.where(known > 0, known, label)

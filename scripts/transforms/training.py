@@ -44,7 +44,7 @@ class ProximityTargetd(MapTransform):
     """Turn label masks into proximity maps (HDoGReg eq. 7-9), float32 [maps, rows, cols]; 2 (ignore) stays 2.
 
     Args:
-        keys: labels {0, 1, 2, 3 = artery, background here}; only 1 attracts.
+        keys: labels {0, 1, 2}; only 1 attracts.
         radius_px: xi.
         alpha: decay; 0 is the limit 1 - r / xi.
         maps: 1 is the proximity map alone (the paper); 2 adds the MC mask itself as a second map, 3 the MCs' cores

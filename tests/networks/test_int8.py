@@ -14,8 +14,11 @@ from monai.bundle import ConfigParser
 
 from scripts.inference.precision import AutocastInferer, InferenceForm
 from scripts.networks import int8
+from scripts.inference.tile_inferer import TileInferer
+from scripts.inference.tiles import Tiles
 from scripts.networks.fpn import FPN
 from scripts.networks.int8 import Int8Network, OtherWeightsError, Quantizer, int8_beside
+from scripts.networks.slim_fcn import SlimFCN
 
 CPU = torch.device("cpu")
 
@@ -95,6 +98,46 @@ def test_it_finds_what_float32_finds_at_any_size(file, network):
         assert wanted[0, 1][near].max() > 0.9 and found[0, 1][near].max() > 0.9
     assert (found - wanted).abs().mean() < 0.005
     assert abs((found[:, 1] > 0.5).sum() - (wanted[:, 1] > 0.5).sum()) < 0.15 * (wanted[:, 1] > 0.5).sum()
+
+
+def test_it_gives_its_memory_back_between_images(file, network, monkeypatch):
+    """Feature maps of a band are hundreds of MB, which nobody needs while objects are formed."""
+    run, images = Int8Network(file, network, threads=1), torch.rand(1, 1, 1024, 1024)
+    before = run(images)
+    full = resident_mb()
+    run.rest()
+    assert full - resident_mb() > 50
+    assert torch.equal(run(images), before)
+    rested = []
+    monkeypatch.setattr("scripts.inference.precision.int8_pays", lambda: True)
+    monkeypatch.setattr(Int8Network, "rest", lambda self: rested.append(self))
+    tiles = Tiles(tile_px=128, margin_px=32, breast_only=False)
+    TileInferer(tiles, weights=file.with_name("model.pt"))(images[..., :320, :320], network)
+    assert len(rested) == 1
+
+
+def resident_mb():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+def test_the_slim_fcn_has_one_too(root, monkeypatch):
+    """Its map is as float32's, the first block not being rounded to 256 grey levels."""
+    monkeypatch.setattr("scripts.inference.precision.int8_pays", lambda: True)
+    weights = root / "models" / "slim_fcn.pt"
+    network = SlimFCN(dropout=0.0).eval()
+    network.load_state_dict(torch.load(weights, weights_only=True))
+    form = InferenceForm("auto", weights=weights)
+    run, _ = form.of(network, CPU)
+    assert isinstance(run, Int8Network) and form.arithmetic == "int8"
+    images, places = spots(187, 301)
+    with torch.no_grad():
+        wanted = network(images).sigmoid()
+    found = run(images).sigmoid()
+    assert found.shape == wanted.shape == (2, 1, 187, 301)
+    for row, col in places[:6]:
+        near = (slice(row - 2, row + 3), slice(col - 2, col + 3))
+        assert abs(wanted[0, 0][near].max() - found[0, 0][near].max()) < 0.1
+    assert (found - wanted).abs().mean() < 0.005
 
 
 def test_it_is_used_where_it_pays_and_never_on_a_gpu(weights, network, monkeypatch):

@@ -166,6 +166,10 @@ def test_validation_can_be_shifted_for_choices(folder, tmp_path):
     lists = {path.stem: generic_datalist(path.name, tmp_path) for path in tmp_path.glob("shift_*.json")}
     assert len(lists) == 9
     assert all([len(item[part]) for part in ("validation", "testing")] == [2, 0] for item in lists.values())
+    together = generic_datalist("presentations.json", tmp_path)["validation"]
+    each = [generic_datalist("datalist.json", tmp_path), *lists.values()]
+    wanted = sorted(item["image_id"] for parts in each for item in parts["validation"])
+    assert sorted(item["image_id"] for item in together) == wanted and len(set(wanted)) == 20
     with pytest.raises(ValueError, match=r"shifted_sections: got \['test'\]; want some of training, validation"):
         freeze_benchmark(folder, tmp_path, LoadMammogramd(), shifted_sections=["test"])
 
