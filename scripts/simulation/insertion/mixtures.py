@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 import cv2
 import numpy as np
 
+from scripts.common.objects import label_objects
 from scripts.simulation.insertion.arteries import ArterySettings, CalcifiedArtery, draw_artery, sample_artery_through
 from scripts.simulation.insertion.clips import Clip, ClipSettings, draw_clip, sample_clip
 from scripts.simulation.insertion.rendering import WHITE_RANGE, filled, mc_signal
@@ -130,11 +131,14 @@ def render_mixture(image: np.ndarray, spec: MixtureSpec, bank: ShapeBank, breast
 
 
 def _parted(body: np.ndarray, objects: np.ndarray) -> np.ndarray:
-    """A new object's mask less what belongs to others and the pixels next to them: a seam of one pixel."""
-    if not objects[body].any() and not objects.any():
-        return body
-    others = cv2.dilate((objects > 0).astype(np.uint8), np.ones((3, 3), np.uint8))
-    return body & (others == 0)
+    """A new object's mask less what belongs to others and the pixels next to them: a seam of one pixel.
+
+    Of one that is in pieces the largest is left, so that every MC is one object.
+    """
+    if objects.any():
+        body = body & (cv2.dilate((objects > 0).astype(np.uint8), np.ones((3, 3), np.uint8)) == 0)
+    pieces, count = label_objects(body)
+    return pieces == np.bincount(pieces.ravel())[1:].argmax() + 1 if count > 1 else body
 
 
 def _sample_mcs(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from scripts.common.objects import label_objects
-from scripts.simulation.insertion.mixtures import MixtureSettings, render_mixture, sample_mixture
+from scripts.simulation.insertion.mixtures import MixtureSettings, _parted, render_mixture, sample_mixture
 from scripts.simulation.insertion.shapes import shape_bank
 
 NOTHING = {
@@ -41,13 +41,21 @@ def test_touching_mcs_are_a_pixel_apart(bank):
     present = np.setdiff1d(np.unique(mixture.objects), 0)
     _, count = label_objects(mixture.objects > 0)
     pieces = sum(label_objects(mixture.objects == number)[1] for number in present)
-    assert count == pieces  # 8-connected components never hold pixels of two MCs
+    assert count == pieces == present.size  # 8-connected components never hold pixels of two MCs, nor a part of one
     gaps = [
         np.hypot(one["row"] - other["row"], one["col"] - other["col"]) - (one["diameter_px"] + other["diameter_px"]) / 2
         for place, one in enumerate(mixture.records)
         for other in mixture.records[:place]
     ]
     assert min(gaps) < 1  # closer than the two pixels that others keep
+
+
+def test_of_an_mc_that_another_cuts_in_two_the_larger_piece_is_left():
+    body, objects = np.zeros((2, 9, 20), np.int32)
+    body[4, 2:18], objects[:, 8] = 1, 7  # columns 7 to 9 are taken: pieces of 5 and 8 px
+    np.testing.assert_array_equal(np.flatnonzero(_parted(body > 0, objects)[4]), np.arange(10, 18))
+    np.testing.assert_array_equal(_parted(body > 0, np.zeros_like(objects)), body > 0)
+    assert not _parted(body > 0, np.ones_like(objects)).any()
 
 
 def test_large_ones_and_rods_have_their_sizes(bank):
