@@ -44,7 +44,7 @@ def tiny_weights(tmp_path_factory):
     torch.manual_seed(0)
     network = FPN(
         encoder="residual",
-        out_channels=2,
+        out_channels=3,
         pyramid_channels=128,
         segmentation_channels=64,
         detail_channels=16,

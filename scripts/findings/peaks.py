@@ -14,8 +14,8 @@ from skimage.morphology import local_maxima, reconstruction
 from skimage.segmentation import watershed
 
 from scripts.common.checks import check_fields
-from scripts.common.objects import label_objects, object_boxes
-from scripts.findings.forming import Scene, ScoredObjects, keep_objects
+from scripts.common.objects import label_objects, object_boxes, object_pixels
+from scripts.findings.forming import Scene, ScoredObjects, keep_objects, sigmoid
 
 _EIGHT = np.ones((3, 3), bool)
 
@@ -26,8 +26,8 @@ class PeakObjects:
 
     A peak counts if the map falls by more than `prominence` of its height on every way to a higher one. Watersheds
     part the peaks of one component of {map >= floor}; of each basin the piece that holds the peak and reaches
-    `share` of its height is the object. Its score is the mean of the map over it (its peak saturates at 1 and ranks
-    nothing). All three are in (0, 1].
+    `share` of its height is the object. Its score is the probability of the network's mean logit over it: the peak and
+    the mean of the probabilities saturate at 1 and rank the highest ones badly. All three are in (0, 1].
 
     Where the network has a map of the MCs' cores (`core_mask` in scripts/training/proximity.py), watersheds of it part
     each object once more: the cores of MCs that touch lie further apart than their outlines.
@@ -49,16 +49,17 @@ class PeakObjects:
     def form(self, scene: Scene, score_threshold: float) -> ScoredObjects:
         """See `Objects`."""
         probability = scene.map(self.map)
-        labels, scores = peak_objects(probability, self, scene.within, lowest=score_threshold)
+        labels = peak_objects(probability, self, scene.within, lowest=score_threshold)
         if self.cores is not None:
-            labels, scores = part_by_cores(labels, scores, probability, scene.map(self.cores), self)
+            labels = part_by_cores(labels, scene.map(self.cores), self)
+        scores = scores_of(scene.logits[self.map], labels)
         return ScoredObjects(keep_objects(labels, scores, score_threshold), scores, probability)
 
 
 def peak_objects(
     probability: np.ndarray, rule: PeakObjects, within: np.ndarray | None = None, lowest: float = 0.0
-) -> tuple[np.ndarray, np.ndarray]:
-    """Objects around the peaks of a map in [0, 1]: labels int32 (rows, cols), and scores float32 (n + 1,) by number.
+) -> np.ndarray:
+    """Objects around the peaks of a map in [0, 1], int32 (rows, cols), 0 background, else numbers 1..n.
 
     Objects are restricted to `within`, bool (rows, cols). Those whose peak, and so whose score, is below `lowest` are
     left out: less work where they would be dropped.
@@ -67,12 +68,12 @@ def peak_objects(
         box = tuple(slice(int(i[0]), int(i[-1]) + 1) for i in (np.flatnonzero(within.any(axis)) for axis in (1, 0)))
         if within[box].size < within.size:
             whole = np.zeros(probability.shape, np.int32)
-            whole[box], inner = peak_objects(probability[box], rule, within[box], lowest)
-            return whole, inner
+            whole[box] = peak_objects(probability[box], rule, within[box], lowest)
+            return whole
     mask = (probability >= rule.floor) & (True if within is None else within)
     components, count = label_objects(mask)
     labels = np.zeros(probability.shape, np.int32)
-    scores = [0.0]
+    found = 0
     values = np.where(mask, probability, 0).astype(np.float32, copy=False)
     is_high = np.bincount(components[mask & (values >= lowest)], minlength=count + 1) > 0
     is_top = mask & (values == cv2.dilate(values, _EIGHT.view(np.uint8)))  # no neighbour exceeds it
@@ -91,19 +92,29 @@ def peak_objects(
             piece = pieces == pieces.flat[int(own.argmax())]
             # `part` lies in the padded component: one row and column less in the image's
             rows, cols = (slice(a.start - 1 + b.start, a.stop - 1 + b.start) for a, b in zip(part, box, strict=True))
-            labels[rows, cols][piece] = len(scores)
-            scores.append(float(own[piece].mean()))
-    return labels, np.array(scores, np.float32)
+            found += 1
+            labels[rows, cols][piece] = found
+    return labels
 
 
-def part_by_cores(
-    labels: np.ndarray, scores: np.ndarray, probability: np.ndarray, cores: np.ndarray, rule: PeakObjects
-) -> tuple[np.ndarray, np.ndarray]:
-    """Objects parted between their cores: labels and scores as of `peak_objects`.
+def scores_of(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """The probability of the mean logit over each object, float32 (n + 1,) by number; 0 for numbers without a pixel.
 
-    A part with the highest core keeps the object's number, the others get new ones; each has its own mean of the map.
+    Logits float32 (rows, cols), labels int32 alike.
     """
-    result, found = labels.copy(), scores.tolist()
+    pixels = object_pixels(labels)
+    numbers = labels.ravel()[pixels]
+    count = np.bincount(numbers, minlength=1)
+    total = np.bincount(numbers, weights=logits.ravel()[pixels], minlength=1)
+    return np.where(count > 0, sigmoid(total / np.maximum(count, 1)), 0).astype(np.float32)
+
+
+def part_by_cores(labels: np.ndarray, cores: np.ndarray, rule: PeakObjects) -> np.ndarray:
+    """Objects, numbered 1..n (see `peak_objects`), parted between their cores, a map in [0, 1].
+
+    The part with the highest core keeps the object's number, the others get new ones.
+    """
+    result, found = labels.copy(), int(labels.max(initial=0))
     for number, box in object_boxes(labels).items():
         inside = np.pad(labels[box] == number, 1)
         depths = np.where(inside, np.pad(cores[box], 1), 0)
@@ -111,19 +122,12 @@ def part_by_cores(
         if np.count_nonzero(seen) < 2:
             continue
         parts = _basins(depths, inside, rule.core_prominence, seen)
-        count = int(parts.max())
-        if count < 2:
-            continue
-        own, values = parts[1:-1, 1:-1], probability[box]
         first = int(parts.flat[int(depths.argmax())])
-        for part in range(1, count + 1):
-            mean = float(values[own == part].mean())
-            if part == first:
-                found[number] = mean
-            else:
-                result[box][own == part] = len(found)
-                found.append(mean)
-    return result, np.array(found, np.float32)
+        for part in range(1, int(parts.max()) + 1):
+            if part != first:
+                found += 1
+                result[box][parts[1:-1, 1:-1] == part] = found
+    return result
 
 
 def _basins(values: np.ndarray, inside: np.ndarray, prominence: float, tops_in: np.ndarray | None = None) -> np.ndarray:

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
+from scipy.special import expit, logit
 from skimage.morphology import local_maxima, reconstruction
 from skimage.segmentation import watershed
 
@@ -18,7 +19,8 @@ ROWS, COLS = np.indices((60, 80))
 
 def peak_objects(probability, *, within=None, lowest=0.0, **rule):
     """With half of the peak where a test does not say otherwise."""
-    return peaks.peak_objects(probability, PeakObjects(**{"share": 0.5} | rule), within, lowest)
+    labels = peaks.peak_objects(probability, PeakObjects(**{"share": 0.5} | rule), within, lowest)
+    return labels, peaks.scores_of(logit(np.clip(probability, 1e-7, 1 - 1e-7)), labels)
 
 
 def spot(row, col, sigma, height):
@@ -29,9 +31,24 @@ def spot(row, col, sigma, height):
 def test_the_width_at_half_of_the_peak_does_not_depend_on_the_height(height):
     labels, scores = peak_objects(spot(30, 40, 4, height))
     assert len(scores) == 2
-    # a Gaussian is over half of its peak within sigma * sqrt(2 ln 2); its mean there is 0.5 / ln 2 of the peak
+    # a Gaussian is over half of its peak within sigma * sqrt(2 ln 2)
     assert np.count_nonzero(labels) == pytest.approx(np.pi * 2 * np.log(2) * 16, rel=0.05)
-    assert scores[1] == pytest.approx(height * 0.5 / np.log(2), rel=0.03)
+    assert 0.5 * height < scores[1] < height
+
+
+def test_the_score_by_hand():
+    """Logits 2, 2 and -1: their mean is 1, and its probability 1 / (1 + 1 / e). Numbers without pixels have 0."""
+    labels = np.array([[0, 1, 1], [0, 1, 3]], np.int32)
+    logits = np.array([[9, 2, 2], [9, -1, 0]], np.float32)
+    np.testing.assert_allclose(peaks.scores_of(logits, labels), [0, 1 / (1 + np.exp(-1)), 0, 0.5], rtol=1e-6)
+    assert peaks.scores_of(logits, np.zeros_like(labels)).tolist() == [0]
+
+
+def test_scores_tell_apart_what_the_mean_probability_cannot():
+    scene = Scene(np.zeros((20, 30), np.float32), np.full((1, 20, 30), -20, np.float32), None, (0.07, 0.07))
+    scene.logits[0, 5:8, 5:8], scene.logits[0, 5:8, 20:23] = 9, 12
+    made = PeakObjects(map=0).form(scene, 0.0)
+    assert 0.999 < made.scores[made.labels[6, 6]] < made.scores[made.labels[6, 21]] < 1
 
 
 def test_close_spots_are_parted_and_plain_ripple_is_not():
@@ -48,7 +65,7 @@ def test_a_large_plateau_is_one_object():
     flat[10:25, 5:30] = 1.0
     labels, scores = peak_objects(flat)
     np.testing.assert_array_equal(labels > 0, flat > 0)
-    np.testing.assert_array_equal(scores, [0, 1])
+    np.testing.assert_allclose(scores, [0, 1], atol=1e-6)
 
 
 def test_floor_and_mask_bound_the_objects():
@@ -86,7 +103,7 @@ def test_every_object_is_connected_and_over_its_bound(seed):
         own = labels == number
         assert label_objects(own)[1] == 1
         assert values[own].min() >= 0.5 * values[own].max()
-        assert scores[number] == pytest.approx(values[own].mean(), rel=1e-5)
+        assert scores[number] == pytest.approx(expit(logit(values[own].clip(1e-7, 1 - 1e-7)).mean()), rel=1e-4)
     assert {0, *np.unique(labels)} == set(range(len(scores)))
 
 
@@ -107,7 +124,7 @@ def plain_peak_objects(values, floor, share, prominence, within):
             pieces, _ = ndimage.label(part >= share * part.max(), eight)
             piece = (pieces == pieces.flat[part.argmax()])[1:-1, 1:-1]
             labels[piece] = len(scores)
-            scores.append(values[piece].mean())
+            scores.append(expit(logit(values[piece].clip(1e-7, 1 - 1e-7)).mean()))
     return labels, scores
 
 
@@ -121,7 +138,7 @@ def test_objects_equal_the_definition_without_boxes(seed, floor, share):
     labels, scores = peak_objects(values, floor=floor, share=share, prominence=0.2, within=within)
     expected = plain_peak_objects(values, floor, share, 0.2, within)
     np.testing.assert_array_equal(labels, expected[0])
-    np.testing.assert_allclose(scores, expected[1], rtol=1e-5)
+    np.testing.assert_allclose(scores, expected[1], rtol=1e-4)
 
 
 @pytest.mark.parametrize("lowest", [0.05, 0.3, 2.0])
@@ -167,7 +184,7 @@ def test_cores_part_an_object_and_each_part_has_its_own_score():
     made = PeakObjects(**rule).form(scene, 0.0)
     np.testing.assert_array_equal(made.labels > 0, whole.labels > 0)
     assert made.labels[12, 15] == 1 and made.labels[12, 30] == 2  # the highest core keeps the number
-    means = [scene.map(0)[made.labels == number].mean() for number in (1, 2)]
+    means = [expit(scene.logits[0][made.labels == number].mean()) for number in (1, 2)]
     np.testing.assert_allclose(made.scores[1:], means, rtol=1e-6)
     assert made.scores[1] > 0.75 and made.scores[2] < 0.7
     assert PeakObjects(**rule).form(scene, 0.7).labels.max() == 1  # a part below the threshold is dropped

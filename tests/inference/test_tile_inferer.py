@@ -161,7 +161,7 @@ def test_the_shipped_network_has_no_visible_seams(root):
     """
     network = FPN(
         "residual",
-        out_channels=2,
+        out_channels=3,
         pyramid_channels=128,
         segmentation_channels=64,
         detail_channels=16,

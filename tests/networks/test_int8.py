@@ -13,9 +13,9 @@ import torch
 from monai.bundle import ConfigParser
 
 from scripts.inference.precision import AutocastInferer, InferenceForm
-from scripts.networks import int8
 from scripts.inference.tile_inferer import TileInferer
 from scripts.inference.tiles import Tiles
+from scripts.networks import int8
 from scripts.networks.fpn import FPN
 from scripts.networks.int8 import Int8Network, OtherWeightsError, Quantizer, int8_beside
 from scripts.networks.slim_fcn import SlimFCN
@@ -25,7 +25,7 @@ CPU = torch.device("cpu")
 
 def shipped(root):
     sizes = {"pyramid_channels": 128, "segmentation_channels": 64, "detail_channels": 16}
-    network = FPN("residual", out_channels=2, align_corners=False, **sizes).eval()
+    network = FPN("residual", out_channels=3, align_corners=False, **sizes).eval()
     network.load_state_dict(torch.load(root / "models" / "model.pt", weights_only=True))
     return network
 
@@ -76,7 +76,7 @@ import torch
 from scripts.networks.fpn import FPN
 from scripts.networks.int8 import Int8Network
 sizes = {"pyramid_channels": 128, "segmentation_channels": 64, "detail_channels": 16}
-network = FPN("residual", out_channels=2, align_corners=False, **sizes)
+network = FPN("residual", out_channels=3, align_corners=False, **sizes)
 network.load_state_dict(torch.load("models/model.pt", weights_only=True))
 Int8Network("models/model_int8.xml", network)
 """
@@ -92,7 +92,7 @@ def test_it_finds_what_float32_finds_at_any_size(file, network):
     with torch.no_grad():
         wanted = network(images).sigmoid()
     found = Int8Network(file, network, threads=1)(images).sigmoid()
-    assert found.dtype == torch.float32 and found.shape == wanted.shape == (2, 2, 333, 310)
+    assert found.dtype == torch.float32 and found.shape == wanted.shape == (2, 3, 333, 310)
     for row, col in places:
         near = (slice(row - 2, row + 3), slice(col - 2, col + 3))
         assert wanted[0, 1][near].max() > 0.9 and found[0, 1][near].max() > 0.9
