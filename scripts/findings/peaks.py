@@ -37,7 +37,7 @@ class PeakObjects:
     floor: float = 0.002  # nothing below this is looked at
     share: float = 0.3
     prominence: float = 0.3  # larger values part less
-    cores: int | None = None  # number of the map of MCs' cores; None: there is none
+    cores: int | None = 2  # number of the map of MCs' cores; None, or a network with fewer maps: nothing is parted so
     core_floor: float = 0.1  # nothing below this is a core
     core_prominence: float = 0.3  # as `prominence`, of the cores
     own_threshold: ClassVar[float | None] = None
@@ -50,7 +50,7 @@ class PeakObjects:
         """See `Objects`."""
         probability = scene.map(self.map)
         labels = peak_objects(probability, self, scene.within, lowest=score_threshold)
-        if self.cores is not None:
+        if self.cores is not None and self.cores < len(scene.logits):
             labels = part_by_cores(labels, scene.map(self.cores), self)
         scores = scores_of(scene.logits[self.map], labels)
         return ScoredObjects(keep_objects(labels, scores, score_threshold), scores, probability)
