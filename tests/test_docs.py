@@ -30,7 +30,7 @@ CARDS = [page for page in USER_PAGES if page.startswith("models/")]
 
 #: JSON files that pages name and that are no configs: outputs, data lists, metadata.
 OTHER_JSON = {"findings", "run_report", "metrics", "comparison", "comparisons", "agreement", "operating_points"}
-OTHER_JSON |= {"failure", "datalist", "plain", "phantoms", "best", "metadata", "done", "groups"}
+OTHER_JSON |= {"failure", "datalist", "plain", "phantoms", "presentations", "best", "metadata", "done", "groups"}
 OTHER_JSON |= {"region", "change", "evaluation", "study", "archive_report", "inserted"}
 
 #: Options of `monai.bundle run` itself.

@@ -115,14 +115,14 @@ DETAILED = {"pyramid_channels": 128, "segmentation_channels": 64, "detail_channe
 #: weights -> network, side of the image, logits at the middle and at (5, 9), mean and standard deviation of all
 SHIPPED = {
     "model.pt": (
-        FPN("residual", out_channels=2, **DETAILED),
+        FPN("residual", out_channels=3, **DETAILED),
         64,
-        [6.7605, 16.8247],
-        [-6.8541, -11.3534],
-        -8.3689,
-        3.3977,
+        [6.9157, 15.7736, 9.4539],
+        [-6.77, -11.6271, -9.8217],
+        -8.7639,
+        2.9678,
     ),
-    "slim_fcn.pt": (SlimFCN(), 64, [2.3631], [-6.9556], -6.8206, 1.0742),
+    "slim_fcn.pt": (SlimFCN(), 64, [1.3924], [-6.0401], -6.5055, 0.9534),
     "context_cnn.pt": (ContextCNN(), 95, [4.3006], [4.3006], 4.3006, 0.0),
 }
 
