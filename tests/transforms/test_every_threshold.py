@@ -99,7 +99,7 @@ def test_components_are_formed_and_analysed_anew_at_each_threshold():
 def test_faint_objects_are_parted_and_left_out_under_stronger_ones():
     image, labels = np.full(SHAPE, 0.3, np.float32), np.zeros(SHAPE, np.int32)
     cv2.circle(image, (100, 100), 12, 0.7, -1)
-    labels[98:103, 90:95], labels[98:103, 103:115] = 1, 2  # 1 marks the large one, 2 lies on its rim, 10 of 12 columns
+    labels[96:105, 90:99], labels[98:103, 103:115] = 1, 2  # 1 marks the large one, 2 lies on its rim, 10 of 12 columns
     cv2.circle(labels, (300, 100), 5, 3, -1)
     cv2.circle(labels, (309, 100), 5, 3, -1)
     scores = np.array([0, 0.9, 0.01, 0.02])
