@@ -51,9 +51,8 @@ def lay_out(app: Path, methods: list[str], preset: str) -> list[str]:
         if not (model / "models" / "model.pt").exists():
             shutil.copy(ROOT / "models" / weights, model / "models" / "model.pt")
         shutil.copy(ROOT / "models" / "operating_points.json", model / "models")
-        if method == "hdogreg":
-            for file in (ROOT / "models").glob("model_int8.*"):
-                shutil.copy(file, model / "models")
+        for file in (ROOT / "models").glob(f"{Path(weights).stem}_int8.*"):
+            shutil.copy(file, model / "models" / f"model_int8{file.suffix}")
         changes = {"weights": WEIGHTS}
         if not any('"score_threshold"' in Path(file).read_text(encoding="utf-8") for file in _files(overlays[0])):
             changes |= {"displayable_configs": {"preset": preset}, "preset": "@displayable_configs::preset"}

@@ -6,6 +6,7 @@ import torch
 from monai.data import MetaTensor
 from monai.inferers import Inferer
 
+from scripts.candidates.breast_mask import BreastRegion
 from scripts.common.resampling import WorkingGrid, resample
 from scripts.inference.tile_inferer import TileInferer
 from scripts.inference.tiles import Tiles
@@ -57,6 +58,19 @@ def test_breast_mask_follows():
     breast = torch.from_numpy(mask)[None, None]
     WorkingGridInferer(recorder, WorkingGrid(0.07))(image_of(mask, 0.14), identity, breast=breast)
     np.testing.assert_array_equal(recorder.breast[0, 0].numpy(), mask.repeat(2, 0).repeat(2, 1))
+
+
+def test_a_breast_mask_that_is_not_given_is_the_chains_own():
+    """As a server calls it: the tiles, and so the logits, are those of a run whose chain has a breast mask."""
+    rows, cols = np.indices((420, 300))
+    breast = (rows - 205) ** 2 / 190**2 + cols**2 / 240**2 < 1
+    array = np.where(breast, 0.4 + 0.1 * np.random.default_rng(0).random(breast.shape), 0).astype(np.float32)
+    seen = []
+    for given in (None, torch.from_numpy(BreastRegion(0).masks(array, 0.08)[0])[None, None]):
+        recorder = Recorder()
+        WorkingGridInferer(recorder, WorkingGrid(0.07))(image_of(array, 0.08), identity, breast=given)
+        seen.append(recorder.breast)
+    assert torch.equal(*seen) and 0.3 < seen[0].float().mean() < 0.9
 
 
 def test_a_bright_spot_stays_in_place_through_tiles():

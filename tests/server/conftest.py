@@ -24,7 +24,7 @@ OVERLAYS = {
     "slim_fcn_segmentation": "slim_fcn_inference.json",
     "context_cnn_segmentation": "baseline_context_cnn_inference.json",
 }
-ROUNDS = 24  # images of random sizes, three of each kind
+ROUNDS = 40  # images of random sizes, five of each kind
 
 
 @pytest.fixture(scope="session")
