@@ -32,8 +32,11 @@ else
 endif
 	@echo "results: $(OUTPUT)/*/picture.png, mask.nii.gz, findings.json; $(OUTPUT)/run_report.json"
 
+# A test that hangs is told by its stack, a worker that dies by its test; the run ends then (a new worker would wait for ever).
+NO_HANG := --max-worker-restart=0 -o faulthandler_timeout=600 -o faulthandler_exit_on_timeout=true
+
 test: $(VENV)/.dev ## all tests but the slow ones
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile $(NO_HANG)
 
 lint: $(VENV)/.dev ## ruff and mypy
 	$(BIN)/ruff check .

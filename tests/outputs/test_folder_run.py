@@ -1,7 +1,6 @@
 """Runs over folders: what is kept, what is told, and that no fault costs more than its own image."""
 
 import json
-import multiprocessing
 import os
 import signal
 import time
@@ -15,9 +14,7 @@ from scripts.common.identity import Identity
 from scripts.outputs import writer
 from scripts.outputs.manifest import verify
 from tests.outputs import tiny_run
-from tests.outputs.tiny_run import folder_run, write_inputs
-
-FORK = multiprocessing.get_context("fork")
+from tests.outputs.tiny_run import FORKSERVER, folder_run, wait_until, write_inputs
 
 
 def report_of(folder):
@@ -96,10 +93,10 @@ def test_images_of_another_input_stay_in_the_report(folders, tmp_path, caplog):
 def test_a_run_killed_at_any_moment_goes_on_where_it_stopped(folders, seed, done, caplog):
     inputs, out = folders
     write_inputs(inputs, *(f"{i}.png" for i in range(9)))
-    process = FORK.Process(target=folder_run, args=(inputs, out, 0.01))
+    process = FORKSERVER.Process(target=folder_run, args=(inputs, out, 0.01))
     process.start()
     time.sleep(float(np.random.default_rng(seed).uniform(0.0, 0.4)))
-    os.kill(process.pid, signal.SIGKILL)
+    process.kill()
     process.join()
     whole = set(statuses(out)) if (out / "run_report.json").is_file() else set()
     done.clear()
@@ -111,13 +108,12 @@ def test_a_run_killed_at_any_moment_goes_on_where_it_stopped(folders, seed, done
 
 def test_one_run_at_a_time_writes_into_a_folder(folders):
     inputs, out = folders
-    process = FORK.Process(target=folder_run, args=(inputs, out, 0.5))
+    process = FORKSERVER.Process(target=folder_run, args=(inputs, out, 0.5))
     process.start()
-    while not (out / "run_report.json").is_file():
-        time.sleep(0.02)
+    wait_until((out / "run_report.json").is_file, process)
     with pytest.raises(ValueError, match=r"output_dir: got .* which another run is writing into; want"):
         folder_run(inputs, out)
-    process.join()
+    process.join(60)
     assert process.exitcode == 0 and report_of(out)["images_done"] == 3
 
 
@@ -130,24 +126,23 @@ def test_a_folder_that_cannot_be_one_is_named(folders):
     assert out.read_text() == "a file"
 
 
+def interrupted_run(inputs, out):
+    """A run that takes long to end after Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        folder_run(inputs, out, 5.0)
+    except KeyboardInterrupt:
+        time.sleep(30)  # as if a thread could not be stopped
+
+
 def test_an_interrupted_run_says_so_and_a_second_ctrl_c_leaves_at_once(folders):
     inputs, out = folders
-
-    def interrupted():
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        try:
-            folder_run(inputs, out, 5.0)
-        except KeyboardInterrupt:
-            time.sleep(30)  # as if a thread could not be stopped
-
-    process = FORK.Process(target=interrupted)
+    process = FORKSERVER.Process(target=interrupted_run, args=(inputs, out))
     process.start()
-    while not (out / "run_report.json").is_file():
-        time.sleep(0.02)
+    wait_until((out / "run_report.json").is_file, process)
     time.sleep(0.3)
     os.kill(process.pid, signal.SIGINT)
-    while report_of(out)["state"] == "running":
-        time.sleep(0.02)
+    wait_until(lambda: report_of(out)["state"] != "running", process)
     report = report_of(out)
     assert report["state"] == "interrupted" and report["outcome"] == "not attempted"
     assert report["not_attempted"] == ["a", "b", "c"] and report["images_not_attempted"] == 3

@@ -1,7 +1,6 @@
 """A run over very many images notes what is done line by line, and goes on after a kill at any byte."""
 
 import json
-import multiprocessing
 import os
 import signal
 
@@ -11,9 +10,7 @@ from scripts.data.lists.folder import list_mammograms
 from scripts.outputs.journal import JOURNAL_NAME, Journal
 from scripts.outputs.manifest import verify
 from scripts.outputs.run_report import RunReport
-from tests.outputs.tiny_run import DONE, folder_run, write_inputs
-
-FORK = multiprocessing.get_context("fork")
+from tests.outputs.tiny_run import DONE, FORKSERVER, folder_run, write_inputs
 
 
 @pytest.fixture
@@ -24,20 +21,20 @@ def finished(tmp_path):
     return tmp_path / "in", tmp_path / "out", json.loads((tmp_path / "out" / "run_report.json").read_text())["images"]
 
 
-def journaled_run(inputs, out, entries):
+def note_and_die(inputs, out, entries):
     """A run that notes these entries and is killed."""
+    report = RunReport(out, {"a": 1}, progress=False)
+    report.known(list_mammograms(inputs))
+    report.start(3)
+    for entry in entries:
+        report.add(dict(entry), journaled=True)
+    os.kill(os.getpid(), signal.SIGKILL)
 
-    def run():
-        report = RunReport(out, {"a": 1}, progress=False)
-        report.known(list_mammograms(inputs))
-        report.start(3)
-        for entry in entries:
-            report.add(dict(entry), journaled=True)
-        os.kill(os.getpid(), signal.SIGKILL)
 
-    process = FORK.Process(target=run)
+def journaled_run(inputs, out, entries):
+    process = FORKSERVER.Process(target=note_and_die, args=(inputs, out, entries))
     process.start()
-    process.join(20)
+    process.join(60)
     assert process.exitcode == -signal.SIGKILL
 
 

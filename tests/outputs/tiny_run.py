@@ -1,5 +1,6 @@
 """A folder run as the inference config makes it, on text files that hold one number, with a network that doubles it."""
 
+import multiprocessing
 import time
 from pathlib import Path
 
@@ -19,6 +20,9 @@ from scripts.outputs.writer import FindingsWriter
 SIDE = 24
 ANALYSIS = FindingsAnalysis(None, None, None)
 DONE = []  # images that the network ran on, in this process
+#: Starts the processes that are killed: forks of one without threads, so that none begins with a lock held for ever.
+FORKSERVER = multiprocessing.get_context("forkserver")
+FORKSERVER.set_forkserver_preload([__name__])
 
 
 def write_inputs(folder, *names, value=1):
@@ -84,3 +88,11 @@ def folder_run(
     except SystemExit as stop:
         return int(stop.code)
     return 0
+
+
+def wait_until(condition, process, limit_s=120.0):
+    """Wait for what a process will bring about; it must happen before the process ends, and in time."""
+    deadline = time.monotonic() + limit_s
+    while not condition():
+        assert process.is_alive() and time.monotonic() < deadline, process
+        time.sleep(0.02)

@@ -13,10 +13,13 @@ import pytest
 import torch
 
 from scripts.common.errors import message_of
+from tests.outputs.tiny_run import wait_until
 from tests.tiny import PATCHES, PHANTOMS
 from tests.training.toy import Toy, rows_of
 
 EPOCHS = 200
+FORKSERVER = multiprocessing.get_context("forkserver")
+FORKSERVER.set_forkserver_preload([__name__])
 
 
 def train(folder, epochs=EPOCHS):
@@ -45,11 +48,9 @@ def test_a_training_that_is_killed_20_times_ends_with_the_same_weights(tmp_path,
     whole.mkdir()
     parts.mkdir()
     train(whole)
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.training.test_faults"])
     rng, epochs = random.Random(kills), [0]
     for _ in range(kills):
-        process = context.Process(target=train, args=(str(parts),))
+        process = FORKSERVER.Process(target=train, args=(str(parts),))
         process.start()
         until = epochs[-1] + rng.randrange(5)
         while process.is_alive() and epochs_in(parts) <= until:
@@ -102,10 +103,9 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path):
 
 
 def test_one_training_at_a_time_writes_into_a_folder(tmp_path):
-    process = multiprocessing.get_context("fork").Process(target=train, args=(str(tmp_path), 10**6))
+    process = FORKSERVER.Process(target=train, args=(str(tmp_path), 10**6))
     process.start()
-    while not epochs_in(tmp_path):
-        time.sleep(0.01)
+    wait_until(lambda: epochs_in(tmp_path), process)
     with pytest.raises(ValueError, match=r"output_dir: got .* where another training is at work; want"):
         train(tmp_path)
     assert process.is_alive()
