@@ -16,6 +16,13 @@ with suppress(ImportError):  # the environments of optional parts lack it
     settings.load_profile("the same examples in every run")
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node, error):
+    """Say how a worker of pytest-xdist died, which it does not: minus the signal's number, or its exit status."""
+    if error:
+        print(f"{node.gateway.id} ended with {node.gateway._io.popen.wait(10)}", flush=True)
+
+
 @pytest.fixture(scope="session")
 def root() -> Path:
     """The bundle's root folder."""
