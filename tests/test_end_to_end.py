@@ -1,12 +1,14 @@
 """The commands of the README on small phantoms: training, resuming, fine-tuning, inference, bad files, exit status."""
 
 import csv
+import itertools
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import nibabel
 import numpy as np
@@ -140,23 +142,29 @@ def test_one_good_file_ends_with_exit_status_zero_and_the_slim_fcn_writes_its_ma
     [("HDoGReg", ""), ("slim FCN", ",'configs/slim_fcn_inference.json'")],
     ids=["hdogreg", "slim"],
 )
-def test_shipped_weights_and_preset_find_a_phantoms_mcs(root, phantoms, inputs, tmp_path, method, overlay):
+def test_shipped_weights_and_preset_find_the_phantoms_mcs(root, phantoms, tmp_path, method, overlay):
+    folder, datalist = phantoms
     bundle(
         root,
         *("--config_file", f"['configs/inference.json'{overlay}]"),
-        *("--input_dir", inputs / "good.dcm", "--output_dir", tmp_path, "--preset", "sensitive"),
+        *("--input_dir", folder / "images", "--output_dir", tmp_path, "--preset", "sensitive"),
     )
     points = json.loads((root / "models" / "operating_points.json").read_text())
     settings = json.loads((tmp_path / "run_report.json").read_text())["settings"]
     assert settings["scoring"]["objects"]["class"] == "PeakObjects" and settings["preset"] == "sensitive"
     assert str(settings["score_threshold"]) in json.dumps(points[method])
-    truth = load_label(phantoms[1]["testing"][0]["label"], (416, 320), (0.07, 0.07), "full")
-    mask = np.asarray(nibabel.load(tmp_path / "good" / "mask.nii.gz").dataobj).T > 0
-    labels, count = ndimage.label(truth == 1, np.ones((3, 3)))
-    large = [number for number in range(1, count + 1) if (labels == number).sum() >= 6]
-    found = [number for number in large if mask[labels == number].any()]
-    assert len(large) >= 5 and len(found) >= 2  # a chance mask of this size would meet none
-    assert mask[truth == 1].mean() > 20 * mask[truth == 0].mean()  # 1 for a chance mask
+    large, found, inside, outside = 0, 0, [], []
+    for item in itertools.chain(*(datalist[section] for section in ("training", "validation", "testing"))):
+        truth = load_label(item["label"], (416, 320), (0.07, 0.07), "full")
+        mask = np.asarray(nibabel.load(tmp_path / Path(item["image"]).stem / "mask.nii.gz").dataobj).T > 0
+        labels, count = ndimage.label(truth == 1, np.ones((3, 3)))
+        sizes = np.bincount(labels.ravel())[1:]
+        large += int((sizes >= 6).sum())
+        found += sum(mask[labels == number].any() for number in range(1, count + 1) if sizes[number - 1] >= 6)
+        inside.append(mask[truth == 1])
+        outside.append(mask[truth == 0])
+    assert large >= 20 and found >= 0.4 * large  # a chance mask of this size would meet one at most
+    assert np.concatenate(inside).mean() > 20 * np.concatenate(outside).mean()  # 1 for a chance mask
 
 
 def test_missing_input_and_missing_weights_say_what_is_wanted(root, inputs, tmp_path):
