@@ -22,7 +22,7 @@ ANALYSIS = FindingsAnalysis(None, None, None)
 DONE = []  # images that the network ran on, in this process
 #: Starts the processes that are killed: forks of one without threads, so that none begins with a lock held for ever.
 FORKSERVER = multiprocessing.get_context("forkserver")
-FORKSERVER.set_forkserver_preload([__name__])
+FORKSERVER.set_forkserver_preload([__name__, "tests.training.toy"])
 
 
 def write_inputs(folder, *names, value=1):

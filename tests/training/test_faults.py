@@ -1,7 +1,6 @@
 """Kills, a full disk and a folder that cannot be written: one line, and nothing that was written is lost."""
 
 import errno
-import multiprocessing
 import os
 import random
 import subprocess
@@ -13,13 +12,11 @@ import pytest
 import torch
 
 from scripts.common.errors import message_of
-from tests.outputs.tiny_run import wait_until
+from tests.outputs.tiny_run import FORKSERVER, wait_until
 from tests.tiny import PATCHES, PHANTOMS
 from tests.training.toy import Toy, rows_of
 
 EPOCHS = 200
-FORKSERVER = multiprocessing.get_context("forkserver")
-FORKSERVER.set_forkserver_preload([__name__])
 
 
 def train(folder, epochs=EPOCHS):
