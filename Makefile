@@ -35,8 +35,12 @@ endif
 # A test that hangs is told by its stack, a worker that dies by its test; the run ends then (a new worker would wait for ever).
 NO_HANG := --max-worker-restart=0 -o faulthandler_timeout=600 -o faulthandler_exit_on_timeout=true
 
+TESTS := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile $(NO_HANG)
+
+# Where a worker died (a segmentation fault as it starts a child process, cause unknown: docs/log/hardening.md), all of it once more.
 test: $(VENV)/.dev ## all tests but the slow ones
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile $(NO_HANG)
+	@rm -f .worker_died
+	$(TESTS) || { test -f .worker_died && echo "a worker died: once more" && $(TESTS); }
 
 lint: $(VENV)/.dev ## ruff and mypy
 	$(BIN)/ruff check .
