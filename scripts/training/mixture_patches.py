@@ -40,8 +40,15 @@ class MixturePatches(InsertionPatches):
     def _insert(self, rng: np.random.Generator, image: Array, known: Array, shape_seed: int) -> tuple[Array, Array]:
         if self.first_wave_share and rng.random() < self.first_wave_share:
             return super()._insert(rng, image, known, shape_seed)
+        result, label, _ = self._mixture(rng, image, known == BACKGROUND, shape_seed)
+        return result, np.where(known > 0, known, label)
+
+    def _mixture(
+        self, rng: np.random.Generator, image: Array, free: Array, shape_seed: int
+    ) -> tuple[Array, Array, Array]:
+        """The image with findings where `free`, its label by d', and its MCs by number, int32 (rows, cols)."""
         inside = cv2.GaussianBlur(image, (0, 0), 3.0) > self.air_level
-        allowed = inside & (known == BACKGROUND)
+        allowed = inside & free
         image = draw_lookalikes(image, sample_lookalikes(rng, allowed, local_noise(image), self.lookalikes))
         spacing_mm, bank = log_between(rng, self.spacing_range_mm), shape_bank(shape_seed)
         with_mcs = bool(rng.random() < self.with_mcs_share)
@@ -64,4 +71,4 @@ class MixturePatches(InsertionPatches):
         if made.records:
             count = len(made.records)
             label, _ = label_detectable(result, shown(made.without), made.objects, count, self.detectability)
-        return result, np.where(known > 0, known, label)
+        return result, label, made.objects
