@@ -11,7 +11,8 @@ from scripts.findings.cluster_findings import ClusterAnalysis
 from scripts.findings.clusters.distribution import Breast, nipple_estimate_mm
 from scripts.findings.features.microcalcifications import MCFeatures, records_of
 from scripts.findings.kinds.rules import KindRules
-from scripts.findings.splitting import Parting, Wholes
+from scripts.findings.parting import CentreParting
+from scripts.findings.wholes import Wholes
 from scripts.simulation.insertion.shapes import shape_bank
 from scripts.simulation.insertion.slices import SliceScene, SliceSettings, render_slices, sample_slices
 
@@ -33,10 +34,10 @@ def findings_section(runs: int = 3, marks: int = 1000, shape: tuple[int, int] = 
     found = measure_objects(labels, scores, SPACING_MM)
     values = features.measure(labels, image, SPACING_MM)
     place = Breast(float(breast.sum() * SPACING_MM[0] * SPACING_MM[1] / 100), nipple_estimate_mm(breast, SPACING_MM))
-    parting, wholes = Parting(), Wholes()
+    parting, wholes = CentreParting(), Wholes()
 
     parts = {
-        "parting": lambda: parting.part(labels, scores),
+        "parting": lambda: parting.part(image, labels, scores),
         "wholes": lambda: wholes.make(image, labels, scores, SPACING_MM),
         "kinds": lambda: rules.tell(image, labels, scores, breast, SPACING_MM),
         "features of MCs": lambda: records_of(features.measure(labels, image, SPACING_MM)),

@@ -149,7 +149,7 @@ def make_parser() -> Parser:
     add("--samples", type=int, default=1000, help="bootstrap samples of images")
     add("--seed", type=int, default=0, help="of the bootstrap")
 
-    add = command("slices", measure_slices, "touching, large and superficial MCs, with splitting off and on")
+    add = command("slices", measure_slices, "touching, large and superficial MCs, with parting and wholes off and on")
     add("--background-dir", required=True, help="folder of normal mammograms")
     add("--output", type=Path, default=Path("slices.json"), help="file to write; a table in Markdown goes beside it")
     add("--section", default="testing", choices=("training", "validation", "testing"), help="part of the folder")

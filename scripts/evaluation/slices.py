@@ -1,4 +1,4 @@
-"""How touching, large and superficial microcalcifications (MCs) come out, with and without splitting.
+"""How touching, large and superficial microcalcifications (MCs) come out, with and without parting and wholes.
 
     python -m scripts.evaluation slices --background-dir <folder>
 
@@ -26,7 +26,8 @@ from scripts.evaluation.froc import FrocTable
 from scripts.evaluation.statistics import Bootstrap, ratio_interval
 from scripts.findings.analysis import FindingsAnalysis
 from scripts.findings.forming import Scene
-from scripts.findings.splitting import Parting, Wholes
+from scripts.findings.parting import CentreParting
+from scripts.findings.wholes import Wholes
 from scripts.simulation.insertion.shapes import SHAPE_SEEDS, shape_bank
 from scripts.simulation.insertion.slices import (
     CLUSTER,
@@ -67,7 +68,7 @@ FIGURES: dict[str, tuple[str, str, str]] = {
 }
 
 
-def variants(parting: Parting, wholes: Wholes, **analysis: Any) -> dict[str, tuple[FindingsAnalysis, str]]:
+def variants(parting: CentreParting, wholes: Wholes, **analysis: Any) -> dict[str, tuple[FindingsAnalysis, str]]:
     """{name: the analysis of findings, where MCs are looked for}."""
     made = {
         "off": (FindingsAnalysis(parting=None, wholes=None, **analysis), ERODED),
@@ -87,7 +88,7 @@ def measure_slices(
     weights: str | Path = "models/model.pt",
     config: str | Path = "configs/inference.json",
     settings: SliceSettings | None = None,
-    parting: Parting | None = None,
+    parting: CentreParting | None = None,
     wholes: Wholes | None = None,
 ) -> Path:
     """Measure on the first `images` backgrounds of a section of a folder; write a JSON file and a table beside it.
@@ -96,7 +97,7 @@ def measure_slices(
     """
     segmenter = Segmenter(config, weights)
     settings, bank = settings or SliceSettings(), shape_bank(SHAPE_SEEDS[section])
-    parting, wholes = parting or Parting(), wholes or Wholes()
+    parting, wholes = parting or CentreParting(), wholes or Wholes()
     tried = variants(parting, wholes, features=None, clusters=None)
     rows: dict[str, list[Row]] = {name: [] for name in tried}
     cases: dict[str, list[CaseScores]] = {name: [] for name in tried}

@@ -16,7 +16,8 @@ from scripts.findings.clusters.distribution import Breast, nipple_estimate_mm
 from scripts.findings.features.microcalcifications import FeatureRecord, MCFeatures, records_of
 from scripts.findings.kinds.rules import KindRules, MarkKind, ToldMarks
 from scripts.findings.kinds.vascular import Artery
-from scripts.findings.splitting import Parting, Wholes
+from scripts.findings.parting import CentreParting
+from scripts.findings.wholes import Wholes
 
 logger = logging.getLogger(__name__)
 Made = TypeVar("Made")
@@ -61,7 +62,7 @@ class FindingsAnalysis:
     kinds: KindRules | None = field(default_factory=KindRules)
     features: MCFeatures | None = field(default_factory=MCFeatures)
     clusters: ClusterAnalysis | None = field(default_factory=ClusterAnalysis)
-    parting: Parting | None = field(default_factory=Parting)  # of touching individual MCs, once kinds are known
+    parting: CentreParting | None = field(default_factory=CentreParting)  # of touching individual MCs, kinds known
     wholes: Wholes | None = field(default_factory=Wholes)  # large calcifications whole and filled, first of all
 
     def analyse(
@@ -99,7 +100,7 @@ class FindingsAnalysis:
             kinds, arteries = [kinds[number - 1] for number in kept], _of_kept(arteries, kept)
         if (parting := self.parting) is not None:
             whole = labels, scores, kinds
-            labels, scores, kinds = attempted("parting", failures, lambda: _parted(parting, *whole), whole)
+            labels, scores, kinds = attempted("parting", failures, lambda: _parted(parting, image, *whole), whole)
         marks = measure_objects(labels, scores, spacing_mm)
         is_counted = np.ones(len(marks), bool) if rules is None or "kinds" in failures else rules.counted(kinds)
         values, final = None, labels
@@ -129,14 +130,14 @@ def attempted(name: str, failures: dict[str, str], make: Callable[[], Made], oth
 
 
 def _parted(
-    parting: Parting, labels: np.ndarray, scores: np.ndarray, kinds: Sequence[MarkKind]
+    parting: CentreParting, image: np.ndarray, labels: np.ndarray, scores: np.ndarray, kinds: Sequence[MarkKind]
 ) -> tuple[np.ndarray, np.ndarray, list[MarkKind]]:
     """Marks numbered 1..n, their scores and kinds, with individual MCs parted: parts have the kind of the whole.
 
     Parted before kinds are told, pieces would look like a chain, and large calcifications would come in pieces.
     """
     individual = {number for number, mark in enumerate(kinds, start=1) if mark.kind == INDIVIDUAL}
-    labels, scores, origins = parting.parted(labels, scores, individual)
+    labels, scores, origins = parting.part(image, labels, scores, individual)
     return labels, scores, [*kinds, *(kinds[number - 1] for number in origins)]
 
 

@@ -49,7 +49,7 @@ def objects_of_any_score(
     shown = touched | np.array([False, *(mark.kind != METAL for mark in found.kinds)])
     faint, faint_scores = _faint(labels, scores, seen, found.labels)
     if analysis.parting is not None:
-        faint, faint_scores = analysis.parting.part(faint, faint_scores)
+        faint, faint_scores = analysis.parting.part(image, faint, faint_scores)[:2]
     individual = KINDS.index(INDIVIDUAL)
     kinds = [individual, *(KINDS.index(mark.kind) for mark in found.kinds), *[individual] * (len(faint_scores) - 1)]
     every = np.where(faint > 0, faint + len(found.kinds), np.where(shown[found.labels], found.labels, 0))

@@ -20,15 +20,18 @@ class Frame(NamedTuple):
     col: float
     zoom: float
 
-    def cut(self, values: np.ndarray, border: int = cv2.BORDER_REPLICATE) -> np.ndarray:
-        """The window of float32 (rows, cols), bilinear: float32 (SIDE_PX, SIDE_PX)."""
+    def cut(self, values: np.ndarray, number: int | None = None) -> np.ndarray:
+        """The window of an array (rows, cols), bilinear, float32 (SIDE_PX, SIDE_PX).
+
+        Beyond the array its edge goes on. With a number: of the mask {values == number}, and nothing beyond.
+        """
         reach = int(SIDE_PX / 2 / self.zoom) + 2
         top, left = (max(round(middle) - reach, 0) for middle in (self.row, self.col))
-        part = np.ascontiguousarray(values[top : round(self.row) + reach + 1, left : round(self.col) + reach + 1])
-        shift = [
-            (SIDE_PX - 1) / 2 - self.zoom * (middle - start) for middle, start in ((self.col, left), (self.row, top))
-        ]
+        part = values[top : round(self.row) + reach + 1, left : round(self.col) + reach + 1]
+        shift = [self.zoom * (start - at) + (SIDE_PX - 1) / 2 for start, at in ((left, self.col), (top, self.row))]
         matrix = np.array([[self.zoom, 0, shift[0]], [0, self.zoom, shift[1]]])
+        border = cv2.BORDER_REPLICATE if number is None else cv2.BORDER_CONSTANT
+        part = np.ascontiguousarray(part if number is None else part == number, np.float32)
         return cv2.warpAffine(part, matrix, (SIDE_PX, SIDE_PX), flags=cv2.INTER_LINEAR, borderMode=border)
 
     def places(self, rows: np.ndarray, cols: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -45,19 +48,20 @@ def frame_of(box: Box) -> Frame:
     return Frame((top + bottom) / 2, (left + right) / 2, float(np.clip(zoom, *ZOOM)))
 
 
-def object_window(image: np.ndarray, mask: np.ndarray, frame: Frame) -> np.ndarray:
+def object_window(image: np.ndarray, labels: np.ndarray, number: int, frame: Frame) -> np.ndarray:
     """What the network sees of an object, float32 (3, SIDE_PX, SIDE_PX).
 
     1. Grey values: 0 at the median around the object, 1 at its 95th percentile, clipped to [-2, 3].
-    2. The object's mask, bilinear.
+    2. The object's mask.
     3. Half the binary logarithm of the magnification, everywhere.
 
     Args:
         image: float32 (rows, cols), [0, 1].
-        mask: bool (rows, cols), the object.
+        labels: int (rows, cols).
+        number: the object's in these.
         frame: of the object's box.
     """
-    grey, own = frame.cut(image), frame.cut(mask.astype(np.float32), cv2.BORDER_CONSTANT)
+    grey, own = frame.cut(image), frame.cut(labels, number)
     is_own = own > 0.5
     around = float(np.median(grey[~is_own])) if not is_own.all() else 0.0
     top = float(np.percentile(grey[is_own], 95)) if is_own.any() else around

@@ -57,7 +57,7 @@ class CentrePatches(MixturePatches):
                 n for n in np.unique(numbers[own]).tolist() if n and 2 * own[numbers == n].sum() >= (numbers == n).sum()
             ]
             if held:
-                window, centres = object_window(image, own, frame), centre_map(numbers, held, frame)
+                window, centres = object_window(image, objects, number, frame), centre_map(numbers, held, frame)
                 arrays = {"image": torch.from_numpy(window), "label": torch.from_numpy(centres)[None]}
                 items.append({**arrays, "image_id": image_id})
         return items

@@ -12,7 +12,8 @@ from monai.data import MetaTensor
 from scripts.data.lists.folder import RESULT_FILES
 from scripts.findings.analysis import FindingsAnalysis
 from scripts.findings.kinds.rules import KindRules
-from scripts.findings.splitting import Parting, Wholes
+from scripts.findings.parting import CentreParting
+from scripts.findings.wholes import Wholes
 from scripts.outputs.report import write_clusters, write_findings, write_table
 from scripts.outputs.writer import FAILURE_FILE, WRITERS
 from scripts.transforms import MeasureFindingsd
@@ -94,7 +95,7 @@ def test_touching_marks_are_parted_where_it_is_asked_for():
     labels[0, 108:117, 107:116] = 1  # a second square, joined at a corner of 1 x 2 px
     again = {**item, "instances": labels, "scores": np.array([0, 0.9])}
     counts = []
-    for parting in (None, Parting(neck=0.8)):
+    for parting in (None, CentreParting()):
         done = MeasureFindingsd(analysis=FindingsAnalysis(None, None, None, parting))(again)
         counts.append(done["report"]["summary"]["count"])
         assert int((np.asarray(done["instances"]) > 0).sum()) == int((labels > 0).sum())

@@ -1,4 +1,4 @@
-"""Backgrounds with what splitting and the skin line are hard for: touching, large, and superficial microcalcifications.
+"""Backgrounds with what parting and the skin line are hard for: touching, large, and superficial microcalcifications.
 
 Every MC keeps a number of its own, also where it touches another one: a label image would join them.
 
