@@ -50,7 +50,8 @@ def lay_out(app: Path, methods: list[str], preset: str) -> list[str]:
         (model / "models").mkdir(exist_ok=True)
         if not (model / "models" / "model.pt").exists():
             shutil.copy(ROOT / "models" / weights, model / "models" / "model.pt")
-        shutil.copy(ROOT / "models" / "operating_points.json", model / "models")
+        for shared in ("operating_points.json", "centre_net.pt"):
+            shutil.copy(ROOT / "models" / shared, model / "models")
         for file in (ROOT / "models").glob(f"{Path(weights).stem}_int8.*"):
             shutil.copy(file, model / "models" / f"model_int8{file.suffix}")
         changes = {"weights": WEIGHTS}
