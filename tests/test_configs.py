@@ -36,7 +36,7 @@ COMBINATIONS = [
         *("train.json", "slim_fcn_train.json", "data_insertion.json", "data_mixture.json", "slim_fcn_recipe.json"),
         *("second_wave.json", "slim_fcn_second_recipe.json"),
     ],
-    ["train.json", "data_insertion.json", "data_mixture.json", "centre_train.json"],
+    ["train.json", "data_insertion.json", "data_mixture.json", "hdogreg_recipe.json", "centre_train.json"],
     ["train.json", "data_insertion.json", "data_mixture.json", "quantize.json"],
     ["train.json", "data_generic.json", "quantize.json"],
     ["train.json", "hdogreg_paper_train.json", "data_insertion.json"],

@@ -1,7 +1,7 @@
 """Touching MCs parted between their centres, which a small network marks in a window around each object."""
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -40,8 +40,8 @@ class CentreParting:
     @property
     def settings(self) -> dict[str, Any]:
         """For `describe`: the weights by their hash, wherever they lie."""
-        digest = weights_digest(centre_net(self.weights))[:16] if self.weights else ""
-        return {"weights": digest, "fall": self.fall, "least_area_px": self.least_area_px}
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return values | {"weights": weights_digest(centre_net(self.weights))[:16] if self.weights else ""}
 
     def part(
         self, image: np.ndarray, labels: np.ndarray, scores: np.ndarray, only: Collection[int] | None = None
