@@ -39,7 +39,8 @@ def network_says(monkeypatch):
 
     def say(probabilities):
         logits = torch.logit(torch.from_numpy(probabilities).clamp(1e-6, 1 - 1e-6))
-        monkeypatch.setattr(parting, "centre_net", lambda _: lambda windows: logits[None, None].repeat(len(windows), 1, 1, 1))
+        network = lambda windows: logits[None, None].repeat(len(windows), 1, 1, 1)  # noqa: E731
+        monkeypatch.setattr(parting, "centre_net", lambda weights: network)
 
     return say
 
