@@ -24,14 +24,15 @@ LEAST_SIGMA_PX, SIGMA = 1.0, 0.22  # of the peak at a centre, px of the window; 
 class CentrePatches(MixturePatches):
     """Windows around the objects of mixtures of findings.
 
-    An object is what a network would show: the MCs with the seams between those that touch, blurred, cut off at a
-    share. It holds the MCs of which half or more lies in it.
+    An object is what a network shows, or, without one, would show: the MCs with the seams between those that touch,
+    blurred, cut off at a share. It holds the MCs of which half or more lies in it; objects without any are left out.
     """
 
     patch_px: int = 160  # side of the scenes that windows are cut from
     windows: int = 16  # of each scene, at most
     blur_mask_px: Range = (0.5, 1.2)  # sigma of the objects' blur
     share_range: Range = (0.2, 0.6)  # where it is cut off
+    shown: Any = None  # `ShownObjects` of a trained network (scripts/findings/shown.py)
 
     def make(self, entry: Entry, epoch: int) -> list[dict[str, Any]]:  # type: ignore[override]
         """Windows of one scene, {"image": float32 [3, side, side], "label": centres, float32 [1, side, side]}."""
@@ -50,6 +51,8 @@ class CentrePatches(MixturePatches):
             for array in (image, np.where(label == MC, numbers, 0))
         )
         objects = shown_objects(numbers > 0, uniform(rng, self.blur_mask_px), uniform(rng, self.share_range))
+        if self.shown is not None:
+            objects = self.shown.labels(image.astype(np.float32))
         boxes, items = object_boxes(objects), []
         for number in rng.permutation(sorted(boxes))[: self.windows].tolist():
             own, frame = objects == number, frame_of(boxes[number])
