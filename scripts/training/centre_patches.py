@@ -37,10 +37,13 @@ class CentrePatches(MixturePatches):
     def make(self, entry: Entry, epoch: int) -> list[dict[str, Any]]:  # type: ignore[override]
         """Windows of one scene, {"image": float32 [3, side, side], "label": centres, float32 [1, side, side]}."""
         rng = np.random.default_rng([entry["seed"], epoch, entry["index"]])
-        while True:
+        for _ in range(self.attempts):
             items = self._windows(rng, entry["sources"], SHAPE_SEEDS[entry["section"]])
             if items:
                 return items
+        raise ValueError(
+            f"patches: got no object with an MC in {self.attempts} scenes; want MCs, and a network that shows them"
+        )
 
     def _windows(self, rng: np.random.Generator, sources: Sequence[CachedImage], shape_seed: int) -> list[dict]:
         image, known, image_id = self._background(rng, sources)

@@ -1,0 +1,58 @@
+"""What a trained network shows, as a source of training windows: a network whose map is the image."""
+
+import numpy as np
+import pytest
+import torch
+
+from scripts.common.settings import describe
+from scripts.findings.peaks import PeakObjects
+from scripts.findings.shown import ShownObjects
+from scripts.training.centre_patches import CentrePatches
+from tests.training.test_mixture_patches import Waves
+
+
+class Brightness(torch.nn.Module):
+    """Logits: 20 times the image less `offset`."""
+
+    def __init__(self):
+        super().__init__()
+        self.offset = torch.nn.Parameter(torch.zeros(()))
+
+    def forward(self, x):
+        return 20 * (x - self.offset)
+
+
+def shown(tmp_path, offset=0.5):
+    torch.save({"offset": torch.tensor(offset)}, tmp_path / f"{offset}.pt")
+    return ShownObjects(Brightness(), str(tmp_path / f"{offset}.pt"), PeakObjects(map=0, cores=None))
+
+
+def test_objects_are_those_of_the_networks_map(tmp_path):
+    image = np.zeros((40, 50), np.float32)
+    image[10:14, 10:14], image[30, 40], image[20, 20] = 1.0, 0.45, 0.2  # the last is fainter than the threshold
+    labels = shown(tmp_path).labels(image)
+    assert labels.shape == image.shape and labels.dtype == np.int32
+    np.testing.assert_array_equal(labels > 0, image > 0.4)
+    assert len(np.unique(labels)) == 3
+
+
+def test_settings_tell_the_weights_by_their_hash(tmp_path):
+    first, again, other = describe(shown(tmp_path)), describe(shown(tmp_path)), describe(shown(tmp_path, 0.25))
+    assert first == again and first["weights"] != other["weights"] and first["score_threshold"] == 0.05
+
+
+def test_windows_are_of_the_objects_that_are_shown(tmp_path):
+    class Nothing:
+        def labels(self, image):
+            return np.zeros(image.shape, np.int32)
+
+    class Whole:
+        def labels(self, image):
+            return np.ones(image.shape, np.int32)
+
+    patches = CentrePatches(patch_px=96, patches_per_epoch=1, with_mcs_share=1.0, shown=Whole())
+    items = patches.make(patches.entries([Waves], "training", 0)[0], 0)
+    assert len(items) == 1 and (items[0]["image"][1] > 0.5).float().mean() > 0.25  # the whole scene is the object
+    blind = CentrePatches(patch_px=96, patches_per_epoch=1, with_mcs_share=1.0, shown=Nothing(), attempts=2)
+    with pytest.raises(ValueError, match=r"got no object with an MC in 2 scenes; want MCs"):
+        blind.make(blind.entries([Waves], "training", 0)[0], 0)
