@@ -31,7 +31,7 @@ class CentreParting:
     """
 
     weights: str = str(WEIGHTS)  # of `CentreNet`; "" parts nothing
-    fall: float = 0.04  # of the map, which is in [0, 1]; larger ones part less
+    fall: float = 0.12  # of the map, which is in [0, 1]; larger ones part less
     least_area_px: int = 6  # of an object; smaller ones stay whole
 
     def __post_init__(self) -> None:

@@ -25,6 +25,7 @@ class CentreNet(nn.Module):
     ) -> None:
         super().__init__()
         self.register_load_state_dict_post_hook(refuse_other_weights)
+        self.in_channels = in_channels
         full, half, quarter = widths
         self.down_full, self.down_half = _twice(in_channels, full), _twice(full, half)
         self.deepest = _twice(half, quarter)

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from scripts.common.settings import describe
+from scripts.networks.centre_net import CentreNet
 from scripts.networks.context_cnn import ContextCNN
 from scripts.networks.deeplab_v3 import DeepLabV3
 from scripts.networks.fpn import FPN
@@ -123,6 +124,7 @@ SHIPPED = {
         3.7415,
     ),
     "slim_fcn.pt": (SlimFCN(), 64, [1.9701], [-5.9654], -6.6242, 0.9460),
+    "centre_net.pt": (CentreNet(), 32, [0.3445], [0.1861], -0.2298, 0.8596),
     "context_cnn.pt": (ContextCNN(), 95, [4.3006], [4.3006], 4.3006, 0.0),
 }
 
@@ -140,7 +142,7 @@ def test_the_shipped_weights_give_the_logits_that_they_gave(root, name):
     network, side, middle, corner, mean, deviation = SHIPPED[name]
     network.load_state_dict(torch.load(root / "models" / name, weights_only=True))
     with torch.no_grad():
-        logits = network.eval()(bright_dot(side))
+        logits = network.eval()(bright_dot(side).expand(1, getattr(network, "in_channels", 1), -1, -1))
     flat = logits if logits.ndim == 4 else logits[..., None, None].expand(-1, -1, side, side)
     torch.testing.assert_close(flat[0, :, side // 2, side // 2], torch.tensor(middle), rtol=0, atol=1e-3)
     torch.testing.assert_close(flat[0, :, 5, 9], torch.tensor(corner), rtol=0, atol=1e-3)
