@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from scripts.common.checks import check_fields
 from scripts.common.tensors import Spacing
 from scripts.findings.forming import Objects, Scene
 from scripts.findings.peaks import PeakObjects
@@ -21,6 +22,9 @@ class ShownObjects:
     weights: str
     objects: Objects = field(default_factory=PeakObjects)
     score_threshold: float = 0.05
+
+    def __post_init__(self) -> None:
+        check_fields(self, score_threshold="[0, 1]")
 
     @property
     def settings(self) -> dict[str, Any]:

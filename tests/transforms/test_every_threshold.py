@@ -100,8 +100,9 @@ def test_faint_objects_are_parted_and_left_out_under_stronger_ones():
     image, labels = np.full(SHAPE, 0.3, np.float32), np.zeros(SHAPE, np.int32)
     cv2.circle(image, (100, 100), 12, 0.7, -1)
     labels[96:105, 90:99], labels[98:103, 103:115] = 1, 2  # 1 marks the large one, 2 lies on its rim, 10 of 12 columns
-    cv2.circle(labels, (300, 100), 5, 3, -1)
-    cv2.circle(labels, (309, 100), 5, 3, -1)
+    for col in (300, 309):  # two that touch
+        cv2.circle(labels, (col, 100), 5, 3, -1)
+        cv2.circle(image, (col, 100), 4, 0.5, -1)
     scores = np.array([0, 0.9, 0.01, 0.02])
     given = ANALYSIS, image, labels, scores, np.ones(SHAPE, bool), SPACING
     found = objects_of_any_score(*given, typed_from=TYPED_FROM)
