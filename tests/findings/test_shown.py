@@ -42,17 +42,17 @@ def test_settings_tell_the_weights_by_their_hash(tmp_path):
 
 
 def test_windows_are_of_the_objects_that_are_shown(tmp_path):
-    class Nothing:
-        def labels(self, image):
+    class Nothing(ShownObjects):
+        def labels(self, image, spacing_mm=(0.07, 0.07)):
             return np.zeros(image.shape, np.int32)
 
-    class Whole:
-        def labels(self, image):
+    class Whole(ShownObjects):
+        def labels(self, image, spacing_mm=(0.07, 0.07)):
             return np.ones(image.shape, np.int32)
 
-    patches = CentrePatches(patch_px=96, patches_per_epoch=1, with_mcs_share=1.0, shown=Whole())
+    patches = CentrePatches(patch_px=96, patches_per_epoch=1, with_mcs_share=1.0, shown=Whole(torch.nn.Identity(), ""))
     items = patches.make(patches.entries([Waves], "training", 0)[0], 0)
     assert len(items) == 1 and (items[0]["image"][1] > 0.5).float().mean() > 0.25  # the whole scene is the object
-    blind = CentrePatches(patch_px=96, patches_per_epoch=1, with_mcs_share=1.0, shown=Nothing(), attempts=2)
+    blind = CentrePatches(patch_px=96, patches_per_epoch=1, with_mcs_share=1.0, shown=Nothing(torch.nn.Identity(), ""), attempts=2)
     with pytest.raises(ValueError, match=r"got no object with an MC in 2 scenes; want MCs"):
         blind.make(blind.entries([Waves], "training", 0)[0], 0)
