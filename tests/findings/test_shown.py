@@ -53,6 +53,8 @@ def test_windows_are_of_the_objects_that_are_shown(tmp_path):
     patches = CentrePatches(patch_px=96, patches_per_epoch=1, with_mcs_share=1.0, shown=Whole(torch.nn.Identity(), ""))
     items = patches.make(patches.entries([Waves], "training", 0)[0], 0)
     assert len(items) == 1 and (items[0]["image"][1] > 0.5).float().mean() > 0.25  # the whole scene is the object
-    blind = CentrePatches(patch_px=96, patches_per_epoch=1, with_mcs_share=1.0, shown=Nothing(torch.nn.Identity(), ""), attempts=2)
+    blind = CentrePatches(
+        patch_px=96, patches_per_epoch=1, with_mcs_share=1.0, shown=Nothing(torch.nn.Identity(), ""), attempts=2
+    )
     with pytest.raises(ValueError, match=r"got no object with an MC in 2 scenes; want MCs"):
         blind.make(blind.entries([Waves], "training", 0)[0], 0)

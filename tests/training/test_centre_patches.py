@@ -45,7 +45,9 @@ def test_windows_repeat_and_hold_an_object_with_its_centres():
 
 @pytest.mark.parametrize("windows", [1, 3])
 def test_a_scene_gives_some_windows_at_most(windows):
-    patches = CentrePatches(patch_px=96, patches_per_epoch=4, with_mcs_share=1.0, windows=windows, shown=Bright(torch.nn.Identity(), ""))
+    patches = CentrePatches(
+        patch_px=96, patches_per_epoch=4, with_mcs_share=1.0, windows=windows, shown=Bright(torch.nn.Identity(), "")
+    )
     assert all(1 <= len(patches.make(entry, 0)) <= windows for entry in patches.entries([Waves], "training", 0))
 
 
