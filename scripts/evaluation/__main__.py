@@ -25,6 +25,7 @@ from scripts.evaluation.methods import DEFAULT_METHODS, FAILED, METHODS, choose_
 from scripts.evaluation.readers import compare_readers
 from scripts.evaluation.report.build import write_report
 from scripts.evaluation.report.pictures import write_failures
+from scripts.evaluation.report.runs import METRICS
 from scripts.evaluation.report.tables import summarise
 from scripts.evaluation.slices import measure_slices
 from scripts.evaluation.statistics import IMAGE, PATIENT, Bootstrap
@@ -61,12 +62,18 @@ def run_readers(
     return int(bool(found["failures"] or any(found["unmatched"].values())))
 
 
+def run_summary(folders: Sequence[Path]) -> int:
+    """Print one table; status 1 when a folder holds no evaluation."""
+    sys.stdout.write(summarise(folders))
+    return int(not all((folder / METRICS).is_file() for folder in folders))
+
+
 def make_parser() -> Parser:
-    """All commands. Options are arguments of a function, which returns an exit status, a file written, or a text."""
+    """All commands. Options are arguments of a function, which returns an exit status or a file written."""
     parser = Parser(prog="python -m scripts.evaluation", description="Compare, report and summarise evaluations.")
     commands = parser.add_subparsers(required=True, metavar="command")
 
-    def command(name: str, run: Callable[..., int | Path | str], text: str) -> Callable[..., Any]:
+    def command(name: str, run: Callable[..., int | Path], text: str) -> Callable[..., Any]:
         made = commands.add_parser(name, help=text, description=text)
         made.set_defaults(run=run)
         return made.add_argument
@@ -163,8 +170,8 @@ def make_parser() -> Parser:
     add("--images", type=int, default=1000, help="number of images, the first of the training part")
     add("--weights", default="models/model.pt", help="of the default network")
 
-    add = command("summary", summarise, "print one Markdown table of several evaluations")
-    add("folders", nargs="+", help="output folders of evaluations")
+    add = command("summary", run_summary, "print one Markdown table of several evaluations")
+    add("folders", type=Path, nargs="+", help="output folders of evaluations")
     return parser
 
 
@@ -176,9 +183,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    if isinstance(result, str):
-        sys.stdout.write(result)
-    elif isinstance(result, Path):
+    if isinstance(result, Path):
         logger.info("written: %s", result)
     return result if isinstance(result, int) else 0
 

@@ -31,6 +31,11 @@ def test_a_file_that_is_no_folder_of_labels_is_named(tmp_path, capsys):
     assert last.startswith("error: ") and "gone" in last
 
 
-def test_the_summary_is_printed(tmp_path, capsys):
-    assert main(["summary", str(tmp_path)]) == 0
-    assert "missing: metrics.json" in capsys.readouterr().out
+def test_the_summary_is_printed_and_a_missing_evaluation_changes_the_status(tmp_path, capsys):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "metrics.json").write_text('{"counts": {"images": 3}}')
+    assert main(["summary", str(tmp_path / "run")]) == 0
+    assert "| run | 3 |" in capsys.readouterr().out
+    assert main(["summary", str(tmp_path / "run"), str(tmp_path / "gone")]) == 1
+    out = capsys.readouterr().out
+    assert "| run | 3 |" in out and "| gone | missing: metrics.json" in out
