@@ -19,7 +19,7 @@ class ShownObjects:
     """The objects of a trained network in an image, before any are parted by `CentreNet`."""
 
     network: torch.nn.Module
-    weights: str
+    weights: str  # "": no objects of a network are wanted, see `CentrePatches`
     objects: Objects = field(default_factory=PeakObjects)
     score_threshold: float = 0.05
 
@@ -30,7 +30,7 @@ class ShownObjects:
     def settings(self) -> dict[str, Any]:
         """For `describe`: the weights by their hash, wherever they lie."""
         values = {one.name: getattr(self, one.name) for one in fields(self)}
-        return values | {"weights": weights_digest(self._loaded)[:16]}
+        return values | {"weights": weights_digest(self._loaded)[:16] if self.weights else ""}
 
     def labels(self, image: np.ndarray, spacing_mm: Spacing = (0.07, 0.07)) -> np.ndarray:
         """Numbered objects, int32 (rows, cols), 0 background, of an image, float32 (rows, cols) in [0, 1]."""

@@ -50,11 +50,22 @@ def test_windows_are_of_the_objects_that_are_shown(tmp_path):
         def labels(self, image, spacing_mm=(0.07, 0.07)):
             return np.ones(image.shape, np.int32)
 
-    patches = CentrePatches(patch_px=96, patches_per_epoch=1, with_mcs_share=1.0, shown=Whole(torch.nn.Identity(), ""))
+    scene = {"patch_px": 96, "patches_per_epoch": 1, "with_mcs_share": 1.0}
+    patches = CentrePatches(**scene, shown=Whole(torch.nn.Identity(), "any.pt"))
     items = patches.make(patches.entries([Waves], "training", 0)[0], 0)
     assert len(items) == 1 and (items[0]["image"][1] > 0.5).float().mean() > 0.25  # the whole scene is the object
-    blind = CentrePatches(
-        patch_px=96, patches_per_epoch=1, with_mcs_share=1.0, shown=Nothing(torch.nn.Identity(), ""), attempts=2
-    )
+    blind = CentrePatches(**scene, shown=Nothing(torch.nn.Identity(), "any.pt"), attempts=2)
     with pytest.raises(ValueError, match=r"got no object with an MC in 2 scenes; want MCs"):
         blind.make(blind.entries([Waves], "training", 0)[0], 0)
+
+
+def test_without_weights_windows_are_of_the_true_outlines():
+    class Nothing(ShownObjects):
+        def labels(self, image, spacing_mm=(0.07, 0.07)):
+            raise AssertionError("no network is asked")
+
+    scene = {"patch_px": 96, "patches_per_epoch": 1, "with_mcs_share": 1.0}
+    given, none = (CentrePatches(**scene, shown=shown) for shown in (Nothing(torch.nn.Identity(), ""), None))
+    for item, same in zip(*(p.make(p.entries([Waves], "training", 0)[0], 0) for p in (given, none)), strict=True):
+        assert torch.equal(item["image"], same["image"]) and torch.equal(item["label"], same["label"])
+    assert describe(ShownObjects(torch.nn.Identity(), ""))["weights"] == ""

@@ -6,27 +6,16 @@ import pytest
 import torch
 from scipy import ndimage
 
-from scripts.common.objects import label_objects
-from scripts.findings.shown import ShownObjects
 from scripts.inference.object_windows import SIDE_PX, Frame
 from scripts.simulation.insertion.mixtures import MixtureSettings
-from scripts.training.centre_patches import CentrePatches, centre_map
+from scripts.training.centre_patches import CentrePatches, centre_map, shown_objects
 from tests.training.test_mixture_patches import Waves
 
 FRAME = Frame(15.5, 15.5, 1.0)  # the window is the array
 
 
-class Bright(ShownObjects):
-    """Objects of what is brighter than its surroundings."""
-
-    def labels(self, image, spacing_mm=(0.07, 0.07)):
-        fine, coarse = (cv2.GaussianBlur(image, (0, 0), sigma) for sigma in (0.8, 5))
-        return label_objects(fine - coarse > 0.04)[0]
-
-
 def made(epoch=1, **options):
-    size = {"patch_px": 96, "patches_per_epoch": 8, "with_mcs_share": 1.0}
-    patches = CentrePatches(**(size | options), shown=Bright(torch.nn.Identity(), ""))
+    patches = CentrePatches(**({"patch_px": 96, "patches_per_epoch": 8, "with_mcs_share": 1.0} | options))
     return [item for entry in patches.entries([Waves], "training", 0) for item in patches.make(entry, epoch)]
 
 
@@ -45,9 +34,7 @@ def test_windows_repeat_and_hold_an_object_with_its_centres():
 
 @pytest.mark.parametrize("windows", [1, 3])
 def test_a_scene_gives_some_windows_at_most(windows):
-    patches = CentrePatches(
-        patch_px=96, patches_per_epoch=4, with_mcs_share=1.0, windows=windows, shown=Bright(torch.nn.Identity(), "")
-    )
+    patches = CentrePatches(patch_px=96, patches_per_epoch=4, with_mcs_share=1.0, windows=windows)
     assert all(1 <= len(patches.make(entry, 0)) <= windows for entry in patches.entries([Waves], "training", 0))
 
 
@@ -63,3 +50,10 @@ def test_peaks_lie_at_the_centres_and_are_as_wide_as_the_mcs():
     crescent = np.zeros((32, 32), np.int32)
     cv2.ellipse(crescent, (16, 16), (10, 10), 0, 0, 180, 1, 2)
     assert crescent[np.unravel_index(centre_map(crescent, [1], FRAME).argmax(), (32, 32))] == 1
+
+
+def test_touching_mcs_are_one_object_and_others_are_not():
+    is_mc = np.zeros((40, 60), bool)
+    is_mc[10:18, 10:18] = is_mc[10:18, 19:27] = is_mc[10:18, 40:48] = True  # a seam of one pixel between two
+    objects = shown_objects(is_mc, 0.8, 0.4)
+    assert objects.max() == 2 and objects[14, 12] == objects[14, 24] != objects[14, 44]
