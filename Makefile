@@ -37,11 +37,8 @@ NO_HANG := --max-worker-restart=0 -o faulthandler_timeout=600 -o faulthandler_ex
 
 TESTS := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile $(NO_HANG)
 
-# Where a worker died (a segmentation fault as it waits for a child process: docs/log/hardening.md), all of it once more, twice at most.
-AGAIN := { test -f .worker_died && rm .worker_died && echo "a worker died: once more" && $(TESTS); }
 test: $(VENV)/.dev ## all tests but the slow ones
-	@rm -f .worker_died
-	$(TESTS) || $(AGAIN) || $(AGAIN)
+	$(TESTS)
 
 lint: $(VENV)/.dev ## ruff and mypy
 	$(BIN)/ruff check .

@@ -20,9 +20,7 @@ with suppress(ImportError):  # the environments of optional parts lack it
 def pytest_testnodedown(node, error):
     """Say how a worker of pytest-xdist died, which it does not: minus the signal's number, or its exit status."""
     if error:
-        told = f"{node.gateway.id} ended with {node.gateway._io.popen.wait(10)}"
-        print(told, flush=True)
-        (ROOT / ".worker_died").write_text(told + "\n")  # `make test` runs once more
+        print(f"{node.gateway.id} ended with {node.gateway._io.popen.wait(10)}", flush=True)
 
 
 @pytest.fixture(scope="session")

@@ -19,7 +19,7 @@ from scripts.common.checks import check
 from scripts.common.files import write_atomically
 from scripts.networks.checkpoint import LoadWeights
 from scripts.networks.fpn import FPN
-from scripts.networks.int8 import import_openvino, save_openvino
+from scripts.networks.int8 import import_openvino, openvino_core, save_openvino
 from scripts.networks.slim_fcn import SlimFCN
 
 MAX_SIDE_PX, MAX_BATCH = 16384, 64  # what a torch.export program is told to accept
@@ -214,10 +214,9 @@ def _write_openvino(network: nn.Module, path: Path) -> Path:
 
 
 def _read_openvino(path: Path, threads: int | None) -> Logits:
-    openvino = import_openvino()
     options: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32"}  # else bfloat16 where the processor has it
     options |= {"INFERENCE_NUM_THREADS": threads} if threads else {}
-    run = openvino.Core().compile_model(str(path), "CPU", options)
+    run = openvino_core().compile_model(str(path), "CPU", options)
     return lambda x: torch.from_numpy(run(x.float().cpu().numpy())[0].copy())
 
 

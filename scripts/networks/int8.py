@@ -7,6 +7,7 @@ import hashlib
 import logging
 import sys
 import threading
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,16 @@ def import_openvino() -> Any:
     return openvino
 
 
+@cache
+def openvino_core() -> Any:
+    """The process's one core of OpenVINO, which must outlive it all.
+
+    Its CPU plugin gives the thread a stack for signal handlers and frees it when the core is freed; of two cores that go in the
+    order they came, the second puts the first one's freed stack back, and the next signal that Python handles ends the process.
+    """
+    return import_openvino().Core()
+
+
 class Int8Network:
     """Calls a file of `Quantizer` as one calls the network: [B, 1, H, W] in [0, 1] to float32 logits [B, maps, H, W].
 
@@ -76,7 +87,7 @@ class Int8Network:
             raise ValueError(f"{path}: does not exist; {remedy}")
         options: dict[str, Any] = {"INFERENCE_NUM_THREADS": threads or torch.get_num_threads()}
         options |= {"ENABLE_CPU_PINNING": False, "INFERENCE_PRECISION_HINT": "f32", "CPU_RUNTIME_CACHE_CAPACITY": 64}
-        core = import_openvino().Core()
+        core = openvino_core()
         try:
             model = core.read_model(str(path))
             told = [str(model.get_rt_info([OURS, key]).value) for key in (NETWORK, BIN)]

@@ -116,6 +116,28 @@ def test_it_gives_its_memory_back_between_images(file, network, monkeypatch):
     assert len(rested) == 1
 
 
+def test_signals_are_still_handled_after_two_of_them_are_gone(root):
+    """Two cores of OpenVINO, freed in the order they were made, leave the thread a freed stack for its signal handlers."""
+    code = """
+import faulthandler, signal
+from pathlib import Path
+import torch
+from scripts.networks.int8 import Int8Network
+from scripts.networks.slim_fcn import SlimFCN
+faulthandler.enable()
+network = SlimFCN(dropout=0.0).eval()
+network.load_state_dict(torch.load("models/slim_fcn.pt", weights_only=True))
+first = Int8Network("models/slim_fcn_int8.xml", network, threads=1)
+second = Int8Network("models/slim_fcn_int8.xml", network, threads=1)
+del first
+del second
+signal.signal(signal.SIGUSR1, lambda *about: print("handled"))
+signal.raise_signal(signal.SIGUSR1)
+"""
+    ended = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, timeout=300)
+    assert (ended.returncode, ended.stdout) == (0, "handled\n"), ended.stderr
+
+
 def resident_mb():
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
 
