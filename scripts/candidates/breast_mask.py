@@ -16,6 +16,8 @@ from scripts.common.checks import check, check_fields
 OTSU_FRACTION = 0.2  # share of Otsu's threshold above which a block belongs to breast, label or frame (the paper)
 GRID_MM = 0.28  # side of the blocks on which the mask is computed: 4 px of 0.07 mm
 GAP_MM = 1.0  # radius of the closing that ties the strands of fatty tissue and the skin line together
+FAT_MM = 2.0  # half width of the dark fat that is added
+AIR_FRACTION = 0.02  # share of Otsu's threshold that fat is above air, at least
 BRIDGE_MM = 4.0  # half width of what counts as thin: film frames, label strokes and their bridges to the breast
 
 
@@ -42,15 +44,17 @@ class BreastRegion:
         return erode_breast(breast, 2 * round(self.erosion_px // 2 * factor) + 1)
 
 
-def breast_mask(image: np.ndarray, spacing_mm: float = 0.07) -> np.ndarray:
+def breast_mask(image: np.ndarray, spacing_mm: float = 0.07, dark_fat: bool = True) -> np.ndarray:
     """Segment the breast (with the pectoral muscle, where it is in view).
 
     Blocks brighter than 0.2 x Otsu's threshold are closed and their holes filled: fat that the presentation
     window turned nearly black is held by the skin line around it and the chest wall. What results is cut wherever
     it is thinner than 2 x `BRIDGE_MM` (at the image border: than `BRIDGE_MM`); the largest part is grown back to
     its outline and its holes are filled. Thin frames of film scans, letters and lead markers thus fall away, even
-    where they touch the breast. An image that is black everywhere has an empty mask; one that is bright everywhere
-    (a spot view, a patch) has a full one.
+    where they touch the breast. What the same steps find above the level of the air around it is added where it is
+    thicker than 2 x `FAT_MM` (not without `dark_fat`): fat that is darker than 0.2 x Otsu's threshold and open to
+    the air. An image that is black everywhere has an empty mask; one that is bright everywhere (a spot view, a
+    patch) has a full one.
 
     The image is float (rows, cols) in [0, 1], breast bright, air near 0 (a background brighter than 0.2 x Otsu's
     threshold cannot be told from tissue, and is kept), its pixels square; the mask is bool (rows, cols).
@@ -66,13 +70,28 @@ def breast_mask(image: np.ndarray, spacing_mm: float = 0.07) -> np.ndarray:
     if not np.isfinite(blocks).all():
         raise ValueError("image: got NaN or infinite values; want finite ones in [0, 1]")
 
-    bright = (blocks > OTSU_FRACTION * otsu_threshold(blocks)).astype(np.uint8)
-    block_mm = spacing_mm * block_px
-    closed = cv2.morphologyEx(bright, cv2.MORPH_CLOSE, _disc(round(GAP_MM / block_mm)))
-    part = _largest_part(_fill_holes(closed), round(BRIDGE_MM / block_mm))
-    filled = _fill_holes(part)
+    otsu, block_mm = otsu_threshold(blocks), spacing_mm * block_px
+    part = _breast_among(blocks > OTSU_FRACTION * otsu, block_mm)
+    if dark_fat and 0 < np.count_nonzero(part) < part.size:
+        fat = _breast_among(blocks > _air_level(blocks[part == 0], otsu), block_mm) & ~part
+        thick = cv2.erode(fat, _disc(round(FAT_MM / block_mm)), borderType=cv2.BORDER_CONSTANT, borderValue=0)
+        if thick.any():
+            _, labels = cv2.connectedComponents(fat)
+            part = _fill_holes(part | np.isin(labels, np.unique(labels[thick > 0])))
     # Linear interpolation of the 0/255 blocks at half height: an outline without stairs.
-    return cv2.resize(filled * np.uint8(255), (cols, rows), interpolation=cv2.INTER_LINEAR) > 127
+    return cv2.resize(part * np.uint8(255), (cols, rows), interpolation=cv2.INTER_LINEAR) > 127
+
+
+def _breast_among(bright: np.ndarray, block_mm: float) -> np.ndarray:
+    """The largest thick part of the blocks, 0/1, with its holes filled."""
+    closed = cv2.morphologyEx(bright.astype(np.uint8), cv2.MORPH_CLOSE, _disc(round(GAP_MM / block_mm)))
+    return _fill_holes(_largest_part(_fill_holes(closed), round(BRIDGE_MM / block_mm)))
+
+
+def _air_level(outside: np.ndarray, otsu: float) -> float:
+    """What tissue is above, of the blocks outside of the breast: at least half of these must be air."""
+    low, air = np.percentile(outside, [5, 50])
+    return float(air + max(5 * (air - low) / 1.645, AIR_FRACTION * otsu))  # 1.645 standard deviations lie between them
 
 
 def erode_breast(mask: np.ndarray, size_px: int = 45) -> np.ndarray:

@@ -60,8 +60,9 @@ def import_openvino() -> Any:
 def openvino_core() -> Any:
     """The process's one core of OpenVINO, which must outlive it all.
 
-    Its CPU plugin gives the thread a stack for signal handlers and frees it when the core is freed; of two cores that go in the
-    order they came, the second puts the first one's freed stack back, and the next signal that Python handles ends the process.
+    Its CPU plugin gives the thread a stack for signal handlers and frees it when the core is freed; of two cores that
+    go in the order they came, the second puts the first one's freed stack back, and the next signal that Python
+    handles ends the process.
     """
     return import_openvino().Core()
 

@@ -79,7 +79,7 @@ class BenchmarkSettings(Parameters):
     def draw(self, rng: Rng, background: np.ndarray, spacing_mm: float, section: str) -> Drawn:
         """Draw MCs into a background, float32 (rows, cols) in [0, 1]."""
         bank = shape_bank(SHAPE_SEEDS[section])
-        allowed = erode_breast(breast_mask(background, spacing_mm), 2 * self.margin_px + 1)
+        allowed = erode_breast(breast_mask(background, spacing_mm, dark_fat=False), 2 * self.margin_px + 1)
         clusters, singles = whole(rng, self.clusters_range), int(rng.poisson(self.singles_rate))
         mcs = sample_mcs(rng, allowed, spacing_mm, clusters, singles, bank, self.insertion)
         made = insert_mcs(background, mcs, bank, uniform(rng, self.blur_range_px), self.insertion)

@@ -60,7 +60,7 @@ def draw_gallery(
 def _window(rng: np.random.Generator, items: list[dict], loader: Callable) -> np.ndarray:
     """A window of a random background, well inside the breast."""
     image = np.asarray(loader(dict(items[rng.integers(len(items))]))["image"], np.float32)[0]
-    row, col = Places(erode_breast(breast_mask(image, 0.07), 2 * CELL_PX + 1)).draw(rng) - CELL_PX // 2
+    row, col = Places(erode_breast(breast_mask(image, 0.07, dark_fat=False), 2 * CELL_PX + 1)).draw(rng) - CELL_PX // 2
     row, col = (int(np.clip(start, 0, size - CELL_PX)) for start, size in zip((row, col), image.shape, strict=True))
     return np.ascontiguousarray(image[row : row + CELL_PX, col : col + CELL_PX])
 

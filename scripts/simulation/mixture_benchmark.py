@@ -61,10 +61,10 @@ class MixtureBenchmark(BenchmarkSettings):
 
     def draw(self, rng: Rng, background: np.ndarray, spacing_mm: float, section: str) -> Drawn:
         """Draw findings into a background, float32 (rows, cols) in [0, 1], on the pixel grid of the image."""
-        density = density_class(background, breast_mask(background, spacing_mm))
+        density = density_class(background, breast_mask(background, spacing_mm, dark_fat=False))
         own_mm, bank = round(log_between(rng, self.spacing_range_mm), 4), shape_bank(SHAPE_SEEDS[section])
         background = resample(background, resampled_size(background.shape, spacing_mm / own_mm))
-        breast = breast_mask(background, own_mm)
+        breast = breast_mask(background, own_mm, dark_fat=False)
         made = render_mixture(background, sample_mixture(rng, breast, own_mm, bank, self.mixture), bank, breast)
         processing = sample_processing(rng, self.processing) if rng.random() < self.processed_share else Processing()
         image, plain = (apply_processing(picture, processing) for picture in (made.image, made.without))

@@ -85,6 +85,27 @@ def test_dark_fat_within_the_breast_is_filled() -> None:
     assert iou(mask, truth) > 0.98
 
 
+@pytest.mark.parametrize("air", [0.0, 0.01])
+def test_dark_fat_open_to_the_air_is_added(air: float) -> None:
+    """As where a presentation's curve takes the fat near the skin below 0.2 x Otsu's threshold."""
+    truth = half_disc()
+    image = mammogram(truth, air=air)
+    dark = truth & (np.arange(SHAPE[0])[:, None] < 180)
+    image[dark] = air + 0.025 + 0.01 * np.random.default_rng(1).random(np.count_nonzero(dark))
+    bare = breast_mask(image, dark_fat=False)
+    assert np.count_nonzero(bare & dark) < 0.3 * np.count_nonzero(dark)
+    mask = breast_mask(image)
+    assert iou(mask, truth) > 0.97 and not (bare & ~mask).any()
+
+
+def test_what_is_no_darker_fat_adds_nothing() -> None:
+    """A skin line that fades over 2 mm, grain of the air, and letters beside the breast leave the mask as it is."""
+    image = ndimage.gaussian_filter(mammogram(half_disc()), 10)
+    image += 0.02 * np.random.default_rng(2).random(image.shape).astype(np.float32)
+    image[60:90, 380:460] = 0.05
+    np.testing.assert_array_equal(breast_mask(image), breast_mask(image, dark_fat=False))
+
+
 def test_air_that_reaches_the_other_borders_is_not_filled() -> None:
     truth = half_disc(330)  # cut by the top and the bottom: air only in the corners and on the right
     mask = breast_mask(mammogram(truth))

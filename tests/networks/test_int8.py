@@ -117,7 +117,7 @@ def test_it_gives_its_memory_back_between_images(file, network, monkeypatch):
 
 
 def test_signals_are_still_handled_after_two_of_them_are_gone(root):
-    """Two cores of OpenVINO, freed in the order they were made, leave the thread a freed stack for its signal handlers."""
+    """Two cores of OpenVINO, freed in the order they were made, leave the thread a freed stack for signals."""
     code = """
 import faulthandler, signal
 from pathlib import Path
