@@ -14,6 +14,7 @@ from scripts.common.reimported import is_a
 from scripts.common.tensors import row_spacing_of
 from scripts.inference.precision import InferenceForm
 from scripts.inference.tiles import Tile, Tiles, part_with_cores
+from scripts.inference.tone import Tone
 from scripts.networks.fpn import FPN
 from scripts.networks.int8 import Int8Network
 
@@ -30,6 +31,7 @@ class TileInferer(Inferer):
         precision, fuse, weights: see `InferenceForm`.
         outside_logit: logit of pixels outside the breast.
         default_spacing_mm: pixel size that the breast mask assumes where the input's metadata holds none.
+        tone: how dark images are brightened for the network; None: they are not.
     """
 
     def __init__(
@@ -40,10 +42,11 @@ class TileInferer(Inferer):
         outside_logit: float = -20.0,
         default_spacing_mm: float = 0.07,
         weights: str | Path | None = None,
+        tone: Tone | None = None,
     ) -> None:
         super().__init__()
         self.tiles, self.form = tiles, InferenceForm(precision, fuse, weights)
-        self.outside_logit, self.default_spacing_mm = outside_logit, default_spacing_mm
+        self.outside_logit, self.default_spacing_mm, self.tone = outside_logit, default_spacing_mm, tone
 
     @property
     def arithmetic(self) -> str:
@@ -75,6 +78,7 @@ class TileInferer(Inferer):
             raise ValueError(f"inputs: got shape {tuple(inputs.shape)}; want [B, 1, H, W]")
         images = convert_to_tensor(inputs, track_meta=False)
         masks = self._breast(images, breast, row_spacing_of(inputs, self.default_spacing_mm))
+        images = images if self.tone is None else self.tone.brightened(images, masks)
         run, arithmetic = self.form.of(network, images.device)
         logits: torch.Tensor | None = None
         with torch.no_grad(), arithmetic:
