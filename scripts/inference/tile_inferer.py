@@ -14,7 +14,7 @@ from scripts.common.reimported import is_a
 from scripts.common.tensors import row_spacing_of
 from scripts.inference.precision import InferenceForm
 from scripts.inference.tiles import Tile, Tiles, part_with_cores
-from scripts.inference.tone import Tone
+from scripts.inference.tone import Tone, brightened
 from scripts.networks.fpn import FPN
 from scripts.networks.int8 import Int8Network
 
@@ -78,12 +78,13 @@ class TileInferer(Inferer):
             raise ValueError(f"inputs: got shape {tuple(inputs.shape)}; want [B, 1, H, W]")
         images = convert_to_tensor(inputs, track_meta=False)
         masks = self._breast(images, breast, row_spacing_of(inputs, self.default_spacing_mm))
-        images = images if self.tone is None else self.tone.brightened(images, masks)
+        powers = [1.0] * len(images) if self.tone is None else self.tone.exponents(images, masks)
         run, arithmetic = self.form.of(network, images.device)
         logits: torch.Tensor | None = None
         with torch.no_grad(), arithmetic:
             for batch in self.tiles.batches(len(images), tuple(images.shape[2:]), masks):
-                windows = torch.stack([images[tile.image, :, tile.rows.seen, tile.cols.seen] for tile in batch])
+                seen = [(images[tile.image, :, tile.rows.seen, tile.cols.seen], powers[tile.image]) for tile in batch]
+                windows = torch.stack([brightened(*window) for window in seen])
                 part = (slice(0, batch[0].shape[0]), slice(0, batch[0].shape[1]))
                 if is_a(run, FPN) and not (args or kwargs):
                     part = part_with_cores(batch)

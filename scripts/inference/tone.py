@@ -32,11 +32,13 @@ class Tone:
             return 1.0
         return max(self.least_exponent, math.log(self.least_median) / math.log(max(median, 1e-6)))
 
-    def brightened(self, images: torch.Tensor, breast: np.ndarray | None = None) -> torch.Tensor:
-        """Images [B, 1, H, W] in [0, 1], the dark ones brightened; breast masks bool (B, H, W), None: all of it."""
+    def exponents(self, images: torch.Tensor, breast: np.ndarray | None = None) -> list[float]:
+        """Those of images [B, 1, H, W] in [0, 1] with breast masks, bool (B, H, W); None: all of it."""
         sampled = images[:, 0, ::STEP_PX, ::STEP_PX].float().cpu().numpy()
         inside = np.ones(sampled.shape, bool) if breast is None else breast[:, ::STEP_PX, ::STEP_PX]
-        powers = [self.exponent(values[mask]) for values, mask in zip(sampled, inside, strict=True)]
-        if all(power == 1 for power in powers):
-            return images
-        return torch.stack([image.clamp(0, 1) ** power for image, power in zip(images, powers, strict=True)])
+        return [self.exponent(values[mask]) for values, mask in zip(sampled, inside, strict=True)]
+
+
+def brightened(image: torch.Tensor, exponent: float) -> torch.Tensor:
+    """An image in [0, 1], of any shape, raised to a power."""
+    return image if exponent == 1 else image.clamp(0, 1) ** exponent

@@ -6,59 +6,54 @@ import torch
 
 from scripts.inference.tile_inferer import TileInferer
 from scripts.inference.tiles import Tiles
-from scripts.inference.tone import Tone
+from scripts.inference.tone import Tone, brightened
 
 TILES = Tiles(tile_px=64, margin_px=8, align_px=1, breast_only=False)
+TONE = Tone(least_median=0.25)
 
 
-def breast(seed=0, shape=(120, 96)):
-    """Grey values of a breast whose median is 0.4."""
-    values = np.random.default_rng(seed).uniform(0.2, 0.6, shape)
+def breast():
+    """Grey values of a breast whose median is 0.4, [1, 1, 120, 96]."""
+    values = np.random.default_rng(0).uniform(0.2, 0.6, (120, 96))
     return torch.from_numpy(values / np.median(values[::4, ::4]) * 0.4)[None, None].float()
 
 
+def given_to_the_network(images, tone):
+    return TileInferer(TILES, "float32", tone=tone)(images, lambda windows: windows)
+
+
 def test_two_gammas_of_one_image_look_the_same_to_the_network():
-    image, tone = breast(), Tone(least_median=0.25)
-    first, second = (tone.brightened(image**gamma) for gamma in (1.6, 2.2))
+    first, second = (given_to_the_network(breast() ** gamma, TONE) for gamma in (1.6, 2.2))
     torch.testing.assert_close(first, second, rtol=1e-4, atol=1e-6)
     assert float(first[0, 0, ::4, ::4].median()) == pytest.approx(0.25, abs=1e-3)
 
 
-def test_bright_images_are_left_alone():
+def test_each_image_of_a_batch_is_its_own_and_bright_ones_are_left_alone():
     image = breast()
-    assert Tone(least_median=0.25).brightened(image) is image
-
-
-def test_each_image_of_a_batch_is_its_own():
-    image = breast()
-    both = Tone(least_median=0.25).brightened(torch.cat([image, image**2]))
+    both = given_to_the_network(torch.cat([image, image**2]), TONE)
     assert torch.equal(both[:1], image) and not torch.equal(both[1:], image**2)
+    assert torch.equal(given_to_the_network(image**2, None), image**2)
 
 
 def test_the_air_does_not_count():
-    image = breast()
-    mask = np.ones((1, 120, 96), bool)
+    image, mask = breast(), np.ones((1, 120, 96), bool)
     mask[:, :, 30:] = False
     image[..., 30:] = 0
-    tone = Tone(least_median=0.25)
-    assert tone.brightened(image, mask) is image and tone.brightened(image) is not image
+    assert TONE.exponents(image, mask) == [1.0]
+    assert TONE.exponents(image) == [0.5]
 
 
-@pytest.mark.parametrize("value", [0.0, 1e-9, 0.01])
-def test_a_black_breast_is_brightened_by_no_smaller_power(value):
-    assert Tone(least_median=0.25, least_exponent=0.5).exponent(np.full(9, value)) == 0.5
+@pytest.mark.parametrize(("median", "exponent"), [(0.0, 0.5), (1e-9, 0.5), (0.01, 0.5), (0.125, 2 / 3), (0.25, 1)])
+def test_the_power_is_the_ratio_of_logarithms_and_not_below_its_limit(median, exponent):
+    assert TONE.exponent(np.full(9, median)) == pytest.approx(exponent)
 
 
 def test_no_breast_no_power():
-    assert Tone().exponent(np.zeros(0)) == 1
+    assert TONE.exponent(np.zeros(0)) == 1
 
 
-def test_the_inferer_gives_the_network_the_brightened_image():
-    image = breast() ** 2
-    tone = Tone(least_median=0.25)
-    given = TileInferer(TILES, "float32", tone=tone)(image, lambda windows: windows)
-    torch.testing.assert_close(given, tone.brightened(image))
-    torch.testing.assert_close(TileInferer(TILES, "float32")(image, lambda windows: windows), image)
+def test_grey_values_outside_of_0_to_1_are_clipped():
+    assert brightened(torch.tensor([-0.1, 0.25, 1.2]), 0.5).tolist() == pytest.approx([0, 0.5, 1])
 
 
 @pytest.mark.parametrize(("name", "value"), [("least_median", 0.0), ("least_median", 1.0), ("least_exponent", 0.0)])
