@@ -8,6 +8,7 @@ import torch
 
 from scripts.common.checks import check_fields
 
+BLACK = 0.01  # grey value
 STEP_PX = 4  # the median is that of every 4th pixel of every 4th row
 
 
@@ -20,17 +21,20 @@ class Tone:
     """
 
     least_median: float = 0.3  # grey value, (0, 1); brighter images are left alone
+    #: [0, 1]: images with a larger share of the breast below `BLACK` are left alone: there a window cut fat off, which no
+    #: power brings back.
+    most_black: float = 0.2
     least_exponent: float = 0.5  # (0, 1]; a breast that is nearly black is brightened by no smaller power
 
     def __post_init__(self) -> None:
-        check_fields(self, least_median="(0, 1)", least_exponent="(0, 1]")
+        check_fields(self, least_median="(0, 1)", most_black="[0, 1]", least_exponent="(0, 1]")
 
     def exponent(self, values: np.ndarray) -> float:
         """The power for an image, of the grey values of its breast."""
-        median = float(np.median(values)) if values.size else 1.0
-        if median >= self.least_median:
+        if not values.size or np.mean(values < BLACK) > self.most_black or np.median(values) >= self.least_median:
             return 1.0
-        return max(self.least_exponent, math.log(self.least_median) / math.log(max(median, 1e-6)))
+        median = max(float(np.median(values)), BLACK)
+        return max(self.least_exponent, math.log(self.least_median) / math.log(median))
 
     def exponents(self, images: torch.Tensor, breast: np.ndarray | None = None) -> list[float]:
         """Those of images [B, 1, H, W] in [0, 1] with breast masks, bool (B, H, W); None: all of it."""

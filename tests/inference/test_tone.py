@@ -38,25 +38,34 @@ def test_each_image_of_a_batch_is_its_own_and_bright_ones_are_left_alone():
 def test_the_air_does_not_count():
     image, mask = breast(), np.ones((1, 120, 96), bool)
     mask[:, :, 30:] = False
-    image[..., 30:] = 0
+    image[..., 30:] = 0.05
     assert TONE.exponents(image, mask) == [1.0]
     assert TONE.exponents(image) == [0.5]
 
 
-@pytest.mark.parametrize(("median", "exponent"), [(0.0, 0.5), (1e-9, 0.5), (0.01, 0.5), (0.125, 2 / 3), (0.25, 1)])
+@pytest.mark.parametrize(("median", "exponent"), [(0.01, 0.5), (0.03, 0.5), (0.125, 2 / 3), (0.25, 1)])
 def test_the_power_is_the_ratio_of_logarithms_and_not_below_its_limit(median, exponent):
     assert TONE.exponent(np.full(9, median)) == pytest.approx(exponent)
 
 
-def test_no_breast_no_power():
-    assert TONE.exponent(np.zeros(0)) == 1
+def test_where_a_window_cut_fat_off_nothing_is_brightened():
+    values = np.r_[np.zeros(19), np.full(81, 0.125)]
+    assert TONE.exponent(values) == pytest.approx(2 / 3)
+    assert TONE.exponent(np.r_[values, np.zeros(5)]) == 1
+
+
+@pytest.mark.parametrize("values", [np.zeros(0), np.zeros(9)])
+def test_no_breast_and_a_black_one_are_left_alone(values):
+    assert TONE.exponent(values) == 1
 
 
 def test_grey_values_outside_of_0_to_1_are_clipped():
     assert brightened(torch.tensor([-0.1, 0.25, 1.2]), 0.5).tolist() == pytest.approx([0, 0.5, 1])
 
 
-@pytest.mark.parametrize(("name", "value"), [("least_median", 0.0), ("least_median", 1.0), ("least_exponent", 0.0)])
+@pytest.mark.parametrize(
+    ("name", "value"), [("least_median", 0), ("least_median", 1), ("most_black", 1.1), ("least_exponent", 0)]
+)
 def test_wrong_values_are_named(name, value):
     with pytest.raises(ValueError, match=name):
         Tone(**{name: value})
