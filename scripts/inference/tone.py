@@ -21,8 +21,8 @@ class Tone:
     """
 
     least_median: float = 0.3  # grey value, (0, 1); brighter images are left alone
-    #: [0, 1]; where a larger share of the breast is below `BLACK`, a window cut fat off, which no power brings back: such
-    #: images are left alone.
+    #: [0, 1]; where a larger share of the breast is below `BLACK`, a window cut fat off, which no power brings back:
+    #: such images are left alone.
     most_black: float = 0.2
     least_exponent: float = 0.5  # (0, 1]; a breast that is nearly black is brightened by no smaller power
 
