@@ -31,7 +31,7 @@ ROUNDS = 40  # images of random sizes, five of each kind
 def studies(tmp_path_factory):
     """Folder of studies; their files by name; the kind of each."""
     folder, rng = tmp_path_factory.mktemp("studies"), np.random.default_rng(11)
-    images = crops(tmp_path_factory.mktemp("phantoms"), ROUNDS, seed=5)
+    images = crops(tmp_path_factory.mktemp("phantoms"), ROUNDS, seed=8)  # MCs are found in some of each kind
     kinds = {f"round{number:02d}": list(KINDS)[number % len(KINDS)] for number in range(ROUNDS)}
     files = {
         name: write_study(folder, name, kind, image, rng)

@@ -39,7 +39,8 @@ def test_it_says_what_it_is(server, studies):
     info = server.client.info()
     model = info["models"][server.name]
     assert model["labels"] == {"microcalcification": 1} and model["dimension"] == 2
-    assert model["config"]["preset"] == "balanced" and model["config"]["model_filename"] == ["model.pt"]
+    assert model["config"]["preset"] == "balanced"
+    assert model["config"]["model_filename"] == ["model.pt", "centre_net.pt"]
     assert set(info["models"]) == {server.name, *OVERLAYS} == set(info["trainers"])
     assert server.name in info["scoring"] and info["datastore"]["total"] == len(studies.files)
 
