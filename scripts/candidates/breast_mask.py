@@ -28,6 +28,7 @@ class BreastRegion:
     #: Side of the square that erodes the breast mask, odd, px of `reference_spacing_mm`; 0: whole breast (paper: 45)
     erosion_px: int = 0
     reference_spacing_mm: float = 0.07  # pixel size that the side is given at; 0: px of every image
+    dark_fat: bool = True  # see `breast_mask`; the paper's mask is without
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -35,7 +36,7 @@ class BreastRegion:
 
     def masks(self, image: np.ndarray, spacing_mm: float) -> tuple[np.ndarray, np.ndarray]:
         """The breast and the eroded breast, bool (rows, cols) each, of a [0, 1] image with this pixel size."""
-        breast = breast_mask(image, spacing_mm)
+        breast = breast_mask(image, spacing_mm, self.dark_fat)
         return breast, self.eroded(breast, spacing_mm)
 
     def eroded(self, breast: np.ndarray, spacing_mm: float) -> np.ndarray:

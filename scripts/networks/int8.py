@@ -56,7 +56,9 @@ def import_openvino() -> Any:
     return openvino
 
 
-@cache
+_core_lock = threading.Lock()
+
+
 def openvino_core() -> Any:
     """The process's one core of OpenVINO, which must outlive it all.
 
@@ -64,6 +66,12 @@ def openvino_core() -> Any:
     go in the order they came, the second puts the first one's freed stack back, and the next signal that Python
     handles ends the process.
     """
+    with _core_lock:  # two threads that come first together get the same
+        return _core()
+
+
+@cache
+def _core() -> Any:
     return import_openvino().Core()
 
 

@@ -9,7 +9,7 @@ from skimage.filters import threshold_otsu
 from skimage.morphology import erosion as skimage_erosion
 from skimage.morphology import footprint_rectangle
 
-from scripts.candidates.breast_mask import breast_mask, erode_breast, otsu_threshold
+from scripts.candidates.breast_mask import BreastRegion, breast_mask, erode_breast, otsu_threshold
 
 SHAPE = (640, 480)
 
@@ -96,6 +96,7 @@ def test_dark_fat_open_to_the_air_is_added(air: float) -> None:
     assert np.count_nonzero(bare & dark) < 0.3 * np.count_nonzero(dark)
     mask = breast_mask(image)
     assert iou(mask, truth) > 0.97 and not (bare & ~mask).any()
+    np.testing.assert_array_equal(BreastRegion(dark_fat=False).masks(image, 0.07)[0], bare)
 
 
 def test_what_is_no_darker_fat_adds_nothing() -> None:

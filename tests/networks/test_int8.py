@@ -120,7 +120,6 @@ def test_signals_are_still_handled_after_two_of_them_are_gone(root):
     """Two cores of OpenVINO, freed in the order they were made, leave the thread a freed stack for signals."""
     code = """
 import faulthandler, signal
-from pathlib import Path
 import torch
 from scripts.networks.int8 import Int8Network
 from scripts.networks.slim_fcn import SlimFCN
