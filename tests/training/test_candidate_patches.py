@@ -77,7 +77,8 @@ def test_twenty_negatives_for_each_positive(make, section):
 def test_the_breast_is_looked_for_at_the_images_own_pixel_size(make, tmp_path, monkeypatch):
     asked = []
     monkeypatch.setattr(
-        "scripts.candidates.breast_mask.breast_mask", lambda image, mm: asked.append(mm) or breast_mask(image, mm)
+        "scripts.candidates.breast_mask.breast_mask",
+        lambda image, mm, *more: asked.append(mm) or breast_mask(image, mm, *more),
     )
     make(loader=Loader(0.14))
     make(loader=Loader(0.14))  # from the cache
