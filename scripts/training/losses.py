@@ -1,5 +1,6 @@
 """Losses: online hard negative mining (slim FCN) and soft Dice of the proximity map (HDoGReg). All take logits."""
 
+import numpy as np
 import torch
 from monai.losses import DiceLoss
 from torch import nn
@@ -7,6 +8,7 @@ from torch.nn import functional as F
 
 from scripts.common.checks import check, check_number
 from scripts.common.labels import BACKGROUND, IGNORE, MC
+from scripts.common.objects import label_objects
 from scripts.common.settings import recorded
 
 
@@ -65,6 +67,8 @@ class ProximityLoss(nn.Module):
         core_weight: weight of the third map's loss, where there is one (its ``positive_weight`` is 1).
         seam_weight: factor on the cross-entropy of the second map at seams, the background a pixel wide between MCs
             that touch (the idea of arXiv 1505.04597, eq. 2); 1 is none.
+        equal_objects: from 0, every pixel of an MC counts the same in the cross-entropy of the second map, to 1, every
+            MC of a batch counts the same, whatever its area; see ``area_weights``.
     """
 
     def __init__(
@@ -76,6 +80,7 @@ class ProximityLoss(nn.Module):
         object_positive_weight: float = 1.0,
         core_weight: float = 1.0,
         seam_weight: float = 1.0,
+        equal_objects: float = 0.0,
     ) -> None:
         super().__init__()
         weights = {"dice_weight": dice_weight, "bce_weight": bce_weight, "positive_weight": positive_weight}
@@ -83,11 +88,12 @@ class ProximityLoss(nn.Module):
         weights |= {"core_weight": core_weight, "seam_weight": seam_weight}
         for name, value in weights.items():
             check_number(name, value)
+        check_number("equal_objects", equal_objects, "[0, 1]")
         check("dice_weight, bce_weight", (dice_weight, bce_weight), dice_weight + bce_weight > 0, "one above 0")
         self.dice_weight, self.bce_weight = float(dice_weight), float(bce_weight)
         self.map_weights = (1.0, float(object_weight), float(core_weight))
         self.positive_weights = (float(positive_weight), float(object_positive_weight), 1.0)
-        self.seam_weight = float(seam_weight)
+        self.seam_weight, self.equal_objects = float(seam_weight), float(equal_objects)
         self.dice = DiceLoss(sigmoid=True, batch=True, smooth_nr=1.0, smooth_dr=1.0, ignore_index=IGNORE)
 
     def forward(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
@@ -102,19 +108,26 @@ class ProximityLoss(nn.Module):
             one = slice(channel, channel + 1)
             term = self.dice_weight * self.dice(logits[:, one], target[:, one])
             if self.bce_weight:
-                weights = self.positive_weights[channel], self.seam_weight if channel == 1 else 1.0
+                of_mcs = (self.seam_weight, self.equal_objects) if channel == 1 else ()
+                weights = self.positive_weights[channel], *of_mcs
                 term = term + self.bce_weight * _cross_entropy(logits[:, one], target[:, one], *weights)
             loss = loss + self.map_weights[channel] * term
         return loss
 
 
 def _cross_entropy(
-    logits: torch.Tensor, target: torch.Tensor, positive_weight: float, seam_weight: float = 1.0
+    logits: torch.Tensor,
+    target: torch.Tensor,
+    positive_weight: float,
+    seam_weight: float = 1.0,
+    equal_objects: float = 0.0,
 ) -> torch.Tensor:
     counted, factor = target != IGNORE, torch.tensor(positive_weight, device=logits.device)
     wanted, weight = torch.where(counted, target, 0.0), counted.to(logits.dtype)
     if seam_weight != 1:
         weight = torch.where(seams(wanted) & counted, seam_weight, weight)
+    if equal_objects:
+        weight = weight * area_weights(wanted == 1, equal_objects)
     total = F.binary_cross_entropy_with_logits(logits, wanted, weight, pos_weight=factor, reduction="sum")
     return total / counted.sum().clamp(min=1)
 
@@ -124,6 +137,23 @@ def seams(mask: torch.Tensor) -> torch.Tensor:
     around = F.max_pool2d(mask, 3, stride=1, padding=1)
     closed = 1 - F.max_pool2d(1 - around, 3, stride=1, padding=1)
     return (closed > 0) & (mask == 0)
+
+
+def area_weights(mask: torch.Tensor, power: float) -> torch.Tensor:
+    """Weights of pixels that fall with the area of their object to the ``power``; their mean over all objects is 1.
+
+    Objects are the 8-connected parts of a bool mask [B, 1, H, W]; the background has weight 1. Float32 as the mask.
+    """
+    weights = np.ones(mask.shape, np.float32)
+    areas = weights.copy()
+    for image, own in zip(mask[:, 0].cpu().numpy(), areas[:, 0], strict=True):
+        labels, _ = label_objects(image)
+        own[image] = np.bincount(labels.ravel())[labels[image]]
+    is_mc = mask.cpu().numpy()
+    if is_mc.any():
+        lowered = areas[is_mc] ** -power
+        weights[is_mc] = lowered / lowered.mean()
+    return torch.from_numpy(weights).to(mask.device)
 
 
 def _require_same_shape(logits: torch.Tensor, target: torch.Tensor) -> None:

@@ -7,7 +7,7 @@ from monai.losses import DiceLoss
 from scipy.ndimage import binary_closing
 from torch.nn import functional as F
 
-from scripts.training.losses import OHEMLoss, ProximityLoss, seams
+from scripts.training.losses import OHEMLoss, ProximityLoss, area_weights, seams
 
 
 def logit(probability):
@@ -195,3 +195,25 @@ def test_shapes_must_agree(loss):
 def test_bad_arguments_are_refused(loss, arguments):
     with pytest.raises(ValueError, match="got"):
         loss(**arguments)
+
+
+def test_every_object_weighs_the_same_at_power_1_whatever_its_area():
+    mask = torch.zeros(2, 1, 5, 6, dtype=torch.bool)
+    mask[0, 0, 0, 0] = mask[0, 0, 2:4, 2:6] = mask[1, 0, 4, :2] = True  # 1, 8 and 2 px
+    weights = area_weights(mask, 1.0)
+    assert torch.all(weights[~mask] == 1) and weights[mask].mean().item() == pytest.approx(1)
+    sums = [weights[0, 0, 0, 0], weights[0, 0, 2:4, 2:6].sum(), weights[1, 0, 4, :2].sum()]
+    assert [value.item() for value in sums] == pytest.approx([11 / 3] * 3)  # 11 px in all
+    half = area_weights(mask, 0.5)
+    assert (half[0, 0, 0, 0] / half[0, 0, 2, 2]).item() == pytest.approx(math.sqrt(8))
+    assert torch.equal(area_weights(mask & False, 1.0), torch.ones_like(weights))
+
+
+def test_equal_objects_pulls_the_pixels_of_small_mcs_up_in_the_second_map_alone():
+    logits, target = torch.zeros(1, 2, 4, 6, requires_grad=True), torch.zeros(1, 2, 4, 6)
+    target[:, :, 0, 0] = target[:, :, 2:4, 2:6] = 1
+    ProximityLoss(dice_weight=0.0, bce_weight=1.0, equal_objects=1.0)(logits, target).backward()
+    small, large = logits.grad[0, :, 0, 0], logits.grad[0, :, 2, 2]
+    assert (small / large).tolist() == pytest.approx([1.0, 8.0])
+    with pytest.raises(ValueError, match="equal_objects"):
+        ProximityLoss(equal_objects=1.5)
