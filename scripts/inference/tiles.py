@@ -1,6 +1,7 @@
 """How a mammogram is cut into tiles whose cores partition it, and which part of each is worth computing."""
 
 import itertools
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -87,6 +88,7 @@ class Tiles:
     def batches(self, count: int, shape: tuple[int, int], breast: np.ndarray | None) -> Iterator[list[Tile]]:
         """Tiles of `count` images of (rows, cols) to compute, at most `batch_size` of one shape together.
 
+        Large ones come first: OpenVINO keeps the memory of the largest, and needs both while it grows.
         With `breast`, bool (count, rows, cols), only tiles whose core holds some.
         """
         by_shape: dict[tuple[int, int], list[Tile]] = defaultdict(list)
@@ -101,7 +103,7 @@ class Tiles:
                     in_rows, in_cols = np.flatnonzero(core.any(axis=1)), np.flatnonzero(core.any(axis=0))
                     tile = Tile(image, self._cropped(rows, in_rows), self._cropped(cols, in_cols))
                 by_shape[tile.shape].append(tile)
-        for tiles in by_shape.values():
+        for tiles in sorted(by_shape.values(), key=lambda tiles: -math.prod(tiles[0].shape)):
             for first in range(0, len(tiles), self.batch_size):
                 yield tiles[first : first + self.batch_size]
 

@@ -19,6 +19,7 @@ from torch.utils.data import Dataset
 from scripts.common.checks import check, check_number
 from scripts.common.errors import one_line
 from scripts.common.files import sha256_of
+from scripts.common.memory import give_back_freed_memory
 from scripts.networks.checkpoint import LoadWeights, weights_digest
 from scripts.networks.fpn import extended
 
@@ -122,9 +123,10 @@ class Int8Network:
         return logits[:, :, :rows, :cols]
 
     def rest(self) -> None:
-        """Give the memory of the feature maps back, until the next call."""
+        """Give the memory of the feature maps back to the system, until the next call."""
         with self._lock:
             self._model.release_memory()
+        give_back_freed_memory()
 
 
 class Quantizer:
