@@ -1,6 +1,6 @@
 """Tiled inference with dropped margins: a whole mammogram through a network in bounded memory, without seams."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ from monai.inferers import Inferer
 from monai.utils import convert_to_dst_type, convert_to_tensor
 
 from scripts.candidates.breast_mask import breast_mask
+from scripts.common.checks import check
 from scripts.common.reimported import is_a
 from scripts.common.tensors import row_spacing_of
 from scripts.inference.precision import InferenceForm
@@ -19,6 +20,8 @@ from scripts.networks.fpn import FPN
 from scripts.networks.int8 import Int8Network
 
 PROBE_PX = 64
+#: Axes that a tile is mirrored along, for each of its views: itself, turned by 180 degrees, and both mirror images.
+VIEWS: dict[int, tuple[tuple[int, ...], ...]] = {1: ((),), 2: ((), (2, 3)), 4: ((), (2, 3), (2,), (3,))}
 
 
 class TileInferer(Inferer):
@@ -32,6 +35,7 @@ class TileInferer(Inferer):
         outside_logit: logit of pixels outside the breast.
         default_spacing_mm: pixel size that the breast mask assumes where the input's metadata holds none.
         tone: how dark images are brightened for the network; None: they are not.
+        views: of each tile, 1, 2 or 4 (see `VIEWS`), whose logits are averaged: finds more, in as many times the time.
     """
 
     def __init__(
@@ -43,10 +47,13 @@ class TileInferer(Inferer):
         default_spacing_mm: float = 0.07,
         weights: str | Path | None = None,
         tone: Tone | None = None,
+        views: int = 1,
     ) -> None:
         super().__init__()
+        check("views", views, views in VIEWS, f"one of {', '.join(map(str, VIEWS))}")
         self.tiles, self.form = tiles, InferenceForm(precision, fuse, weights)
         self.outside_logit, self.default_spacing_mm, self.tone = outside_logit, default_spacing_mm, tone
+        self.views = views
 
     @property
     def arithmetic(self) -> str:
@@ -85,12 +92,15 @@ class TileInferer(Inferer):
             for batch in self.tiles.batches(len(images), tuple(images.shape[2:]), masks):
                 seen = [(images[tile.image, :, tile.rows.seen, tile.cols.seen], powers[tile.image]) for tile in batch]
                 windows = torch.stack([brightened(*window) for window in seen])
-                part = (slice(0, batch[0].shape[0]), slice(0, batch[0].shape[1]))
-                if is_a(run, FPN) and not (args or kwargs):
-                    part = part_with_cores(batch)
-                    outputs = run.part(windows, *part)
-                else:
-                    outputs = run(windows, *args, **kwargs)
+                in_part = is_a(run, FPN) and not (args or kwargs)
+                rows, cols = batch[0].shape
+                part = part_with_cores(batch) if in_part else (slice(0, rows), slice(0, cols))
+
+                def logits_of(view: torch.Tensor, *seen: slice, in_part: bool = in_part) -> torch.Tensor:
+                    output: torch.Tensor = run.part(view, *seen) if in_part else run(view, *args, **kwargs)
+                    return output
+
+                outputs = mean_of_views(logits_of, windows, part, VIEWS[self.views])
                 size = tuple(side.stop - side.start for side in part)
                 if (given := tuple(outputs.shape[2:])) != size:
                     wanted = "want the same size"
@@ -121,6 +131,31 @@ class TileInferer(Inferer):
     def _blank(self, images: torch.Tensor, channels: int) -> torch.Tensor:
         shape = (images.shape[0], channels, *images.shape[2:])
         return torch.full(shape, self.outside_logit, dtype=torch.float32, device=images.device)
+
+
+def mean_of_views(
+    logits_of: Callable[..., torch.Tensor],
+    windows: torch.Tensor,
+    part: tuple[slice, slice],
+    views: Sequence[tuple[int, ...]],
+) -> torch.Tensor:
+    """The mean logits of mirrored windows [b, 1, h, w], mirrored back.
+
+    `logits_of(windows, rows, cols)` gives those of a part; `views` are the axes of each mirroring, `part` the one of
+    windows that are not mirrored.
+    """
+    total: torch.Tensor | None = None
+    for axes in views:
+        seen = [
+            slice(windows.shape[axis] - side.stop, windows.shape[axis] - side.start) if axis in axes else side
+            for axis, side in zip((2, 3), part, strict=True)
+        ]
+        output = logits_of(windows.flip(axes) if axes else windows, *seen)
+        output = output.flip(axes) if axes else output
+        total = output if total is None else total + output
+    if total is None:
+        raise ValueError("views: got none; want at least one")
+    return total / len(views) if len(views) > 1 else total
 
 
 def _paste_core(logits: torch.Tensor, tile: Tile, output: torch.Tensor, part_rows: slice, part_cols: slice) -> None:
