@@ -15,7 +15,7 @@ from scripts.common.reimported import is_a
 from scripts.common.tensors import row_spacing_of
 from scripts.inference.precision import InferenceForm
 from scripts.inference.tiles import Tile, Tiles, part_with_cores
-from scripts.inference.tone import Tone, brightened
+from scripts.inference.tone import Curve, Tone
 from scripts.networks.fpn import FPN
 from scripts.networks.int8 import Int8Network
 
@@ -34,7 +34,7 @@ class TileInferer(Inferer):
         precision, fuse, weights: see `InferenceForm`.
         outside_logit: logit of pixels outside the breast.
         default_spacing_mm: pixel size that the breast mask assumes where the input's metadata holds none.
-        tone: how dark images are brightened for the network; None: they are not.
+        tone: how dark and flat images are changed for the network; None: they are not.
         views: of each tile, 1, 2 or 4 (see `VIEWS`), whose logits are averaged: finds more, in as many times the time.
     """
 
@@ -85,13 +85,14 @@ class TileInferer(Inferer):
             raise ValueError(f"inputs: got shape {tuple(inputs.shape)}; want [B, 1, H, W]")
         images = convert_to_tensor(inputs, track_meta=False)
         masks = self._breast(images, breast, row_spacing_of(inputs, self.default_spacing_mm))
-        powers = [1.0] * len(images) if self.tone is None else self.tone.exponents(images, masks)
+        curves = [Curve()] * len(images) if self.tone is None else self.tone.curves(images, masks)
         run, arithmetic = self.form.of(network, images.device)
         logits: torch.Tensor | None = None
         with torch.no_grad(), arithmetic:
             for batch in self.tiles.batches(len(images), tuple(images.shape[2:]), masks):
-                seen = [(images[tile.image, :, tile.rows.seen, tile.cols.seen], powers[tile.image]) for tile in batch]
-                windows = torch.stack([brightened(*window) for window in seen])
+                windows = torch.stack(
+                    [curves[one.image].of(images[one.image, :, one.rows.seen, one.cols.seen]) for one in batch]
+                )
                 in_part = is_a(run, FPN) and not (args or kwargs)
                 rows, cols = batch[0].shape
                 part = part_with_cores(batch) if in_part else (slice(0, rows), slice(0, cols))
