@@ -54,7 +54,7 @@ COMBINATIONS = [
         for base in (INFER, EVALUATE)
         for name in (
             *("slim_fcn_inference", "hdogreg_paper_inference", "slim_fcn_paper_inference", "hdogreg_candidates"),
-            *("hdogreg_views", "baseline_ciecholewski", "baseline_hdog_alone", "baseline_network_alone"),
+            *("hdogreg_orientations", "baseline_ciecholewski", "baseline_hdog_alone", "baseline_network_alone"),
             *("baseline_context_cnn_inference", "baseline_deeplab_v3_inference"),
         )
     ),

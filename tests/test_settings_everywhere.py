@@ -16,7 +16,7 @@ from scripts.training.patches import PatchDataset
 
 METHODS = {
     "HDoGReg": None,
-    "four views": "hdogreg_views.json",
+    "four orientations": "hdogreg_orientations.json",
     "candidates": "hdogreg_candidates.json",
     "HDoGReg of the paper": "hdogreg_paper_inference.json",
     "slim FCN": "slim_fcn_inference.json",

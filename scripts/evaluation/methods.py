@@ -29,7 +29,7 @@ METHODS = {
     "ciecholewski": "baseline_ciecholewski.json",
     "context_cnn": "baseline_context_cnn_inference.json",
     "deeplab_v3": "baseline_deeplab_v3_inference.json",
-    "hdogreg_views": "hdogreg_views.json",
+    "hdogreg_orientations": "hdogreg_orientations.json",
     "hdogreg_candidates": "hdogreg_candidates.json",
     "network_alone": "baseline_network_alone.json",
     "hdogreg_paper": "hdogreg_paper_inference.json",

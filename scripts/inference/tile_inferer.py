@@ -20,8 +20,8 @@ from scripts.networks.fpn import FPN
 from scripts.networks.int8 import Int8Network
 
 PROBE_PX = 64
-#: Axes that a tile is mirrored along, for each of its views: itself, turned by 180 degrees, and both mirror images.
-VIEWS: dict[int, tuple[tuple[int, ...], ...]] = {1: ((),), 2: ((), (2, 3)), 4: ((), (2, 3), (2,), (3,))}
+#: Axes that a tile is mirrored along: as it is, turned by 180 degrees, and mirrored up to down and left to right.
+ORIENTATIONS: dict[int, tuple[tuple[int, ...], ...]] = {1: ((),), 2: ((), (2, 3)), 4: ((), (2, 3), (2,), (3,))}
 
 
 class TileInferer(Inferer):
@@ -35,7 +35,8 @@ class TileInferer(Inferer):
         outside_logit: logit of pixels outside the breast.
         default_spacing_mm: pixel size that the breast mask assumes where the input's metadata holds none.
         tone: how dark and flat images are changed for the network; None: they are not.
-        views: of each tile, 1, 2 or 4 (see `VIEWS`), whose logits are averaged: finds more, in as many times the time.
+        orientations: of each tile, 1, 2 or 4 (see `ORIENTATIONS`); their logits are averaged. More finds more, and takes
+            as many times the time.
     """
 
     def __init__(
@@ -47,13 +48,13 @@ class TileInferer(Inferer):
         default_spacing_mm: float = 0.07,
         weights: str | Path | None = None,
         tone: Tone | None = None,
-        views: int = 1,
+        orientations: int = 1,
     ) -> None:
         super().__init__()
-        check("views", views, views in VIEWS, f"one of {', '.join(map(str, VIEWS))}")
+        check("orientations", orientations, orientations in ORIENTATIONS, f"one of {', '.join(map(str, ORIENTATIONS))}")
         self.tiles, self.form = tiles, InferenceForm(precision, fuse, weights)
         self.outside_logit, self.default_spacing_mm, self.tone = outside_logit, default_spacing_mm, tone
-        self.views = views
+        self.orientations = orientations
 
     @property
     def arithmetic(self) -> str:
@@ -97,11 +98,11 @@ class TileInferer(Inferer):
                 rows, cols = batch[0].shape
                 part = part_with_cores(batch) if in_part else (slice(0, rows), slice(0, cols))
 
-                def logits_of(view: torch.Tensor, *seen: slice, in_part: bool = in_part) -> torch.Tensor:
-                    output: torch.Tensor = run.part(view, *seen) if in_part else run(view, *args, **kwargs)
+                def logits_of(tiles: torch.Tensor, *seen: slice, in_part: bool = in_part) -> torch.Tensor:
+                    output: torch.Tensor = run.part(tiles, *seen) if in_part else run(tiles, *args, **kwargs)
                     return output
 
-                outputs = mean_of_views(logits_of, windows, part, VIEWS[self.views])
+                outputs = mean_of_orientations(logits_of, windows, part, ORIENTATIONS[self.orientations])
                 size = tuple(side.stop - side.start for side in part)
                 if (given := tuple(outputs.shape[2:])) != size:
                     wanted = "want the same size"
@@ -134,19 +135,19 @@ class TileInferer(Inferer):
         return torch.full(shape, self.outside_logit, dtype=torch.float32, device=images.device)
 
 
-def mean_of_views(
+def mean_of_orientations(
     logits_of: Callable[..., torch.Tensor],
     windows: torch.Tensor,
     part: tuple[slice, slice],
-    views: Sequence[tuple[int, ...]],
+    orientations: Sequence[tuple[int, ...]],
 ) -> torch.Tensor:
     """The mean logits of mirrored windows [b, 1, h, w], mirrored back.
 
-    `logits_of(windows, rows, cols)` gives those of a part; `views` are the axes of each mirroring, `part` the one of
+    `logits_of(windows, rows, cols)` gives those of a part; `orientations` are the axes of each, `part` the one of
     windows that are not mirrored.
     """
     total: torch.Tensor | None = None
-    for axes in views:
+    for axes in orientations:
         seen = [
             slice(windows.shape[axis] - side.stop, windows.shape[axis] - side.start) if axis in axes else side
             for axis, side in zip((2, 3), part, strict=True)
@@ -155,8 +156,8 @@ def mean_of_views(
         output = output.flip(axes) if axes else output
         total = output if total is None else total + output
     if total is None:
-        raise ValueError("views: got none; want at least one")
-    return total / len(views) if len(views) > 1 else total
+        raise ValueError("orientations: got none; want at least one")
+    return total / len(orientations) if len(orientations) > 1 else total
 
 
 def _paste_core(logits: torch.Tensor, tile: Tile, output: torch.Tensor, part_rows: slice, part_cols: slice) -> None:

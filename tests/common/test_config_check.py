@@ -45,7 +45,7 @@ def test_options_of_a_method_pass_with_its_overlay(root):
 
 def test_a_key_whose_reader_is_replaced_may_be_in_a_file_but_not_be_an_option(root):
     parser = parser_of(root, "inference.json", "baseline_hdog_alone.json")
-    unread = {"operating_points", "precision", "tiles", "views", "working_grid"}
+    unread = {"operating_points", "precision", "tiles", "orientations", "working_grid"}
     check_config(parser, spared=unread)
     with pytest.raises(ConfigError, match=r"^precision: got a key or option that nothing reads here"):
         check_config(parser, spared=unread - {"precision"})
