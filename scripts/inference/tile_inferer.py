@@ -35,8 +35,8 @@ class TileInferer(Inferer):
         outside_logit: logit of pixels outside the breast.
         default_spacing_mm: pixel size that the breast mask assumes where the input's metadata holds none.
         tone: how dark and flat images are changed for the network; None: they are not.
-        orientations: of each tile, 1, 2 or 4 (see `ORIENTATIONS`); their logits are averaged. More finds more, and takes
-            as many times the time.
+        orientations: of each tile, 1, 2 or 4 (see `ORIENTATIONS`); their logits are averaged, which finds more in as
+            many times the time.
     """
 
     def __init__(
