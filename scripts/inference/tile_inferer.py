@@ -146,18 +146,15 @@ def mean_of_orientations(
     `logits_of(windows, rows, cols)` gives those of a part; `orientations` are the axes of each, `part` the one of
     windows that are not mirrored.
     """
-    total: torch.Tensor | None = None
+    outputs = []
     for axes in orientations:
         seen = [
             slice(windows.shape[axis] - side.stop, windows.shape[axis] - side.start) if axis in axes else side
             for axis, side in zip((2, 3), part, strict=True)
         ]
         output = logits_of(windows.flip(axes) if axes else windows, *seen)
-        output = output.flip(axes) if axes else output
-        total = output if total is None else total + output
-    if total is None:
-        raise ValueError("orientations: got none; want at least one")
-    return total / len(orientations) if len(orientations) > 1 else total
+        outputs.append(output.flip(axes) if axes else output)
+    return outputs[0] if len(outputs) == 1 else torch.stack(outputs).mean(0)
 
 
 def _paste_core(logits: torch.Tensor, tile: Tile, output: torch.Tensor, part_rows: slice, part_cols: slice) -> None:
