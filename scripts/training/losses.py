@@ -140,7 +140,7 @@ def seams(mask: torch.Tensor) -> torch.Tensor:
 
 
 def area_weights(mask: torch.Tensor, power: float) -> torch.Tensor:
-    """Weights of pixels that fall with the area of their object to the ``power``; 1 on average over all objects' pixels.
+    """Weights of pixels that fall with the area of their object to the ``power``; 1 on average over all objects.
 
     Objects are the 8-connected parts of a bool mask [B, 1, H, W]; the background has weight 1. Float32 as the mask.
     """
