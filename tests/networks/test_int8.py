@@ -221,7 +221,7 @@ def test_a_bin_of_another_form_is_refused(tmp_path, file, network):
 
 
 def test_without_openvino_it_does_not_pay(monkeypatch):
-    monkeypatch.setattr("torch.cpu._is_vnni_supported", lambda: True)
+    monkeypatch.setattr("torch.cpu._is_avx2_supported", lambda: True)
     assert int8.int8_pays()
     monkeypatch.setattr(int8, "find_spec", lambda name: None)
     assert not int8.int8_pays()
