@@ -1,4 +1,4 @@
-"""A network in 8-bit integers, as OpenVINO runs it: half the time of bfloat16 or float32 on x86 processors.
+"""A network in 8-bit integers, as OpenVINO runs it: about half the time of bfloat16 or float32 on x86 processors.
 
 `Quantizer` makes the file of given weights (configs/quantize.json), `Int8Network` runs it.
 """
@@ -33,7 +33,7 @@ class OtherWeightsError(ValueError):
 
 
 def int8_pays() -> bool:
-    """Whether OpenVINO is there, and an x86 processor on which it was seen to be fastest: any with AVX2."""
+    """Whether OpenVINO is there, and an x86 processor with AVX2 (timed: one with that alone, several with VNNI)."""
     return torch.cpu._is_avx2_supported() and find_spec("openvino") is not None
 
 

@@ -220,9 +220,10 @@ def test_a_bin_of_another_form_is_refused(tmp_path, file, network):
         Int8Network(path, network)
 
 
-def test_without_openvino_it_does_not_pay(monkeypatch):
-    monkeypatch.setattr("torch.cpu._is_avx2_supported", lambda: True)
-    assert int8.int8_pays()
+def test_without_openvino_or_avx2_it_does_not_pay(monkeypatch):
+    for has_avx2 in (False, True):
+        monkeypatch.setattr("torch.cpu._is_avx2_supported", lambda has_avx2=has_avx2: has_avx2)
+        assert int8.int8_pays() == has_avx2
     monkeypatch.setattr(int8, "find_spec", lambda name: None)
     assert not int8.int8_pays()
 
